@@ -1,0 +1,87 @@
+"""How every program starts and ends: flags, help, one-line errors and exit codes.
+
+Exit codes: 0 done, 1 a defect (with its traceback), 2 what the user can put right, 130 interrupted, 141 nobody reads
+the output any more.
+"""
+
+import errno
+import inspect
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from absl import app, flags
+
+from fos_jax.errors import InputError
+
+EXIT_INPUT_ERROR = 2
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+_HELP_FLAGS = {"-h", "-help", "--help", "-?", "--helpshort", "--helpfull"}
+# What the file system refuses and its user can mend; other OSErrors are defects and keep their traceback.
+_MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+
+
+def run_program(main: Callable[..., int | None]) -> None:
+    """Parses the flags, runs `main()` (or absl's `main(argv)`) and exits the process with what it returns.
+
+    Call it as `run_program(main)` in the program's `run()`. Flags are parsed by `absl.app.run`, as Grain's worker
+    processes need; positional arguments are refused. The help text is the docstring of main's module and the flags
+    defined in it.
+    """
+    try:
+        app.run(lambda argv: _guarded(main, argv), flags_parser=lambda args: _parse(args, main))
+    except KeyboardInterrupt:
+        _fail("interrupted", EXIT_INTERRUPTED)
+
+
+def help_text(main: Callable[..., int | None]) -> str:
+    """The docstring of main's module and its flags with their defaults."""
+    module = sys.modules[main.__module__]
+    # absl files the flags of a module that runs as __main__ under the program's path
+    owner = sys.argv[0] if main.__module__ == "__main__" else main.__module__
+    lines = [(module.__doc__ or "").strip(), "", "Flags:"]
+    for flag in sorted(flags.FLAGS.get_key_flags_for_module(owner), key=lambda flag: flag.name):
+        default = "" if flag.default in (None, "", []) else f" (default {flag.default_as_str})"
+        lines.append(f"  --{flag.name}{default}")
+        lines += textwrap.wrap(flag.help or "", 100, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join(lines)
+
+
+def _parse(args: Sequence[str], main: Callable[..., int | None]) -> list[str]:
+    options = args[1 : args.index("--")] if "--" in args else args[1:]
+    if _HELP_FLAGS.intersection(options):
+        print(help_text(main))
+        sys.exit(0)
+    try:
+        rest = flags.FLAGS(args)
+    except flags.Error as error:
+        _fail(str(error), EXIT_INPUT_ERROR)
+    if rest[1:]:
+        _fail(f"unexpected argument {rest[1]!r}, expected flags only (--help lists them)", EXIT_INPUT_ERROR)
+    return rest
+
+
+def _guarded(main: Callable[..., int | None], argv: Sequence[str]) -> int | None:
+    try:
+        code = main(argv) if inspect.signature(main).parameters else main()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more at its end: let that go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_BROKEN_PIPE)
+    except (InputError, flags.Error, app.UsageError) as error:
+        _fail(str(error), EXIT_INPUT_ERROR)
+    except OSError as error:
+        if error.errno not in _MENDABLE:
+            raise
+        _fail(f"{error.filename or 'output'}: {error.strerror}", EXIT_INPUT_ERROR)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
