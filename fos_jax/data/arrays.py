@@ -1,6 +1,7 @@
 """What every data set becomes before training, evaluation or search: aligned arrays."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 
@@ -48,3 +49,13 @@ class Queries:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+def fingerprint(split: Foregrounds | Queries) -> str:
+    """Hex digest of all arrays of a split: what caches that depend on the data are keyed by. Source: design decision."""
+    digest = hashlib.sha256()
+    for field in dataclasses.fields(split):
+        array = np.ascontiguousarray(getattr(split, field.name))
+        digest.update(f"{field.name} {array.dtype} {array.shape}".encode())
+        digest.update(array.view(np.uint8).reshape(-1) if array.size else b"")
+    return digest.hexdigest()[:16]

@@ -1,0 +1,69 @@
+"""Batches of rows: a Grain iterator for training, whose state saves and restores, and padded ones for evaluation."""
+
+from collections.abc import Iterator, Mapping
+
+import grain
+import numpy as np
+
+Batch = dict[str, np.ndarray]
+_ENDLESS_EPOCHS = 1 << 31  # Grain's own `repeat()` overflows for a single row in batches of one
+
+
+def training_batches(
+    arrays: Mapping[str, np.ndarray], *, batch_size: int, seed: int, num_threads: int = 2, prefetch: int = 4
+) -> grain.DatasetIterator:
+    """Endless iterator of shuffled batches; every epoch is a new permutation of all rows.
+
+    `get_state()` / `set_state()` of the result go on at exactly the next batch, however many were read ahead.
+
+    Args:
+      arrays: name -> array [n, ...], aligned by row; memory-mapped arrays are read as batches need them.
+      batch_size: rows a batch; a batch may reach over an epoch's end, none is short.
+      seed: of the permutations.
+      num_threads: threads that gather rows ahead of the training step.
+      prefetch: batches gathered ahead.
+
+    Returns:
+      Iterator of dicts: the arrays' rows [batch_size, ...], `index` int32 [batch_size] (row numbers) and `weight`
+      float32 [batch_size] (ones).
+
+    Raises:
+      ValueError: no rows, arrays of unequal length, or names that are taken.
+
+    Source: Grain documentation (MapDataset, checkpointing of iterators).
+    """
+    n = _check(arrays)
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}, expected at least 1")
+
+    def gather(index: np.ndarray) -> Batch:
+        return _rows(arrays, index, np.ones(len(index), np.float32))
+
+    rows = grain.MapDataset.source(range(n)).shuffle(seed=seed).repeat(_ENDLESS_EPOCHS).batch(batch_size).map(gather)
+    return iter(rows.to_iter_dataset(grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)))
+
+
+def evaluation_batches(arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Iterator[Batch]:
+    """All rows once and in order; the last batch is filled up with row 0 at weight 0, so that shapes never change.
+
+    Args and batches are those of `training_batches`; `weight` is 1 for rows of the data and 0 for padding.
+    """
+    n = _check(arrays)
+    for start in range(0, n, batch_size):
+        index = np.arange(start, start + batch_size)
+        is_row = index < n
+        yield _rows(arrays, np.where(is_row, index, 0), is_row.astype(np.float32))
+
+
+def _check(arrays: Mapping[str, np.ndarray]) -> int:
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        raise ValueError(f"arrays have lengths {lengths}, expected one length of at least 1")
+    if taken := {"index", "weight"} & set(arrays):
+        raise ValueError(f"arrays hold {sorted(taken)}, which batches add themselves")
+    return next(iter(lengths.values()))
+
+
+def _rows(arrays: Mapping[str, np.ndarray], index: np.ndarray, weight: np.ndarray) -> Batch:
+    batch = {name: np.asarray(array[index]) for name, array in arrays.items()}
+    return {**batch, "index": index.astype(np.int32), "weight": weight}
