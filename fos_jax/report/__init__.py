@@ -1,0 +1,1 @@
+"""The demo report: one self-contained page."""

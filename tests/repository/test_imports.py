@@ -1,0 +1,102 @@
+"""The import contract between rooms, and what importing costs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Loaded only where they are used: a user who trains needs no gallery formats, one who searches no data loader.
+HEAVY = (
+    "tensorflow",
+    "tensorflow_datasets",
+    "grain",
+    "scann",
+    "pyarrow",
+    "tensorboardX",
+    "pycocotools",
+    "matplotlib",
+    "torch",
+)
+BASE = "import jax, flax.linen, optax, orbax.checkpoint, numpy, cv2, sklearn"
+LIGHT_ROOMS = ("scenes", "encoders", "training")
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules loaded after `code` ran in a fresh interpreter."""
+    report = "import json, sys; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", f"{code}\n{report}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_rooms_import_only_downwards(installed, tmp_path):
+    """Runs the layers contract of pyproject.toml on the installed layout, where all rooms are below fos_jax."""
+    command = [Path(sys.executable).parent / "lint-imports", "--config", ROOT / "pyproject.toml", "--no-cache"]
+    environment = {**os.environ, "PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"}
+    done = subprocess.run(command, cwd=installed, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 kept, 0 broken" in done.stdout
+
+
+def test_contract_catches_an_upward_import(installed, tmp_path):
+    """The same contract fails on a copy in which the lowest room imports a program."""
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(installed, copy)
+    with (copy / "fos_jax" / "errors.py").open("a") as file:
+        file.write("\nimport fos_jax.launch\n")
+    command = [Path(sys.executable).parent / "lint-imports", "--config", ROOT / "pyproject.toml", "--no-cache"]
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONSAFEPATH": "1"}
+    done = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1
+    assert "fos_jax.errors -> fos_jax.launch" in done.stdout
+
+
+def test_nothing_imports_tests():
+    for room in ("fos_jax", "datasets", "launch", "benchmarks"):
+        for path in (ROOT / room).rglob("*.py"):
+            lines = path.read_text().splitlines()
+            assert not [line for line in lines if line.strip().startswith(("import tests", "from tests"))], path
+
+
+def test_importing_the_package_is_light():
+    plain = loaded_by("pass")
+    loaded = loaded_by("import fos_jax; dir(fos_jax); fos_jax.InputError; fos_jax.__version__") - plain
+    assert not loaded & {"jax", "flax", "numpy", "cv2", "PIL", *HEAVY}, loaded
+
+
+@pytest.mark.parametrize("name", ["Bundle", "ForegroundSearch", "InputError", "PatternTable", "load", "__version__"])
+def test_public_names_resolve(name):
+    import fos_jax
+
+    assert name in fos_jax.__all__
+    assert name in dir(fos_jax)
+    assert getattr(fos_jax, name) is not None
+
+
+def test_unknown_name_is_an_attribute_error():
+    import fos_jax
+
+    with pytest.raises(AttributeError, match="'fos_jax' has no attribute 'Foreground'"):
+        _ = fos_jax.Foreground
+
+
+@pytest.mark.parametrize("room", LIGHT_ROOMS)
+def test_room_loads_no_heavy_package(room):
+    modules = [
+        "fos_jax." + path.relative_to(ROOT / "fos_jax").with_suffix("").as_posix().replace("/", ".")
+        for path in sorted((ROOT / "fos_jax" / room).glob("*.py"))
+        if path.stem != "__init__"
+    ]
+    assert modules
+    imports = "\n".join(f"import {module}" for module in [*modules, "fos_jax.losses"])
+    extra = loaded_by(f"{BASE}\n{imports}") - loaded_by(BASE)
+    assert not extra & set(HEAVY), extra & set(HEAVY)
