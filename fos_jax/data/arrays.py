@@ -52,7 +52,7 @@ class Queries:
 
 
 def fingerprint(split: Foregrounds | Queries) -> str:
-    """Hex digest of all arrays of a split: what caches that depend on the data are keyed by. Source: design decision."""
+    """Hex digest of all arrays of a split; caches that depend on the data are keyed by it. Source: design decision."""
     digest = hashlib.sha256()
     for field in dataclasses.fields(split):
         array = np.ascontiguousarray(getattr(split, field.name))

@@ -1,0 +1,90 @@
+"""What a training step carries: one pytree, no hidden state."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+
+@flax.struct.dataclass
+class TrainState:
+    """State between two steps.
+
+    Attributes:
+      step: int32 scalar, steps done.
+      params: trained arrays.
+      batch_stats: running statistics of batch normalisation; empty where a model has none.
+      opt_state: of the optimiser.
+      ema_params: exponential moving average of `params`, or None where it is not wanted.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    ema_params: Any
+
+
+def create_state(
+    variables: Mapping[str, Any], optimizer: optax.GradientTransformation, *, has_ema: bool = False
+) -> TrainState:
+    """State before the first step, from a model's variables (`params` and, where there are any, `batch_stats`)."""
+    params = variables["params"]
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=optimizer.init(params),
+        ema_params=jax.tree.map(jnp.copy, params) if has_ema else None,
+    )
+
+
+def state_variables(state: TrainState) -> dict[str, Any]:
+    """Variables for evaluation: the averaged parameters where they are kept, else the plain ones."""
+    params = state.params if state.ema_params is None else state.ema_params
+    return {"params": params, "batch_stats": state.batch_stats} if state.batch_stats else {"params": params}
+
+
+def example_keys(seed: int, step: jax.Array, index: jax.Array) -> jax.Array:
+    """One random key for each row of a batch, from seed, step and row number only.
+
+    Keys do not depend on how rows are spread over devices, nor on what a process did before the step: a resumed run
+    draws what an uninterrupted one draws.
+
+    Args:
+      seed: of the run.
+      step: int32 scalar.
+      index: int32 [B], row numbers in the data.
+
+    Returns:
+      typed keys [B].
+
+    Source: design decision (JAX documentation on fold_in).
+    """
+    step_key = jax.random.fold_in(jax.random.key(seed), step)
+    return jax.vmap(lambda row: jax.random.fold_in(step_key, row))(index)
+
+
+def make_optimizer(
+    *,
+    learning_rate: float,
+    num_steps: int,
+    warmup_steps: int,
+    weight_decay: float = 0.05,
+    clip_norm: float = 1.0,
+    b2: float = 0.99,
+) -> optax.GradientTransformation:
+    """AdamW with linear warm-up, cosine decay to zero and clipping of the gradient's norm.
+
+    Weight decay spares vectors and scalars (biases, normalisation), as is usual. Source: design decision.
+    """
+    schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, min(warmup_steps, num_steps), max(num_steps, 1))
+    return optax.chain(
+        optax.clip_by_global_norm(clip_norm),
+        optax.adamw(
+            schedule, b2=b2, weight_decay=weight_decay, mask=lambda params: jax.tree.map(lambda x: x.ndim > 1, params)
+        ),
+    )
