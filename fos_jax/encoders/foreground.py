@@ -1,0 +1,64 @@
+"""The foreground encoder (teacher): cut-out -> unit embedding, and its cosine to each pattern's prototype."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fos_jax.encoders.backbones import make_backbone
+from fos_jax.encoders.config import complete_foreground
+from fos_jax.encoders.inputs import foreground_input
+from fos_jax.encoders.unit import unit
+
+
+class ForegroundOutput(NamedTuple):
+    """embedding: float32 [B, D], unit; cosine: float32 [B, P], to the normalised prototypes."""
+
+    embedding: jax.Array
+    cosine: jax.Array
+
+
+class ForegroundEncoder(nn.Module):
+    """Backbone, one linear layer, unit length; prototypes are the class weights of the pattern softmax.
+
+    Attributes:
+      num_patterns: P.
+      embedding_size: D.
+      backbone: a name of `encoders.backbones`.
+      dtype: computation dtype of the backbone, "float32" or "bfloat16"; parameters and outputs are float32.
+      axis_name: pmap axis over which batch statistics are averaged; None where the whole batch is in one program.
+
+    Source: design decision.
+    """
+
+    num_patterns: int
+    embedding_size: int = 128
+    backbone: str = "small"
+    dtype: str = "float32"
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, image: jax.Array, train: bool = False) -> ForegroundOutput:
+        """Encodes cut-outs: uint8 (or float in 0..255) [B, S, S, 4], matted on the mean colour."""
+        x = foreground_input(image)
+        features = make_backbone(self.backbone, dtype=self.dtype, axis_name=self.axis_name)(x, train)
+        embedding = unit(nn.Dense(self.embedding_size, name="embedding")(features.pooled.astype(jnp.float32)))
+        init = nn.initializers.normal(self.embedding_size**-0.5)
+        prototypes = self.param("prototypes", init, (self.num_patterns, self.embedding_size))
+        return ForegroundOutput(embedding, embedding @ unit(prototypes).T)
+
+
+def make_foreground_encoder(
+    config: Mapping[str, Any], *, num_patterns: int, axis_name: str | None = None
+) -> ForegroundEncoder:
+    """The encoder that `config.foreground` describes; `InputError` for an unknown or wrong field."""
+    fields = complete_foreground(config)
+    return ForegroundEncoder(
+        num_patterns=num_patterns,
+        embedding_size=fields["embedding_size"],
+        backbone=fields["backbone"],
+        dtype=fields["dtype"],
+        axis_name=axis_name,
+    )

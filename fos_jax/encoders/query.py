@@ -1,0 +1,135 @@
+"""The query encoder (student): background, rectangle, category -> embedding in the teacher's space, and posteriors."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fos_jax.encoders.backbones import make_backbone
+from fos_jax.encoders.config import complete_query
+from fos_jax.encoders.inputs import query_input
+from fos_jax.encoders.unit import unit
+
+
+class QueryOutput(NamedTuple):
+    """embedding: float32 [B, D], unit; pattern_logits: float32 [B, P]; attribute_logits: float32 [B, V]."""
+
+    embedding: jax.Array
+    pattern_logits: jax.Array
+    attribute_logits: jax.Array
+
+
+class QueryEncoder(nn.Module):
+    """One backbone a view, conditioned on category and rectangle, with three linear heads on a shared layer.
+
+    The condition modulates each position of the feature map (FiLM) before pooling, so that a category can choose what
+    it looks at: a road's direction matters to a car, a table's edge to a bottle. It is also concatenated to the pooled
+    features, so that categories and rectangles have their own prior.
+
+    The pattern head is linear in the shared layer, not a cosine to prototypes: several far apart patterns may fit one
+    query, which no single vector on the sphere can be close to. The embedding head is what lives in the teacher's
+    space.
+
+    Attributes:
+      num_categories: C.
+      num_patterns: P.
+      num_attribute_values: V; 0 where patterns carry no attributes.
+      embedding_size: D, the teacher's.
+      backbone: a name of `encoders.backbones`.
+      views: some of "frame", "crop"; empty for the control that sees rectangle and category only.
+      crop_size: side of the crop view in pixels; None for the image's.
+      crop_context: side of the crop window in lengths of the rectangle's longer side.
+      hidden_size: width of the shared layer.
+      condition_size: width of the category and rectangle embedding.
+      dtype: computation dtype of the backbones; parameters and outputs are float32.
+      axis_name: pmap axis over which batch statistics are averaged; None where the whole batch is in one program.
+
+    Source: design decision; FiLM: Perez et al., AAAI 2018.
+    """
+
+    num_categories: int
+    num_patterns: int
+    num_attribute_values: int
+    embedding_size: int = 128
+    backbone: str = "small"
+    views: tuple[str, ...] = ("frame",)
+    crop_size: int | None = None
+    crop_context: float = 2.0
+    hidden_size: int = 256
+    condition_size: int = 64
+    dtype: str = "float32"
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, image: jax.Array, box_yxyx_norm: jax.Array, category: jax.Array, train: bool = False
+    ) -> QueryOutput:
+        """Encodes queries.
+
+        Args:
+          image: uint8 (or float in 0..255) [B, S, S, 3]; not read where there are no views.
+          box_yxyx_norm: float32 [B, 4].
+          category: int32 [B].
+          train: whether batch statistics are those of the batch (and are updated).
+        """
+        inputs = query_input(
+            image, box_yxyx_norm, views=self.views, crop_size=self.crop_size, crop_context=self.crop_context
+        )
+        condition = nn.Embed(self.num_categories, self.condition_size, name="category")(category)
+        box = nn.gelu(nn.Dense(self.condition_size, name="box")(box_numbers(box_yxyx_norm)))
+        condition = nn.gelu(nn.Dense(self.condition_size, name="condition")(jnp.concatenate([condition, box], -1)))
+        parts = [condition]
+        for view, x in inputs.items():
+            backbone = make_backbone(
+                self.backbone, dtype=self.dtype, axis_name=self.axis_name, module_name=f"backbone_{view}"
+            )
+            features = backbone(x, train)
+            channels = features.map.shape[-1]
+            film = nn.Dense(2 * channels, name=f"film_{view}", kernel_init=nn.initializers.zeros_init())(condition)
+            gain, offset = jnp.split(film[:, None, None, :].astype(features.map.dtype), 2, axis=-1)  # [B, 1, 1, C]
+            parts.append(nn.gelu(features.map * (1 + gain) + offset).astype(jnp.float32).mean((1, 2)))
+            parts.append(features.pooled.astype(jnp.float32))
+        shared = nn.gelu(nn.Dense(self.hidden_size, name="shared")(jnp.concatenate(parts, axis=-1)))
+        return QueryOutput(
+            embedding=unit(nn.Dense(self.embedding_size, name="embedding")(shared)),
+            pattern_logits=nn.Dense(self.num_patterns, name="pattern")(shared),
+            attribute_logits=nn.Dense(self.num_attribute_values, name="attribute")(shared)
+            if self.num_attribute_values
+            else jnp.zeros((shared.shape[0], 0)),
+        )
+
+
+def box_numbers(box_yxyx_norm: jax.Array) -> jax.Array:
+    """Rectangle float32 [B, 4] as numbers of about unit size, float32 [B, 8]: corners, size, log size (floored)."""
+    box = box_yxyx_norm.astype(jnp.float32)
+    size = box[:, 2:] - box[:, :2]
+    return jnp.concatenate([2 * box - 1, 2 * size - 1, jnp.log(jnp.maximum(size, 1e-3)) + 1], axis=-1)
+
+
+def make_query_encoder(
+    config: Mapping[str, Any],
+    *,
+    num_categories: int,
+    num_patterns: int,
+    num_attribute_values: int,
+    embedding_size: int,
+    axis_name: str | None = None,
+) -> QueryEncoder:
+    """The encoder that `config.query` describes; `InputError` for an unknown or wrong field."""
+    fields = complete_query(config)
+    return QueryEncoder(
+        num_categories=num_categories,
+        num_patterns=num_patterns,
+        num_attribute_values=num_attribute_values,
+        embedding_size=embedding_size,
+        backbone=fields["backbone"],
+        views=fields["views"],
+        crop_size=fields["crop_size"],
+        crop_context=fields["crop_context"],
+        hidden_size=fields["hidden_size"],
+        condition_size=fields["condition_size"],
+        dtype=fields["dtype"],
+        axis_name=axis_name,
+    )
