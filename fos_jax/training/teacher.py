@@ -1,0 +1,68 @@
+"""The frozen teacher, run once over the training foregrounds; distillation then costs the student only."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fos_jax.data.arrays import Foregrounds, fingerprint
+from fos_jax.data.cache import cached_arrays
+
+
+def encode_once(bundle: Any, foregrounds: Foregrounds, *, cache_dir: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """A bundle's embeddings [n, D] and log-posteriors [n, P] of foregrounds, cached on disk.
+
+    Args:
+      bundle: `encoders.bundle.Bundle`.
+      foregrounds: to encode.
+      cache_dir: where they are kept, keyed by the fingerprints of the bundle and of the arrays.
+
+    Source: design decision.
+    """
+
+    def compute() -> dict[str, np.ndarray]:
+        encoding = bundle.encode_foregrounds(foregrounds.image, foregrounds.category, progress=True)
+        return {"embedding": encoding.embedding, "log_posterior": encoding.log_posterior}
+
+    arrays = cached_arrays(cache_dir, f"teacher-{bundle.fingerprint}-{fingerprint(foregrounds)}", compute)
+    return np.asarray(arrays["embedding"]), np.asarray(arrays["log_posterior"])
+
+
+def pattern_targets(
+    embedding: np.ndarray,
+    log_posterior: np.ndarray,
+    pattern: np.ndarray,
+    prototypes: np.ndarray,
+    *,
+    feature_target: str = "mean",
+) -> dict[str, np.ndarray]:
+    """What the student is taught about each pattern.
+
+    Args:
+      embedding: float32 [n, D], the teacher's, unit.
+      log_posterior: float32 [n, P].
+      pattern: int32 [n], -1 unknown.
+      prototypes: float32 [P, D], the teacher's class weights.
+      feature_target: "mean" of the members' embeddings, or "prototypes". One member drawn at random each step would
+        have the mean's gradient in expectation, with noise added, so that is not offered.
+
+    Returns:
+      `target` float32 [P, D], unit, and `response` float32 [P, P], each row a mean posterior over the members; a
+      pattern without members has its prototype and itself.
+
+    Raises:
+      ValueError: unknown feature_target.
+
+    Source: design decision.
+    """
+    if feature_target not in ("mean", "prototypes"):
+        raise ValueError(f"feature_target is {feature_target!r}, expected 'mean' or 'prototypes'")
+    is_member = pattern[:, None] == np.arange(len(prototypes))[None, :]  # [n, P]
+    count = is_member.sum(axis=0)[:, None]  # [P, 1]
+    share = (is_member / np.maximum(count.T, 1)).T.astype(np.float32)  # [P, n]
+    response = np.where(count > 0, share @ np.exp(log_posterior), np.eye(len(prototypes)))
+    target = prototypes
+    if feature_target == "mean":
+        target = np.where(count > 0, share @ embedding, prototypes)
+    target = target / np.maximum(np.linalg.norm(target, axis=1, keepdims=True), 1e-6)
+    return {"target": target.astype(np.float32), "response": response.astype(np.float32)}
