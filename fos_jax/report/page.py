@@ -1,0 +1,68 @@
+"""The page itself: contents and template become one HTML file that loads nothing from elsewhere."""
+
+import colorsys
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import jinja2
+import markupsafe
+
+from fos_jax.report.contents import MapPanel, Report
+from fos_jax.report.pictures import curves_svg, data_uri
+
+KINDS = (("ours", "This method"), ("rival", "Rivals"), ("control", "Controls"), ("oracle", "Oracles (upper bounds)"))
+
+
+def render_report(report: Report) -> str:
+    """HTML text of a report: pictures as data URIs, diagrams inline, no script. Every text is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fos_jax.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data_uri"] = data_uri
+    environment.filters["percent"] = lambda fraction: f"{100 * fraction:.1f}"
+    environment.filters["curves_svg"] = lambda panel: markupsafe.Markup(curves_svg(panel))
+    sizes: dict[str, int] = {}
+    for panel in report.maps:
+        for name, values in panel.value_names.items():
+            sizes[name] = max(sizes.get(name, 0), len(values))
+    css = Path(__file__).with_name("report.css").read_text("utf-8")
+    ids = {name: i for i, name in enumerate(sizes)}
+    return environment.get_template("report.html.jinja").render(
+        report=report,
+        css=markupsafe.Markup(css),
+        kinds=KINDS,
+        attributes=list(sizes.items()),
+        attribute_ids=ids,
+        attribute_sizes=sizes,
+        hue=value_colour,
+        points=lambda panel: _points(panel, ids),
+    )
+
+
+def write_report(report: Report, path: str | Path) -> Path:
+    """Writes the page whole or not at all; returns its path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(render_report(report), "utf-8")
+    os.replace(part, path)
+    return path
+
+
+def value_colour(index: int, size: int) -> str:
+    """CSS colour of the value `index` of `size`: hues around the circle (yaw is a circle too), even in lightness."""
+    red, green, blue = colorsys.hls_to_rgb((0.53 + index / max(size, 1)) % 1.0, 0.5, 0.62)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def _points(panel: MapPanel, ids: dict[str, int]) -> Iterator[tuple[str, str, bool, str]]:
+    """(x, y, is_query, classes) of each point, foregrounds first so that queries lie on top."""
+    for i in range(len(panel.position)):
+        x, y = (f"{100 * float(c):.1f}" for c in panel.position[i])
+        classes = " ".join(f"a{ids[name]}v{v[i]}" for name, v in panel.values.items() if v[i] >= 0)
+        yield x, y, bool(panel.is_query[i]), classes
