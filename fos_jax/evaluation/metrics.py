@@ -1,0 +1,207 @@
+"""Ranking metrics of many queries at once, from scores and relevance; exact under ties.
+
+**Ties.** Foregrounds with exactly equal scores have no order, so every metric here is its expected value over a
+uniformly random order of each group of ties. The value then depends neither on the order of the gallery nor on a
+seed, and a ranking that knows nothing (all scores equal) gets exactly the chance level.
+Source: McSherry & Najork, "Computing information retrieval performance measures efficiently in the presence of tied
+scores", ECIR 2008, for the idea; choosing it is a design decision.
+
+**Queries without a relevant foreground** have no value: NaN, to be counted and left out of means by the caller.
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy.special import gammaln
+
+from fos_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class RelevantRanks:
+    """The ranks at which n queries' relevant foregrounds stand, m of them in all.
+
+    Attributes:
+      query: int [m], row of the query.
+      rank: int [m], from 1.
+      probability: float64 [m], that this rank holds a relevant foreground: 1 outside ties.
+      precision: float64 [m], expected precision of the list down to this rank, given that it holds a relevant one.
+      first: float64 [m], probability that this rank holds the query's first relevant foreground.
+      num_relevant: int [n].
+      num_valid: int [n], foregrounds that are ranked at all.
+    """
+
+    query: np.ndarray
+    rank: np.ndarray
+    probability: np.ndarray
+    precision: np.ndarray
+    first: np.ndarray
+    num_relevant: np.ndarray
+    num_valid: np.ndarray
+
+
+def rank_relevant(scores: np.ndarray, relevant: np.ndarray, valid: np.ndarray | None = None) -> RelevantRanks:
+    """Ranks each query's foregrounds by score, the highest first, and finds the relevant ones.
+
+    Args:
+      scores: float [n, g]; infinities are ordered like numbers.
+      relevant: bool [n, g].
+      valid: bool [n, g], what is ranked (foregrounds of the query's category); None where all are.
+
+    Raises:
+      InputError: a valid score is NaN. ValueError: shapes differ.
+
+    Source: design decision (a float32 score as float64 leaves 29 bits free: the lowest one takes the relevance, so
+    that one vectorised sort of plain numbers does the ranking, and the rest looks at the relevant ranks only).
+    """
+    scores, relevant = np.asarray(scores), np.asarray(relevant, bool)
+    if scores.ndim != 2 or relevant.shape != scores.shape or (valid is not None and valid.shape != scores.shape):
+        shapes = [a.shape for a in (scores, relevant, valid) if a is not None]
+        raise ValueError(f"scores, relevant and valid must be [queries, foregrounds] of one shape, got {shapes}")
+    num_queries, width = scores.shape
+    key = _descending(scores)  # float64 [n, g], best first in ascending order
+    if valid is not None:
+        key[~valid] = np.inf  # behind every real score
+        relevant = relevant & valid
+    bits = key.view(np.uint64)
+    bits |= relevant
+    key.sort(axis=1)
+    if np.isnan(key[:, -1:]).any():  # NaN sorts last
+        _refuse_nan(scores, valid)
+    is_relevant = (bits.astype(np.uint8) & 1).view(bool)  # [n, g] by rank
+    flat = np.flatnonzero(is_relevant)
+    start = np.searchsorted(flat, np.arange(num_queries + 1) * width)
+    num_relevant = np.diff(start)
+    query = np.repeat(np.arange(num_queries), num_relevant)
+    rank = flat - query * width + 1
+    ordinal = np.arange(1, len(flat) + 1) - start[query]
+    columns = [query, rank, np.ones(len(flat)), ordinal / rank, (ordinal == 1).astype(np.float64)]
+    # The order of ties matters only where a relevant score equals one that is not: then they are neighbours.
+    here, line = bits.ravel()[flat], bits.ravel()
+    is_tied = (here ^ line.take(flat - 1, mode="clip") == 1) | (here ^ line.take(flat + 1, mode="clip") == 1)
+    if is_tied.any():
+        tied = np.unique(query[is_tied])
+        is_certain = ~np.isin(query, tied)
+        parts = _tied(bits[tied] >> np.uint64(1), is_relevant[tied], tied)
+        columns = [np.concatenate([a[is_certain], b]) for a, b in zip(columns, parts, strict=True)]
+    num_valid = np.full(num_queries, width) if valid is None else np.count_nonzero(valid, axis=1)
+    return RelevantRanks(*columns, num_relevant=num_relevant, num_valid=num_valid)
+
+
+def average_precision(ranks: RelevantRanks, at: int | None = None) -> np.ndarray:
+    """Standard average precision: precisions at the relevant ranks, summed, divided by *all* relevant foregrounds.
+
+    With `at`, only ranks up to it count, and the divisor is min(at, relevant), so that a perfect list still gets 1.
+    Returns float64 [n], NaN without a relevant foreground. Source: design decision (design.md section 6).
+    """
+    total = _sum(ranks, ranks.probability * ranks.precision, at)
+    return _divide(total, ranks.num_relevant if at is None else np.minimum(ranks.num_relevant, at), ranks)
+
+
+def precision_at_k(ranks: RelevantRanks, k: int) -> np.ndarray:
+    """Relevant foregrounds among the first k, divided by min(k, foregrounds ranked). Returns float64 [n]."""
+    return _divide(_sum(ranks, ranks.probability, k), np.minimum(ranks.num_valid, k), ranks)
+
+
+def recall_at_k(ranks: RelevantRanks, k: int) -> np.ndarray:
+    """Relevant foregrounds among the first k, divided by all relevant. Returns float64 [n]."""
+    return _divide(_sum(ranks, ranks.probability, k), ranks.num_relevant, ranks)
+
+
+def hit_rate_at_k(ranks: RelevantRanks, k: int) -> np.ndarray:
+    """Probability that at least one of the first k is relevant (0 or 1 outside ties). Returns float64 [n]."""
+    return _divide(_sum(ranks, ranks.first, k), np.ones_like(ranks.num_relevant), ranks)
+
+
+def reciprocal_rank(ranks: RelevantRanks) -> np.ndarray:
+    """One over the rank of the first relevant foreground. Returns float64 [n]."""
+    return _divide(_sum(ranks, ranks.first / ranks.rank, None), np.ones_like(ranks.num_relevant), ranks)
+
+
+def ndcg(ranks: RelevantRanks, at: int | None = None) -> np.ndarray:
+    """Normalised discounted cumulative gain with binary gains and discount 1 / log2(1 + rank). Returns float64 [n].
+
+    Source: Järvelin & Kekäläinen, "Cumulated gain-based evaluation of IR techniques", TOIS 2002.
+    """
+    gain = _sum(ranks, ranks.probability / np.log2(1 + ranks.rank), at)
+    longest = int(ranks.num_valid.max(initial=0))
+    ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(1 + np.arange(1, longest + 1)))])  # by number of relevant
+    return _divide(gain, ideal[ranks.num_relevant if at is None else np.minimum(ranks.num_relevant, at)], ranks)
+
+
+def _sum(ranks: RelevantRanks, terms: np.ndarray, at: int | None) -> np.ndarray:
+    if at is not None and at < 1:
+        raise ValueError(f"k must be at least 1, got {at}")
+    if at is not None:
+        terms = np.where(ranks.rank <= at, terms, 0.0)
+    return np.bincount(ranks.query, weights=terms, minlength=len(ranks.num_relevant))
+
+
+def _divide(total: np.ndarray, divisor: np.ndarray, ranks: RelevantRanks) -> np.ndarray:
+    has_relevant = ranks.num_relevant > 0
+    return np.divide(total, divisor, out=np.full(len(total), np.nan), where=has_relevant)
+
+
+def _refuse_nan(scores: np.ndarray, valid: np.ndarray | None) -> None:
+    is_nan = np.isnan(scores) if valid is None else np.isnan(scores) & valid
+    if is_nan.any():
+        query, foreground = np.argwhere(is_nan)[0]
+        raise InputError(
+            f"scores: {int(is_nan.sum())} are NaN (first: query {query}, foreground {foreground}), expected numbers"
+        )
+
+
+def _descending(scores: np.ndarray) -> np.ndarray:
+    """float64 [n, g] with free low bits whose ascending order is the descending order of the scores, ties kept.
+
+    Infinities are brought inside the finite range: with a bit set they would be NaN. Zero minus the score turns both
+    zeros into +0.
+    """
+    if scores.dtype != np.float32:
+        scores = _dense_rank(scores)
+    key = np.subtract(0.0, scores, dtype=np.float64)
+    return np.clip(key, -1e300, 1e300, out=key)
+
+
+def _dense_rank(scores: np.ndarray) -> np.ndarray:
+    """float32 [n, g]: number of different scores below each one in its row; NaN where the score is NaN."""
+    order = np.argsort(scores, axis=1)  # [n, g]
+    in_order = np.take_along_axis(scores, order, axis=1)
+    rank = np.zeros(scores.shape, np.float32)
+    np.cumsum(in_order[:, 1:] != in_order[:, :-1], axis=1, out=rank[:, 1:])
+    dense = np.empty_like(rank)
+    np.put_along_axis(dense, order, rank, axis=1)
+    return np.where(np.isnan(scores), np.float32(np.nan), dense)
+
+
+def _tied(group: np.ndarray, is_relevant: np.ndarray, query: np.ndarray) -> tuple[np.ndarray, ...]:
+    """`RelevantRanks`' five arrays for rows with ties.
+
+    At the i-th (from 0) of a group's n ranks, r of them relevant, behind a earlier relevant ones:
+    P(relevant) = r / n; expected relevant ones before it inside the group, given that it is: i (r - 1) / (n - 1);
+    if a = 0, P(first relevant) = C(n - i - 1, r - 1) / C(n, r).
+
+    Args:
+      group: uint [t, g], equal for ties, best first. is_relevant: bool [t, g]. query: int [t], rows they came from.
+    """
+    columns = np.arange(group.shape[1])
+    is_start = np.ones(group.shape, bool)
+    is_start[:, 1:] = group[:, 1:] != group[:, :-1]
+    is_end = np.roll(is_start, -1, axis=1)  # column 0 is a start, so the last column becomes an end
+    start = np.maximum.accumulate(np.where(is_start, columns, 0), axis=1)
+    end = np.minimum.accumulate(np.where(is_end, columns, columns[-1])[:, ::-1], axis=1)[:, ::-1]
+    count = np.cumsum(is_relevant, axis=1)
+    before = np.take_along_axis(count - is_relevant, start, axis=1)
+    relevant = np.take_along_axis(count, end, axis=1) - before  # r
+    row, column = np.nonzero(relevant)
+    start, before, r = start[row, column], before[row, column], relevant[row, column]
+    n, i = end[row, column] - start + 1, column - start
+    precision = (before + 1 + i * (r - 1) / np.maximum(n - 1, 1)) / (column + 1)
+    is_possible = (before == 0) & (n - i >= r)
+    log_first = _log_choose(np.where(is_possible, n - i - 1, r), r - 1) - _log_choose(n, r)
+    first = np.where(is_possible, np.exp(log_first), 0.0)
+    return query[row], column + 1, r / n, precision, first
+
+
+def _log_choose(n: np.ndarray, k: np.ndarray) -> np.ndarray:
+    return gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
