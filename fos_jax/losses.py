@@ -12,26 +12,21 @@ from fos_jax.encoders.posteriors import attribute_log_posterior, is_in_category,
 from fos_jax.encoders.unit import unit
 
 
-def weighted_mean(values: jax.Array, weight: jax.Array, *, axis_name: str | None = None) -> jax.Array:
+def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
     """Mean of per-example values.
 
     Args:
       values: float [B]; ignored where the weight is 0.
       weight: float [B], 0 for padding.
-      axis_name: pmap axis whose devices share the denominator; None where the whole batch is in one program.
 
     Returns:
-      float32 scalar; 0 where all weights are 0. With `axis_name` it is this device's part of the mean: losses and
-      gradients of all devices are to be added (`jax.lax.psum`), so that uneven padding does not change the result.
+      float32 scalar; 0 where all weights are 0.
 
     Source: design decision.
     """
     weight = weight.astype(jnp.float32)
     total = jnp.sum(jnp.where(weight > 0, values.astype(jnp.float32), 0.0) * weight)
-    count = jnp.sum(weight)
-    if axis_name is not None:
-        count = jax.lax.psum(count, axis_name)
-    return total / jnp.maximum(count, 1e-6)
+    return total / jnp.maximum(jnp.sum(weight), 1e-6)
 
 
 def pattern_softmax(

@@ -33,14 +33,6 @@ def test_padding_reaches_neither_value_nor_gradient():
     np.testing.assert_array_equal(grad, [1, 0])
 
 
-def test_weighted_mean_parts_of_devices_add_up_to_the_whole():
-    values, weight = jnp.arange(6.0), jnp.array([1.0, 1, 1, 1, 0, 0])
-    parts = jax.vmap(lambda v, w: losses.weighted_mean(v, w, axis_name="d"), axis_name="d")(
-        values.reshape(2, 3), weight.reshape(2, 3)
-    )
-    assert jnp.sum(parts) == pytest.approx(float(losses.weighted_mean(values, weight)))
-
-
 def test_pattern_softmax_by_hand():
     cosine = jnp.array([[0.5, 0.0, 0.9, 0.9, 0.9], [0.9, 0.9, 0.0, 0.0, 0.0], [1.0, 0, 0, 0, 0]])
     got = losses.pattern_softmax(cosine, jnp.array([0, 3, -1]), CATEGORY_OF_PATTERN, scale=2.0, margin=0.5)

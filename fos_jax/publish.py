@@ -1,0 +1,88 @@
+"""Publishing a directory whole or not at all."""
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from fos_jax.errors import InputError
+
+_ASIDE = ".partial-"
+
+
+@contextlib.contextmanager
+def published_directory(target: str | Path) -> Iterator[Path]:
+    """Yields a new directory beside `target` that becomes `target` when the block ends without an exception.
+
+    Everything is flushed to the disk, then renamed in one step; a directory that is already there is replaced. On any
+    exception, what was written is removed and the earlier `target` stays as it was. A killed process leaves at most a
+    hidden directory `.<name>.partial-*`, which the next publication of the same target removes.
+
+    Args:
+      target: the directory to make or replace.
+
+    Raises:
+      InputError: `target` is a file, or the operating system refuses (a full disk, no permission).
+
+    Source: design decision; rename(2).
+    """
+    target = Path(target).absolute()
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: is a file, expected a directory or nothing")
+    prefix = f".{target.name}{_ASIDE}"
+    aside = target.parent / f"{prefix}{uuid.uuid4().hex[:8]}"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(f"{prefix}*"):  # of a killed process
+            shutil.rmtree(left, ignore_errors=True)
+        aside.mkdir()
+        yield aside
+        _flush(aside)
+        _rename(aside, target)
+    except OSError as error:
+        reason = ": ".join(filter(None, [error.strerror or str(error), error.filename and str(error.filename)]))
+        raise InputError(f"{target}: cannot be written ({reason}); what was there before is unchanged") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _flush(directory: Path) -> None:
+    """Forces every file and directory of a tree to the disk, so that the rename never outruns the contents."""
+    for path in [*directory.rglob("*"), directory]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _rename(aside: Path, target: Path) -> None:
+    if not target.exists():
+        aside.rename(target)
+    elif not _exchange(aside, target):
+        # Without an atomic exchange there is a moment without `target`; its contents are never lost.
+        old = aside.with_name(f"{aside.name}-old")
+        target.rename(old)
+        aside.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Swaps two directories in one step by Linux's renameat2; False where system or file system have no such call."""
+    if not sys.platform.startswith("linux"):
+        return False
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    at_current_directory, exchange = -100, 2
+    if rename(at_current_directory, os.fsencode(a), at_current_directory, os.fsencode(b), exchange) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number))
