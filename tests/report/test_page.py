@@ -134,7 +134,7 @@ def test_page_shows_the_figures():
     assert "<td>77.0<small>75.0 to 79.0</small></td>" in page
     assert page.count("not run") == 1  # P@10 of the rectangle
     assert "left:50.00%;top:25.00%;width:50.00%;height:50.00%" in page  # the rectangle, from yxyx fractions
-    assert "43.8</span>" in page
+    assert "43.8 %</span>" in page
     assert "120 s" in page
 
 
