@@ -1,0 +1,165 @@
+"""What a search returns."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PIL import Image
+
+from fos_jax.compose.paste import Fit, paste_cutout
+from fos_jax.errors import InputError
+from fos_jax.retrieval.gallery import Gallery, Ranking
+from fos_jax.retrieval.queries import EncodedQuery
+from fos_jax.retrieval.reasons import reason_for_hit
+
+
+@dataclasses.dataclass(frozen=True)
+class Hit:
+    """One foreground that was found.
+
+    Attributes:
+      id: the foreground's.
+      rank: from 0.
+      score: higher fits better; posterior: sum over patterns of p(p|q) p(p|f), in 0..1; cosine: in -1..1.
+      ranking: which of them it is.
+      category: name.
+      pattern: id of the pattern that the foreground most probably is of.
+      confidence: that pattern's probability.
+      attributes: the pattern's, name -> value.
+      description: the pattern's.
+      licence, source_id: of the foreground, "" where unknown.
+      width_px, height_px: extent of the cut-out.
+      row: in the gallery.
+    """
+
+    id: str
+    rank: int
+    score: float
+    ranking: Ranking
+    category: str
+    pattern: int
+    confidence: float
+    attributes: Mapping[str, str]
+    description: str
+    licence: str
+    source_id: str
+    width_px: int
+    height_px: int
+    row: int
+    _gallery: Gallery = dataclasses.field(repr=False, compare=False)
+    _query: EncodedQuery | None = dataclasses.field(repr=False, compare=False)
+
+    @property
+    def why(self) -> str:
+        """Why this foreground was returned, in a sentence or two."""
+        return reason_for_hit(self._gallery, self.row, self._query)
+
+    def thumbnail(self) -> Image.Image:
+        """Small RGBA picture."""
+        return self._gallery.thumbnail(self.row)
+
+    def cutout(self) -> Image.Image:
+        """RGBA picture at full resolution."""
+        return Image.fromarray(self._gallery.cutout(self.row))
+
+    def composite(self, *, fit: Fit = "contain", harmonise: float = 0.0) -> Image.Image:
+        """The query's photograph with this foreground in its rectangle; options as `compose.paste.paste_cutout`.
+
+        Raises:
+          InputError: the hit answers no photograph (more like this), or the cut-out's file is gone.
+        """
+        if self._query is None:
+            raise InputError(f"hit {self.id}: answers no photograph, so there is nothing to paste it into")
+        cutout = self._gallery.cutout(self.row)
+        return Image.fromarray(
+            paste_cutout(self._query.photo, cutout, self._query.box_xyxy_px, fit=fit, harmonise=harmonise)
+        )
+
+    def to_json(self) -> dict:
+        """What can be written as JSON, `why` included."""
+        public = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.name.startswith("_")}
+        return {**public, "attributes": dict(self.attributes), "why": self.why}
+
+
+@dataclasses.dataclass(frozen=True)
+class PatternGroup:
+    """One pattern that fits a query, with the foregrounds of it.
+
+    Attributes:
+      id: the pattern's.
+      category, description, attributes: the pattern's.
+      probability: p(pattern | query).
+      size: foregrounds of the gallery that are assigned to it (and pass the filters).
+      representatives: those nearest to the pattern's prototype, nearest first; their score is that cosine.
+      hits: its instances, best for this query first.
+    """
+
+    id: int
+    category: str
+    description: str
+    attributes: Mapping[str, str]
+    probability: float
+    size: int
+    representatives: Sequence[Hit]
+    hits: Sequence[Hit]
+
+    def to_json(self) -> dict:
+        """What can be written as JSON."""
+        return {
+            **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)},
+            "attributes": dict(self.attributes),
+            "representatives": [hit.to_json() for hit in self.representatives],
+            "hits": [hit.to_json() for hit in self.hits],
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class PairScore:
+    """How well one given cut-out fits one query.
+
+    Attributes:
+      posterior: sum over patterns of p(p|q) p(p|f), in 0..1.
+      cosine: of the two embeddings, in -1..1.
+      percentile: share of the gallery's foregrounds of the category that score lower by posterior, in 0..1; nan where
+        there are none.
+      pattern: most probable pattern of the cut-out.
+      why: as a hit's.
+    """
+
+    posterior: float
+    cosine: float
+    percentile: float
+    pattern: int
+    why: str
+
+
+def make_hits(
+    gallery: Gallery, rows: np.ndarray, scores: np.ndarray, ranking: Ranking, query: EncodedQuery | None
+) -> list[Hit]:
+    """Hits for gallery rows [k], best first; rows of -1 (no answer) are dropped."""
+    meta, hits = gallery.metadata, []
+    for rank, (row, score) in enumerate(zip(rows.tolist(), scores.tolist(), strict=True)):
+        if row < 0:
+            break
+        pattern = gallery.table.patterns[int(meta.pattern[row])]
+        hits.append(
+            Hit(
+                id=str(meta.id[row]),
+                rank=rank,
+                score=float(score),
+                ranking=ranking,
+                category=pattern.category,
+                pattern=pattern.id,
+                confidence=float(meta.confidence[row]),
+                attributes=pattern.attributes,
+                description=pattern.description,
+                licence=str(meta.licence[row]),
+                source_id=str(meta.source_id[row]),
+                width_px=int(meta.width_px[row]),
+                height_px=int(meta.height_px[row]),
+                row=row,
+                _gallery=gallery,
+                _query=query,
+            )
+        )
+    return hits

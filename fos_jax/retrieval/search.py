@@ -1,0 +1,248 @@
+"""Foreground object search: instances, patterns, more like this, a score for a pair.
+
+search = ForegroundSearch.open("runs/demo/gallery")
+groups = search.patterns("street.jpg", box=(410, 220, 640, 380), category="car", k=3)
+hits = search.instances("street.jpg", box=(410, 220, 640, 380), category="car", k=20, pattern=groups[1].id)
+hits[0].composite().save("out.png")
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fos_jax.errors import InputError
+from fos_jax.images import ImageSource, prepare_cutout, read_cutout
+from fos_jax.retrieval.filters import Filters
+from fos_jax.retrieval.gallery import CategoryRows, Gallery, Ranking
+from fos_jax.retrieval.hits import Hit, PairScore, PatternGroup, make_hits
+from fos_jax.retrieval.index import top_k
+from fos_jax.retrieval.queries import EncodedQuery, SearchQuery, encode_queries
+from fos_jax.retrieval.reasons import reason
+
+_NO_FILTERS = Filters()
+
+
+class ForegroundSearch:
+    """A gallery and the bundle that built it, ready to answer."""
+
+    def __init__(self, gallery: Gallery, bundle: Any):
+        """Use `open`; this takes both as objects, already known to belong together."""
+        self.gallery, self.bundle, self.table = gallery, bundle, gallery.table
+
+    @classmethod
+    def open(cls, path: str | Path, bundle: Any = None, *, verify: bool = False) -> "ForegroundSearch":
+        """Opens a gallery for search.
+
+        Args:
+          path: the gallery's folder.
+          bundle: a model bundle or the path of one; None for the one that the gallery names.
+          verify: compare the checksums of the gallery's files.
+
+        Raises:
+          InputError: no gallery or bundle there, a damaged one, a bundle that did not build this gallery, or one
+            without a query encoder.
+        """
+        if bundle is None:
+            bundle = Gallery.open(path).bundle_path
+            if bundle is None:
+                raise InputError(f"{path}: its bundle is gone, expected at {_named_bundle(path)}")
+        if isinstance(bundle, str | Path):
+            from fos_jax.encoders.bundle import load_bundle
+
+            bundle = load_bundle(bundle)
+        gallery = Gallery.open(path, fingerprint=bundle.fingerprint, verify=verify)
+        if not bundle.has_query_encoder:
+            raise InputError(f"bundle {bundle.fingerprint}: has no query encoder, expected one that was distilled")
+        return cls(gallery, bundle)
+
+    def instances(
+        self,
+        photo: ImageSource,
+        box: Sequence[float],
+        category: str,
+        *,
+        k: int = 20,
+        pattern: int | None = None,
+        ranking: Ranking = "posterior",
+        filters: Filters = _NO_FILTERS,
+    ) -> list[Hit]:
+        """The k foregrounds that fit best, best first; fewer where there are fewer.
+
+        Args:
+          photo: path, encoded bytes, PIL image or uint8 array.
+          box: x0, y0, x1, y1 in whole pixels of the upright photograph, half-open.
+          category: name of the category.
+          k: how many.
+          pattern: only foregrounds that are assigned to this pattern.
+          ranking: "posterior" (sum over patterns of p(p|q) p(p|f)) or "cosine" (of the embeddings).
+          filters: hard limits.
+
+        Raises:
+          InputError: an unusable photograph or rectangle, an unknown category, pattern or ranking, or k below 1.
+        """
+        queries = [SearchQuery(photo, box, category)]
+        return self.instances_batch(queries, k=k, pattern=pattern, ranking=ranking, filters=filters)[0]
+
+    def instances_batch(
+        self,
+        queries: Sequence[SearchQuery],
+        *,
+        k: int = 20,
+        pattern: int | None = None,
+        ranking: Ranking = "posterior",
+        filters: Filters = _NO_FILTERS,
+    ) -> list[list[Hit]]:
+        """`instances` for many queries, encoded together; one list of hits a query."""
+        encoded = encode_queries(queries, self.bundle)
+        return [self.search_encoded(q, k=k, pattern=pattern, ranking=ranking, filters=filters) for q in encoded]
+
+    def patterns(
+        self,
+        photo: ImageSource,
+        box: Sequence[float],
+        category: str,
+        *,
+        k: int = 3,
+        instances: int = 8,
+        representatives: int = 3,
+        ranking: Ranking = "posterior",
+        filters: Filters = _NO_FILTERS,
+    ) -> list[PatternGroup]:
+        """The k most probable patterns of which the gallery has foregrounds, most probable first.
+
+        Args:
+          k: how many patterns.
+          instances: how many foregrounds to rank inside each.
+          representatives: how many foregrounds to show it by.
+          Others, and what is raised: as `instances`.
+        """
+        _check_count("k", k)
+        _check_count("instances", instances)
+        _check_count("representatives", representatives)
+        query = encode_queries([SearchQuery(photo, box, category)], self.bundle)[0]
+        rows = self.gallery.category(category)
+        allowed = filters.allowed(self.gallery.metadata, rows.rows, query.box_xyxy_px)
+        groups: list[PatternGroup] = []
+        for local in np.argsort(-query.posterior, kind="stable"):
+            pattern = self.table.patterns[int(rows.patterns[local])]
+            members = np.flatnonzero(allowed & (rows.assigned == pattern.id))
+            if not len(members):
+                continue
+            prototype = np.asarray(self.bundle.prototypes[pattern.id], np.float32)
+            prototype = prototype / max(float(np.linalg.norm(prototype)), 1e-12)
+            vector = query.posterior if ranking == "posterior" else query.embedding
+            groups.append(
+                PatternGroup(
+                    id=pattern.id,
+                    category=pattern.category,
+                    description=pattern.description,
+                    attributes=pattern.attributes,
+                    probability=float(query.posterior[local]),
+                    size=len(members),
+                    representatives=self._rank(rows, members, "cosine", prototype, representatives, query),
+                    hits=self._rank(rows, members, ranking, vector, instances, query),
+                )
+            )
+            if len(groups) == k:
+                break
+        return groups
+
+    def similar(
+        self, identifier: str, *, k: int = 20, ranking: Ranking = "cosine", filters: Filters = _NO_FILTERS
+    ) -> list[Hit]:
+        """More like this: the k foregrounds of the same category nearest to one of the gallery, itself left out.
+
+        Raises:
+          InputError: an unknown id or ranking, or k below 1.
+        """
+        _check_count("k", k)
+        row = self.gallery.row_of(identifier)
+        rows = self.gallery.category(str(self.gallery.metadata.category[row]))
+        local = row - int(rows.rows[0])
+        allowed = filters.allowed(self.gallery.metadata, rows.rows, None)
+        allowed[local] = False
+        vector = np.asarray(rows.vectors(ranking)[local])
+        return self._rank(rows, np.flatnonzero(allowed), ranking, vector, k, None)
+
+    def score(self, photo: ImageSource, box: Sequence[float], category: str, cutout: ImageSource) -> PairScore:
+        """How well a given cut-out, which need not be in the gallery, fits a query.
+
+        Args:
+          photo, box, category: as `instances`.
+          cutout: RGBA picture as path, encoded bytes, PIL image or uint8 array.
+
+        Raises:
+          InputError: an unusable photograph, rectangle or cut-out, or an unknown category.
+        """
+        query = encode_queries([SearchQuery(photo, box, category)], self.bundle)[0]
+        image = prepare_cutout(read_cutout(cutout), self.bundle.foreground_size)
+        class_id = np.array([self.table.category_id(category)], np.int32)
+        encoding = self.bundle.encode_foregrounds(image[None], class_id, batch_size=1)
+        rows = self.gallery.category(category)
+        posterior = np.exp(np.asarray(encoding.log_posterior, np.float32)[0, rows.patterns])
+        score = float(posterior @ query.posterior)
+        others = rows.posteriors @ query.posterior
+        return PairScore(
+            posterior=score,
+            cosine=float(np.asarray(encoding.embedding, np.float32)[0] @ query.embedding),
+            percentile=float((others < score).mean()) if len(others) else float("nan"),
+            pattern=int(rows.patterns[posterior.argmax()]),
+            why=reason(self.table, rows.patterns, posterior, query.posterior),
+        )
+
+    def search_encoded(
+        self,
+        query: EncodedQuery,
+        *,
+        k: int = 20,
+        pattern: int | None = None,
+        ranking: Ranking = "posterior",
+        filters: Filters = _NO_FILTERS,
+    ) -> list[Hit]:
+        """`instances` for a query that is already encoded: the search alone."""
+        _check_count("k", k)
+        rows = self.gallery.category(query.category)
+        vector = query.posterior if ranking == "posterior" else query.embedding
+        rows.vectors(ranking)  # refuses unknown names
+        if pattern is None and filters.is_empty:
+            scores, local = rows.index(ranking).search(vector[None], min(k, max(1, len(rows))))
+            return make_hits(self.gallery, _global(rows, local[0]), scores[0], ranking, query)
+        # ScaNN has no allow-lists: what is restricted is searched exactly.
+        allowed = filters.allowed(self.gallery.metadata, rows.rows, query.box_xyxy_px)
+        if pattern is not None:
+            if pattern not in rows.patterns:
+                ids = f"{rows.patterns[0]} to {rows.patterns[-1]}" if len(rows.patterns) else "none"
+                raise InputError(f"pattern: got {pattern!r}, expected one of {query.category}'s: {ids}")
+            allowed &= rows.assigned == pattern
+        return self._rank(rows, np.flatnonzero(allowed), ranking, vector, k, query)
+
+    def _rank(
+        self,
+        rows: CategoryRows,
+        members: np.ndarray,
+        ranking: Ranking,
+        vector: np.ndarray,
+        k: int,
+        query: EncodedQuery | None,
+    ) -> list[Hit]:
+        """Exact ranking of some rows of a category (places within it) by the inner product with a vector."""
+        scores = rows.vectors(ranking)[members] @ vector
+        best, order = top_k(scores[None], min(k, max(1, len(members))))
+        local = np.where(order[0] >= 0, members[order[0]] if len(members) else -1, -1)
+        return make_hits(self.gallery, _global(rows, local), best[0], ranking, query)
+
+
+def _global(rows: CategoryRows, local: np.ndarray) -> np.ndarray:
+    """Gallery rows of places within a category; -1 stays."""
+    return np.where(local >= 0, local + (int(rows.rows[0]) if len(rows) else 0), -1)
+
+
+def _check_count(name: str, value: int) -> None:
+    if not isinstance(value, int | np.integer) or value < 1:
+        raise InputError(f"{name}: got {value!r}, expected a whole number of 1 or more")
+
+
+def _named_bundle(path: str | Path) -> str:
+    return Gallery.open(path).manifest["bundle"]["path"]
