@@ -8,6 +8,7 @@ it has no strata, and one matrix product over shared draws serves hundreds of fi
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,23 @@ class Resamples:
 
     queries: tuple[np.ndarray, ...]
     times: tuple[np.ndarray, ...]
+
+
+class PairedDifference(NamedTuple):
+    """How much better one method is than another on the same queries.
+
+    Attributes:
+      difference: mean of first minus second.
+      low, high: its interval.
+      probability_above_zero: share of resamples in which the first is better, ties half.
+      num_queries: those that both have a value for.
+    """
+
+    difference: float
+    low: float
+    high: float
+    probability_above_zero: float
+    num_queries: int
 
 
 def resample(category: np.ndarray, *, num_resamples: int = 1000, seed: int = 0) -> Resamples:
@@ -83,20 +101,18 @@ def interval(replicates: np.ndarray, *, level: float = 0.95) -> tuple[float, flo
 
 
 def paired_difference(
-    resamples: Resamples, a: np.ndarray, b: np.ndarray, category: np.ndarray, *, over: str = OVER_CATEGORIES
-) -> dict[str, float | tuple[float, float] | int]:
-    """Difference a - b of two methods' values (float [n] each) on the queries that both have a value for.
-
-    Returns: `difference`, its `interval`, `probability_above_zero` (share of resamples in which a is better, ties
-    half) and `num_queries`.
-    """
+    resamples: Resamples,
+    a: np.ndarray,
+    b: np.ndarray,
+    category: np.ndarray,
+    *,
+    over: str = OVER_CATEGORIES,
+    level: float = 0.95,
+) -> PairedDifference:
+    """Difference a - b of two methods' values (float [n] each) on the queries that both have a value for."""
     gap = np.asarray(a, float) - np.asarray(b, float)
     replicates = replicate(resamples, gap, over=over)
     known = replicates[~np.isnan(replicates)]
     above = float(np.mean((known > 0) + 0.5 * (known == 0))) if len(known) else float("nan")
-    return {
-        "difference": mean(gap, category, over=over),
-        "interval": interval(replicates),
-        "probability_above_zero": above,
-        "num_queries": int(np.count_nonzero(~np.isnan(gap))),
-    }
+    low, high = interval(replicates, level=level)
+    return PairedDifference(mean(gap, category, over=over), low, high, above, int(np.count_nonzero(~np.isnan(gap))))

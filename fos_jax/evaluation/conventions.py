@@ -48,8 +48,8 @@ def fosd_set2_category(
     Precision@k is pooled: hits over min(k, length of the list), each summed over queries.
 
     Args:
-      scores: float [n, g], none negative: a foreground that is filtered gets 0 and must not rise by it. Map a cosine
-        with (1 + cosine) / 2. Ties keep the gallery's order (design decision).
+      scores: float [n, g], none negative: a foreground that is filtered gets 0 and must not rise by it. Add 1
+        to a cosine. Ties keep the gallery's order (design decision).
       relevant: bool [n, g].
       box_aspect: float [n], width / height of the query's box in pixels.
       foreground_aspect: float [g], width / height of the cut-out in pixels.
@@ -57,7 +57,7 @@ def fosd_set2_category(
     Raises: ValueError for negative scores.
     """
     if (np.asarray(scores) < 0).any():
-        raise ValueError("scores are negative, expected 0 or more: a filtered foreground gets 0 (use (1 + cosine) / 2)")
+        raise ValueError("scores are negative, expected 0 or more: a filtered foreground gets 0 (add 1 to cosines)")
     is_kept = np.abs(box_aspect[:, None] - foreground_aspect[None, :]) < max_aspect_difference  # [n, g]
     in_order = _in_order(np.where(is_kept, scores, 0), relevant)
     num_kept = is_kept.sum(axis=1)

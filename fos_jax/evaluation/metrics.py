@@ -75,7 +75,7 @@ def rank_relevant(scores: np.ndarray, relevant: np.ndarray, valid: np.ndarray | 
     query = np.repeat(np.arange(num_queries), num_relevant)
     rank = flat - query * width + 1
     ordinal = np.arange(1, len(flat) + 1) - start[query]
-    columns = [query, rank, np.ones(len(flat)), ordinal / rank, (ordinal == 1).astype(np.float64)]
+    probability, precision, first = np.ones(len(flat)), ordinal / rank, (ordinal == 1).astype(np.float64)
     # The order of ties matters only where a relevant score equals one that is not: then they are neighbours.
     here, line = bits.ravel()[flat], bits.ravel()
     is_tied = (here ^ line.take(flat - 1, mode="clip") == 1) | (here ^ line.take(flat + 1, mode="clip") == 1)
@@ -83,9 +83,12 @@ def rank_relevant(scores: np.ndarray, relevant: np.ndarray, valid: np.ndarray | 
         tied = np.unique(query[is_tied])
         is_certain = ~np.isin(query, tied)
         parts = _tied(bits[tied] >> np.uint64(1), is_relevant[tied], tied)
-        columns = [np.concatenate([a[is_certain], b]) for a, b in zip(columns, parts, strict=True)]
+        query, rank, probability, precision, first = (
+            np.concatenate([a[is_certain], b])
+            for a, b in zip((query, rank, probability, precision, first), parts, strict=True)
+        )
     num_valid = np.full(num_queries, width) if valid is None else np.count_nonzero(valid, axis=1)
-    return RelevantRanks(*columns, num_relevant=num_relevant, num_valid=num_valid)
+    return RelevantRanks(query, rank, probability, precision, first, num_relevant, num_valid)
 
 
 def average_precision(ranks: RelevantRanks, at: int | None = None) -> np.ndarray:

@@ -69,20 +69,20 @@ def test_paired_difference_sees_what_separate_intervals_cannot():
     category = np.repeat([0, 1], 50)
     resamples = bootstrap.resample(category)
     got = bootstrap.paired_difference(resamples, a, b, category)
-    assert got["interval"][0] > 0
-    assert got["probability_above_zero"] == 1.0
-    assert got["num_queries"] == 100
+    assert got.low > 0
+    assert got.probability_above_zero == 1.0
+    assert got.num_queries == 100
     (low_a, _), (_, high_b) = (bootstrap.interval(bootstrap.replicate(resamples, v)) for v in (a, b))
     assert low_a < high_b
     mirrored = bootstrap.paired_difference(resamples, b, a, category)
-    assert mirrored["difference"] == pytest.approx(-got["difference"])
+    assert mirrored.difference == pytest.approx(-got.difference)
     same = bootstrap.paired_difference(resamples, a, a, category)
-    assert (same["difference"], same["probability_above_zero"]) == (0, 0.5)
+    assert (same.difference, same.probability_above_zero) == (0, 0.5)
 
 
 def test_without_values_there_is_no_interval():
     resamples = bootstrap.resample(CATEGORY)
     assert np.isnan(bootstrap.interval(bootstrap.replicate(resamples, np.full(5, np.nan)))).all()
     got = bootstrap.paired_difference(resamples, np.full(5, np.nan), VALUES, CATEGORY)
-    assert np.isnan(got["difference"])
-    assert got["num_queries"] == 0
+    assert np.isnan(got.difference)
+    assert got.num_queries == 0

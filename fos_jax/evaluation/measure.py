@@ -1,0 +1,143 @@
+"""Every per-query figure of one ranking; means and intervals are made of them elsewhere."""
+
+import dataclasses
+
+import numpy as np
+
+from fos_jax.evaluation import conventions, metrics
+from fos_jax.evaluation.scores import Ranking
+from fos_jax.evaluation.truth import Block, Truth
+
+HEADLINE = "map"
+PRECISION_AT = (1, 5, 10, 20)
+RECALL_AT = (20, 100)
+METRICS = (
+    HEADLINE,
+    "map_at_20",
+    "map_at_100",
+    *(f"precision_at_{k}" for k in PRECISION_AT),
+    *(f"recall_at_{k}" for k in RECALL_AT),
+    "reciprocal_rank",
+    "ndcg",
+    "pattern_top_1",
+    "pattern_top_3",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class AttributeFigures:
+    """One attribute of one category; NaN for other categories' queries and where every value fits (nothing to tell).
+
+    Attributes:
+      accuracy: float64 [Q], 1 where the value with the highest posterior marginal is one that fits; None where the
+        ranking has no posterior.
+      average_precision: float64 [Q], of the same scores when any foreground with a fitting value is relevant.
+    """
+
+    accuracy: np.ndarray | None
+    average_precision: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """What one ranking reaches at each query.
+
+    Attributes:
+      by_metric: name in `METRICS` -> float64 [Q], NaN where the query has no value (no relevant foreground, or the
+        method has nothing to rank it by); metrics that the method cannot have are missing.
+      by_attribute: (category name, attribute name) -> its figures.
+    """
+
+    by_metric: dict[str, np.ndarray]
+    by_attribute: dict[tuple[str, str], AttributeFigures]
+
+
+def measure(ranking: Ranking, truth: Truth) -> Figures:
+    """Ranks each category's gallery for each of its queries and measures (fractions, never percent).
+
+    Raises: InputError where a score is NaN, naming the category.
+    """
+    num_queries = len(truth.query_category)
+    by_metric = {name: np.full(num_queries, np.nan) for name in METRICS}
+    if ranking.patterns is None:
+        del by_metric["pattern_top_1"], by_metric["pattern_top_3"]
+    by_attribute = {}
+    for block in truth.blocks():
+        if ranking.has_query is not None:
+            block = dataclasses.replace(block, queries=block.queries[ranking.has_query[block.queries]])
+        scores = ranking.foregrounds(block)
+        for name, values in _of_foregrounds(metrics.rank_relevant(scores, truth.relevant(block))).items():
+            by_metric[name][block.queries] = values
+        if ranking.patterns is not None:
+            compatible = truth.is_compatible[np.ix_(block.queries, block.patterns)]
+            ranks = metrics.rank_relevant(ranking.patterns(block), compatible)
+            by_metric["pattern_top_1"][block.queries] = metrics.hit_rate_at_k(ranks, 1)
+            by_metric["pattern_top_3"][block.queries] = metrics.hit_rate_at_k(ranks, 3)
+        for attribute in truth.attributes(block):
+            key = truth.table.categories[block.category], attribute
+            by_attribute[key] = _of_attribute(attribute, block, scores, ranking, truth)
+    return Figures(by_metric, by_attribute)
+
+
+def measure_fosd(
+    ranking: Ranking, truth: Truth, box_aspect: np.ndarray, foreground_aspect: np.ndarray
+) -> dict[str, float] | None:
+    """The same ranking by FOSD's convention of test set 2: percent, see `conventions.fosd_set2_category`.
+
+    Args:
+      ranking: how to score; cosines are moved by 1 so that none is negative.
+      truth: labels; queries without a relevant foreground are left out, as FOSD has none.
+      box_aspect: float [Q], width / height. foreground_aspect: float [G].
+
+    Returns: unweighted means over categories; None where no query can be counted.
+    """
+    categories = {}
+    for block in truth.blocks():
+        relevant = truth.relevant(block)
+        counted = relevant.any(axis=1)
+        if ranking.has_query is not None:
+            counted &= ranking.has_query[block.queries]
+        if not counted.any():
+            continue
+        block = dataclasses.replace(block, queries=block.queries[counted])
+        scores = ranking.foregrounds(block) - np.float32(ranking.lowest)
+        categories[str(block.category)] = conventions.fosd_set2_category(
+            np.maximum(scores, 0),  # a cosine may fall below -1 by rounding
+            relevant[counted],
+            box_aspect[block.queries],
+            foreground_aspect[block.foregrounds],
+        )
+    return conventions.fosd_overall(categories) if categories else None
+
+
+def _of_foregrounds(ranks: metrics.RelevantRanks) -> dict[str, np.ndarray]:
+    return {
+        HEADLINE: metrics.average_precision(ranks),
+        "map_at_20": metrics.average_precision(ranks, at=20),
+        "map_at_100": metrics.average_precision(ranks, at=100),
+        **{f"precision_at_{k}": metrics.precision_at_k(ranks, k) for k in PRECISION_AT},
+        **{f"recall_at_{k}": metrics.recall_at_k(ranks, k) for k in RECALL_AT},
+        "reciprocal_rank": metrics.reciprocal_rank(ranks),
+        "ndcg": metrics.ndcg(ranks),
+    }
+
+
+def _of_attribute(attribute: str, block: Block, scores: np.ndarray, ranking: Ranking, truth: Truth) -> AttributeFigures:
+    value = truth.value_of_pattern(block, attribute)  # [p]
+    has_value = np.eye(int(value.max(initial=-1)) + 1, dtype=np.float32)[value]  # [p, values]
+    compatible = truth.is_compatible[np.ix_(block.queries, block.patterns)]
+    fits = compatible.astype(np.float32) @ has_value > 0  # [q, values]
+    exists = has_value.any(axis=0)  # a value that no pattern has is no choice
+    told = block.queries[(fits[:, exists] != fits[:, exists][:, :1]).any(axis=1)]  # some value fits and some does not
+    is_told = np.isin(block.queries, told)
+    precision = np.full(len(truth.query_category), np.nan)
+    relevant = truth.relevant_in_attribute(dataclasses.replace(block, queries=told), attribute)
+    precision[told] = metrics.average_precision(metrics.rank_relevant(scores[is_told], relevant))
+    if ranking.log_posterior is None:
+        return AttributeFigures(None, precision)
+    accuracy = np.full_like(precision, np.nan)
+    marginal = np.exp(ranking.log_posterior[np.ix_(told, block.patterns)]) @ has_value  # [told, values]
+    # Rounded: sums of equal posteriors in another order are ties, not a preference.
+    ranks = metrics.rank_relevant(np.round(marginal[:, exists].astype(np.float64), 6), fits[np.ix_(is_told, exists)])
+    accuracy[told] = metrics.hit_rate_at_k(ranks, 1)
+    return AttributeFigures(accuracy, precision)

@@ -1,0 +1,148 @@
+"""The methods of a benchmark run and the rows they give: every ranking of every bundle, chance and the oracles."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from absl import logging
+
+from fos_jax.data.arrays import Foregrounds, Queries
+from fos_jax.encoders.bundle import Bundle, ForegroundEncoding
+from fos_jax.errors import InputError
+from fos_jax.evaluation import controls, scores
+from fos_jax.evaluation.truth import Truth
+
+OURS, RIVAL, CONTROL, ORACLE = "ours", "rival", "control", "oracle"
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A trained model to evaluate, with the split's arrays at the sizes it wants.
+
+    Attributes:
+      name: of its rows, e.g. "student".
+      bundle: with a query encoder.
+      queries, foregrounds: the split; ids and labels must be the same for all methods.
+      kind: "ours", "rival" or "control".
+      note: half a sentence for readers.
+    """
+
+    name: str
+    bundle: Bundle
+    queries: Queries
+    foregrounds: Foregrounds
+    kind: str = RIVAL
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the results: a ranking by one method.
+
+    Attributes:
+      name: of the method. ranking: how it scores; empty where there is one way only.
+      kind: "ours", "rival", "control" or "oracle". note: half a sentence for readers.
+      bundle: fingerprint of the bundle behind it, None for none.
+      scorer: the ranking.
+    """
+
+    name: str
+    ranking: str
+    kind: str
+    note: str
+    bundle: str | None
+    scorer: scores.Ranking
+
+
+def gather_rows(
+    main: Method, compare: Sequence[Method], truth: Truth, *, batch_size: int, progress: bool
+) -> tuple[list[Row], ForegroundEncoding]:
+    """Encodes the split with every bundle and lists all rows: chance, the others, the main one, the oracles.
+
+    A gallery is encoded once for all bundles that hold the same foreground encoder.
+
+    Returns: the rows and the main bundle's encoding of the gallery.
+    Raises: InputError where the methods cannot be compared.
+    """
+    _check_comparable(main, compare)
+    rows = [Row("chance", "", CONTROL, "no information: the expected value", None, controls.chance(truth))]
+    known: list[tuple[Bundle, ForegroundEncoding]] = []
+
+    def gallery_of(method: Method) -> ForegroundEncoding:
+        for bundle, gallery in known:
+            if _is_same_teacher(bundle, method.bundle):
+                return gallery
+        logging.info("Encoding %d foregrounds for %s", len(method.foregrounds), method.name)
+        gallery = method.bundle.encode_foregrounds(
+            method.foregrounds.image, method.foregrounds.category, batch_size=batch_size, progress=progress
+        )
+        known.append((method.bundle, gallery))
+        return gallery
+
+    for method in (*compare, main):
+        if method.bundle.has_query_encoder:
+            rows += _method_rows(method, gallery_of(method), batch_size=batch_size, progress=progress)
+    gallery = gallery_of(main)
+    return rows + _oracle_rows(main, truth, gallery), gallery
+
+
+def _is_same_teacher(a: Bundle, b: Bundle) -> bool:
+    if a.config.foreground != b.config.foreground:
+        return False
+    leaves = [jax.tree.leaves(bundle.variables["foreground"]) for bundle in (a, b)]
+    return len(leaves[0]) == len(leaves[1]) and all(map(np.array_equal, *leaves))
+
+
+def _check_comparable(main: Method, compare: Sequence[Method]) -> None:
+    fingerprint = main.bundle.table.fingerprint()
+    names = [main.name, *(method.name for method in compare), "chance"]
+    for method in compare:
+        if names.count(method.name) > 1 or "oracle" in method.name:
+            raise InputError(f"compare: {method.name!r} is taken, expected another name")
+        if method.bundle.table.fingerprint() != fingerprint:
+            raise InputError(f"compare: {method.name} was trained with another pattern table than {main.name}")
+        if not method.bundle.has_query_encoder:
+            raise InputError(f"compare: {method.name} has no query encoder, expected one that was distilled")
+        for what in ("queries", "foregrounds"):
+            if not np.array_equal(getattr(method, what).ids, getattr(main, what).ids):
+                raise InputError(f"compare: {what} of {method.name} are not those of {main.name}")
+
+
+def _method_rows(method: Method, gallery: ForegroundEncoding, *, batch_size: int, progress: bool) -> list[Row]:
+    queries = method.queries
+    logging.info("Encoding %d queries for %s", len(queries), method.name)
+    encoded = method.bundle.encode_queries(
+        queries.image, queries.box_yxyx_norm, queries.category, batch_size=batch_size, progress=progress
+    )
+    rankings = {scores.COSINE: scores.cosine(encoded.embedding, gallery.embedding, method.bundle.prototypes)}
+    for ranking, log_posterior in (
+        (scores.FLAT, encoded.log_posterior_flat),
+        (scores.FACTORISED, encoded.log_posterior_factorised),
+        (scores.BOTH, None if encoded.log_posterior_factorised is None else encoded.log_posterior_both),
+    ):
+        if log_posterior is not None:
+            rankings[ranking] = scores.posterior(log_posterior, gallery.log_posterior)
+    fingerprint = method.bundle.fingerprint
+    return [Row(method.name, ranking, method.kind, method.note, fingerprint, r) for ranking, r in rankings.items()]
+
+
+def _oracle_rows(main: Method, truth: Truth, gallery: ForegroundEncoding) -> list[Row]:
+    prototypes = main.bundle.prototypes
+    rankings = {
+        "own-foreground oracle": (
+            "the teacher sees the removed object",
+            controls.own_foreground_cosine(truth, gallery.embedding, prototypes),
+            controls.own_foreground_posterior(truth, gallery.log_posterior),
+        ),
+        "compatible-set oracle": (
+            "the teacher is told the compatible patterns",
+            controls.compatible_set_cosine(truth, gallery.embedding, prototypes),
+            controls.compatible_set_posterior(truth, gallery.log_posterior),
+        ),
+    }
+    return [
+        Row(name, ranking, ORACLE, note, main.bundle.fingerprint, scorer)
+        for name, (note, *scorers) in rankings.items()
+        for ranking, scorer in zip((scores.COSINE, "posterior"), scorers, strict=True)
+    ]

@@ -1,0 +1,110 @@
+"""What is relevant to which query, one category at a time: no [all queries, whole gallery] matrix is ever made."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from fos_jax.data.arrays import Foregrounds, Queries
+from fos_jax.errors import InputError
+from fos_jax.pattern_table import PatternTable
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """One category's share: every query of it is ranked against every foreground of it.
+
+    Attributes:
+      category: class id.
+      queries: int [q], rows of the queries.
+      foregrounds: int [g], rows of the foregrounds.
+      patterns: int [p], ids of the category's patterns.
+    """
+
+    category: int
+    queries: np.ndarray
+    foregrounds: np.ndarray
+    patterns: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """Labels of one evaluated split.
+
+    Attributes:
+      table: its patterns.
+      query_category: int [Q]. is_compatible: bool [Q, P]. own_foreground: int [Q], row of the original, -1 for none.
+      foreground_category: int [G]. pattern: int [G], -1 where unknown (relevant to nothing).
+    """
+
+    table: PatternTable
+    query_category: np.ndarray
+    is_compatible: np.ndarray
+    own_foreground: np.ndarray
+    foreground_category: np.ndarray
+    pattern: np.ndarray
+
+    def blocks(self) -> Iterator[Block]:
+        """Categories that have queries, in the order of their ids."""
+        for category in np.unique(self.query_category):
+            yield Block(
+                int(category),
+                np.flatnonzero(self.query_category == category),
+                np.flatnonzero(self.foreground_category == category),
+                np.flatnonzero(self.table.category_of_pattern == category),
+            )
+
+    def relevant(self, block: Block) -> np.ndarray:
+        """bool [q, g]: the foreground's pattern is one of the query's compatible ones."""
+        return _by_pattern(self.is_compatible[block.queries], self.pattern[block.foregrounds])
+
+    def relevant_in_attribute(self, block: Block, attribute: str) -> np.ndarray:
+        """bool [q, g]: the foreground's value of one attribute is that of some compatible pattern."""
+        column = self.value_of_pattern(block, attribute)  # [p]
+        same = column[:, None] == column[None, :]  # [p, p]
+        fits = (self.is_compatible[np.ix_(block.queries, block.patterns)].astype(np.float32) @ same) > 0  # [q, p]
+        by_pattern = np.zeros((len(block.queries), self.table.num_patterns), bool)
+        by_pattern[:, block.patterns] = fits
+        return _by_pattern(by_pattern, self.pattern[block.foregrounds])
+
+    def value_of_pattern(self, block: Block, attribute: str) -> np.ndarray:
+        """int [p]: index of each of the category's patterns' value of an attribute."""
+        names = list(self.table.attributes[self.table.categories[block.category]][attribute])
+        return np.array([names.index(self.table.patterns[p].attributes[attribute]) for p in block.patterns])
+
+    def attributes(self, block: Block) -> tuple[str, ...]:
+        """Names of the category's attributes; empty where its patterns carry none."""
+        return tuple(self.table.attributes.get(self.table.categories[block.category], {}))
+
+
+def truth_of(queries: Queries, foregrounds: Foregrounds, table: PatternTable) -> Truth:
+    """Labels of a split; `InputError` names the field that does not fit the table."""
+    num_categories, num_patterns = len(table.categories), table.num_patterns
+    for name, values, limit in (
+        ("queries.category", queries.category, num_categories),
+        ("foregrounds.category", foregrounds.category, num_categories),
+        ("foregrounds.pattern", foregrounds.pattern, num_patterns),
+        ("queries.foreground_index", queries.foreground_index, len(foregrounds)),
+    ):
+        low = -1 if name in ("foregrounds.pattern", "queries.foreground_index") else 0
+        if len(values) and not (low <= values.min() and values.max() < limit):
+            raise InputError(f"{name}: {values.min()} to {values.max()}, expected {low} to {limit - 1}")
+    if queries.is_compatible.shape != (len(queries), num_patterns):
+        raise InputError(
+            f"queries.is_compatible: shape {queries.is_compatible.shape}, expected {(len(queries), num_patterns)}"
+        )
+    if not len(queries) or not len(foregrounds):
+        raise InputError(f"split: {len(queries)} queries and {len(foregrounds)} foregrounds, expected some of both")
+    return Truth(
+        table,
+        np.asarray(queries.category),
+        np.asarray(queries.is_compatible, bool),
+        np.asarray(queries.foreground_index),
+        np.asarray(foregrounds.category),
+        np.asarray(foregrounds.pattern),
+    )
+
+
+def _by_pattern(by_pattern: np.ndarray, pattern: np.ndarray) -> np.ndarray:
+    """bool [q, g] from bool [q, P] and int [g]; pattern -1 is never relevant."""
+    return by_pattern[:, pattern] & (pattern >= 0)
