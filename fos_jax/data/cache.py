@@ -1,18 +1,17 @@
 """Arrays computed once and kept on disk: a directory of .npy files, published whole or not at all."""
 
 import json
-import os
 import re
-import shutil
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from absl import logging
 
+from fos_jax.errors import InputError
+from fos_jax.publish import published_directory
+
 _INDEX = "index.json"
-_TEMPORARY = ".tmp-"
 
 
 def cached_arrays(
@@ -43,9 +42,12 @@ def cached_arrays(
         return _read(target)
     arrays = {name: np.asarray(array) for name, array in compute().items()}
     try:
-        _write(target, arrays)
-    except OSError as error:
-        logging.warning("%s: cannot be written (%s); going on without a cache", target, error)
+        with published_directory(target) as aside:
+            for name, array in arrays.items():
+                np.save(aside / f"{name}.npy", array, allow_pickle=False)
+            (aside / _INDEX).write_text(json.dumps(sorted(arrays)), "utf-8")
+    except InputError as error:
+        logging.warning("%s; going on without a cache", error)
         return arrays
     return _read(target)
 
@@ -53,28 +55,3 @@ def cached_arrays(
 def _read(target: Path) -> dict[str, np.ndarray]:
     names = json.loads((target / _INDEX).read_text("utf-8"))
     return {name: np.load(target / f"{name}.npy", mmap_mode="r") for name in names}
-
-
-def _write(target: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f"{_TEMPORARY}{target.name}-*"):  # of an interrupted computation of the same key
-        shutil.rmtree(left, ignore_errors=True)
-    aside = target.parent / f"{_TEMPORARY}{target.name}-{uuid.uuid4().hex[:8]}"
-    try:
-        aside.mkdir()
-        for name, array in arrays.items():
-            with open(aside / f"{name}.npy", "wb") as file:
-                np.save(file, array, allow_pickle=False)
-                file.flush()
-                os.fsync(file.fileno())
-        with open(aside / _INDEX, "w", encoding="utf-8") as file:
-            json.dump(sorted(arrays), file)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            aside.rename(target)
-        except OSError:
-            if not (target / _INDEX).exists():  # otherwise another process was faster, with the same arrays
-                raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -29,7 +29,7 @@ def calibrated_scale(logits: np.ndarray, is_allowed: np.ndarray, target: np.ndar
     if not np.any(target > 0):
         raise ValueError("target has no positive entry, expected at least one row to calibrate on")
     grid = np.geomspace(_LOWEST, _HIGHEST, _POINTS)
-    loss = np.asarray(_cross_entropies(jnp.asarray(logits), jnp.asarray(is_allowed), jnp.asarray(target), jnp.asarray(grid)))
+    loss = np.asarray(_cross_entropies(*map(jnp.asarray, (logits, is_allowed, target, grid))))
     best = int(np.argmin(loss))
     if not 0 < best < _POINTS - 1:
         return float(grid[best])
@@ -37,6 +37,11 @@ def calibrated_scale(logits: np.ndarray, is_allowed: np.ndarray, target: np.ndar
     curvature = left - 2 * middle + right
     shift = 0.0 if curvature <= 0 else float(np.clip(0.5 * (left - right) / curvature, -0.5, 0.5))
     return float(grid[best] * (grid[1] / grid[0]) ** shift)
+
+
+def cross_entropy(logits: np.ndarray, is_allowed: np.ndarray, target: np.ndarray, scale: float) -> float:
+    """Mean cross-entropy (nats) of softmax(scale * logits) over rows with a target; arguments of `calibrated_scale`."""
+    return float(_cross_entropies(*map(jnp.asarray, (logits, is_allowed, target)), jnp.array([scale]))[0])
 
 
 @jax.jit

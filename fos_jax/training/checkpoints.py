@@ -1,4 +1,4 @@
-"""Checkpoints of a run: model state and data iterator together, saved in the background, the best and the latest kept."""
+"""Checkpoints of a run: state and data iterator together, saved in the background, the best and the latest kept."""
 
 import dataclasses
 import shutil
@@ -30,8 +30,8 @@ class Checkpoints:
     """`<workdir>/checkpoints`: the two latest and the best by validation score.
 
     A save is written aside and renamed when complete, so a process that is killed leaves the earlier ones whole; what
-    it left half-written is removed when the directory is next opened. Use as a context manager: leaving it waits for the
-    last save.
+    it left half-written is removed when the directory is next opened. Use as a context manager: leaving it waits for
+    the last save.
 
     Args:
       directory: made if missing.
@@ -115,7 +115,9 @@ class Checkpoints:
             )
             metrics = self._manager.metrics(step)
         except Exception as error:
-            raise InputError(f"workdir: checkpoint {self.directory / str(step)} is unreadable ({_line(error)})") from None
+            raise InputError(
+                f"workdir: checkpoint {self.directory / str(step)} is unreadable ({_line(error)})"
+            ) from None
         state = _unflatten(dict(items.state), like, where=f"workdir: checkpoint {self.directory / str(step)}")
         score = None if not metrics else float(metrics["score"])
         return Restored(step=step, state=state, iterator=dict(items.iterator), score=score)
@@ -128,7 +130,7 @@ class Checkpoints:
 
 
 def _flatten(state: TrainState) -> dict[str, np.ndarray]:
-    """Path -> array. Named leaves instead of Orbax's own templates, which pad or cut arrays of another shape silently."""
+    """Path -> array. By name, since Orbax's own templates pad or cut arrays of another shape silently."""
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
 
 

@@ -15,7 +15,9 @@ def apply_for_training(module: nn.Module, params: Any, batch_stats: Any, *inputs
     """Output of `module(*inputs, train=True)` and its new batch statistics (empty where it has none)."""
     if not batch_stats:
         return module.apply({"params": params}, *inputs, train=True), batch_stats
-    output, new = module.apply({"params": params, "batch_stats": batch_stats}, *inputs, train=True, mutable=["batch_stats"])
+    output, new = module.apply(
+        {"params": params, "batch_stats": batch_stats}, *inputs, train=True, mutable=["batch_stats"]
+    )
     return output, new["batch_stats"]
 
 

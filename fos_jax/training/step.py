@@ -31,7 +31,13 @@ class LossFunction(Protocol):
     """
 
     def __call__(
-        self, params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
+        self,
+        params: Any,
+        batch_stats: Any,
+        batch: Mapping[str, jax.Array],
+        keys: jax.Array,
+        constants: Any,
+        gather: Gather,
     ) -> tuple[jax.Array, tuple[Metrics, Any]]: ...
 
 
@@ -82,6 +88,6 @@ def make_train_step(
         new = TrainState(
             step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state, ema_params=ema_params
         )
-        return new, {**metrics, "loss": loss, "gradient_norm": optax.global_norm(gradient)}
+        return new, {**metrics, "loss": loss, "gradient_norm": optax.tree.norm(gradient)}
 
     return step

@@ -1,0 +1,150 @@
+"""The record of a run in its work directory: config, circumstances, metrics."""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+
+from fos_jax.errors import InputError
+
+PACKAGES = ("fos-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "tensorflow-datasets")
+
+
+def write_config(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Writes `config.json`, or checks that the one there is the same: a run is resumed with the config it began with.
+
+    Raises:
+      InputError: the work directory belongs to a run with another config (the first field that differs is named), or
+        cannot be written.
+    """
+    path = workdir / "config.json"
+    resolved = json.loads(json.dumps(config))
+    if path.exists():
+        try:
+            earlier = json.loads(path.read_text("utf-8"))
+        except ValueError:
+            raise InputError(f"{path}: not JSON, expected the config of an earlier run") from None
+        before, now = _flat(earlier), _flat(resolved)
+        for name in sorted(set(before) | set(now)):
+            if before.get(name) != now.get(name):
+                raise InputError(
+                    f"workdir: {workdir} holds a run with {name} = {before.get(name)!r}, expected {now.get(name)!r} "
+                    "(take another --workdir or the same config)"
+                )
+        return
+    write_whole(path, json.dumps(resolved, indent=1) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file aside and renames it, so that nobody reads half of it; `InputError` where that fails."""
+    aside = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(aside, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.rename(path)
+    except OSError as error:
+        raise InputError(f"workdir: {path} cannot be written ({error})") from None
+
+
+def write_circumstances(workdir: Path, **more: Any) -> None:
+    """Writes `run.json`: commit, versions and hardware of the latest start, and what else is given."""
+    devices = jax.devices()
+    facts = {
+        "commit": commit(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "machine": f"{platform.system()} {platform.machine()}",
+        "cpu_count": os.cpu_count(),
+        "devices": {"count": len(devices), "kind": devices[0].device_kind, "processes": jax.process_count()},
+    }
+    write_whole(workdir / "run.json", json.dumps({**facts, **more}, indent=1) + "\n")
+
+
+def commit() -> str | None:
+    """Commit of the source tree this package runs from, with `-dirty` where it was changed; None outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+class MetricsLog:
+    """`metrics.jsonl` and `tensorboard/`: one line a logged step, none twice however often a run is resumed.
+
+    Args:
+      workdir: of the run.
+      from_step: steps done; what earlier starts logged beyond it is dropped, since it will be logged again.
+
+    Source: design decision.
+    """
+
+    def __init__(self, workdir: Path, *, from_step: int):
+        from tensorboardX import SummaryWriter
+
+        self._path = workdir / "metrics.jsonl"
+        kept = [line for line in _lines(self._path) if line["step"] <= from_step]
+        write_whole(self._path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 (closed in __exit__)
+        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=from_step + 1, flush_secs=10)
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):  # what `write` could not flush, it has reported
+            self._file.close()
+            self._board.close()
+
+    def write(self, step: int, kind: str, metrics: Mapping[str, float]) -> None:
+        """Logs metrics after `step` steps; `kind` is "train" or "validation"."""
+        try:
+            self._file.write(json.dumps({"step": step, "kind": kind, **metrics}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise InputError(f"workdir: {self._path} cannot be written ({error})") from None
+        for name, value in metrics.items():
+            self._board.add_scalar(f"{kind}/{name}", value, step)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text("utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+            line["step"] = int(line["step"])
+        except (ValueError, KeyError, TypeError):
+            continue  # the last line of a process that was killed
+        lines.append(line)
+    return lines
+
+
+def _flat(tree: Any, prefix: str = "config") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {k: v for name, child in tree.items() for k, v in _flat(child, f"{prefix}.{name}").items()}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

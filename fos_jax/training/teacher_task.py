@@ -1,0 +1,108 @@
+"""Pretraining the teacher on a data set: its `Task`."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fos_jax.data.arrays import Foregrounds, fingerprint
+from fos_jax.encoders.build import build_foreground_encoder
+from fos_jax.encoders.bundle import save_bundle
+from fos_jax.encoders.posteriors import is_in_category
+from fos_jax.errors import InputError
+from fos_jax.pattern_table import PatternTable
+from fos_jax.training.augment import colour_jitter
+from fos_jax.training.calibrate import calibrated_scale, cross_entropy
+from fos_jax.training.loop import Task
+from fos_jax.training.model import Encoder
+from fos_jax.training.pretrain import make_pretrain_loss
+
+
+def pretrain_task(
+    config: Any,
+    train: Foregrounds,
+    validation: Foregrounds,
+    table: PatternTable,
+    *,
+    bundle_path: str | Path,
+    axis_name: str | None = None,
+) -> Task:
+    """The task of training a foreground encoder on labelled foregrounds.
+
+    Args:
+      config: with `seed`, `foreground`, `pretraining` (arguments of the loss) and `augment`.
+      train, validation: foregrounds; those of unknown pattern are left out.
+      table: pattern table.
+      bundle_path: where the teacher's bundle goes.
+      axis_name: `parallelism.AXIS` when it will run under pmap, else None.
+
+    Raises:
+      InputError: a split without labelled foregrounds.
+
+    Source: design decision.
+    """
+    train, validation = _labelled(train, "train"), _labelled(validation, "validation")
+    encoder = build_foreground_encoder({"foreground": config.foreground.to_dict()}, table, axis_name=axis_name)
+    initial = initial_variables(encoder, config.seed, jnp.asarray(train.image[:1]))
+    encode = Encoder(encoder, ("image",))
+    is_allowed = np.asarray(is_in_category(validation.category, table.category_of_pattern))
+    truth = np.eye(table.num_patterns, dtype=np.float32)[validation.pattern]
+
+    def measure(variables: dict[str, Any]) -> tuple[dict[str, float], float]:
+        _, cosine = encode(variables, {"image": validation.image})
+        scale = calibrated_scale(cosine, is_allowed, truth)
+        is_right = np.where(is_allowed, cosine, -np.inf).argmax(axis=1) == validation.pattern
+        loss = cross_entropy(cosine, is_allowed, truth, scale)
+        return {"pattern_accuracy": float(is_right.mean()), "cross_entropy": loss, "score": -loss}, scale
+
+    def finish(variables: dict[str, Any], metrics: dict[str, float]) -> None:
+        _, scale = measure(variables)
+        resolved = config.to_dict()
+        resolved["foreground"]["posterior_scale"] = scale
+        save_bundle(
+            bundle_path,
+            config=resolved,
+            table=table,
+            foreground_variables=variables,
+            query_variables=None,
+            metrics={"validation": metrics},
+        )
+
+    return Task(
+        variables=initial,
+        loss_function=make_pretrain_loss(
+            encoder,
+            table,
+            mirror_probability=config.augment.mirror_probability,
+            jitter=colour_jitter(config.augment),
+            **config.pretraining,
+        ),
+        constants={},
+        arrays={"image": train.image, "pattern": train.pattern},
+        ids=train.ids,
+        validate=lambda variables: measure(variables)[0],
+        finish=finish,
+        inputs={"train": fingerprint(train), "validation": fingerprint(validation), "patterns": table.fingerprint()},
+    )
+
+
+def initial_variables(module: Any, seed: int, *inputs: jax.Array) -> dict[str, Any]:
+    """Variables of a linen module drawn from a seed, as numpy arrays. Source: design decision."""
+    variables = jax.jit(module.init)(jax.random.key(seed), *inputs)
+    return jax.tree.map(np.asarray, dict(variables))
+
+
+def _labelled(foregrounds: Foregrounds, split: str) -> Foregrounds:
+    is_labelled = foregrounds.pattern >= 0
+    if not is_labelled.any():
+        raise InputError(f"data set, split {split}: no foreground has a pattern, expected some for pretraining")
+    if is_labelled.all():
+        return foregrounds  # stays memory-mapped
+    return Foregrounds(
+        ids=foregrounds.ids[is_labelled],
+        image=foregrounds.image[is_labelled],
+        category=foregrounds.category[is_labelled],
+        pattern=foregrounds.pattern[is_labelled],
+    )

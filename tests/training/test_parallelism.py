@@ -1,0 +1,63 @@
+"""jit over a mesh and pmap against one device; the devices are fake ones of a process of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fos_jax.training.parallelism import pad_batch
+
+PROGRAM = """
+import json, sys
+sys.path.insert(0, {folder!r})
+import jax, tiny_run
+from fos_jax.data.batches import training_batches
+from fos_jax.training.parallelism import parallelise
+
+settings = tiny_run.config(20)
+step, state = tiny_run.step_and_state(settings)
+constants = {{"class_weight": jax.numpy.float32(2.0)}}
+out = {{}}
+for mode, count in (("jit", 1), ("jit", 8), ("pmap", 8), ("pmap", 1), ("jit", 3)):
+    run = parallelise(step, constants, mode=mode, devices=jax.devices()[:count])
+    batches, on_device, losses = training_batches(tiny_run.data(), batch_size=10, seed=0), run.put(state), []
+    for _ in range(20):
+        on_device, metrics = run.step(on_device, next(batches))
+        losses.append([float(metrics["loss"]), float(metrics["gradient_norm"])])
+    final = run.get(on_device)
+    out[f"{{mode}}-{{count}}"] = dict(losses=losses, w=final.params["w"].tolist(), ema=final.ema_params["w"].tolist())
+print(json.dumps(out))
+"""
+
+
+@pytest.fixture(scope="module")
+def runs():
+    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
+    code = PROGRAM.format(folder=str(Path(__file__).parent))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("other", ["jit-8", "pmap-8", "pmap-1", "jit-3"])
+def test_every_way_gives_the_single_devices_numbers(runs, other):
+    # Batches of 10 divide by none of 8 and 3, so this is padding too.
+    one, many = runs["jit-1"], runs[other]
+    np.testing.assert_allclose(many["losses"], one["losses"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(many["w"], one["w"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(many["ema"], one["ema"], rtol=1e-4, atol=1e-5)
+    assert one["losses"][-1][0] < one["losses"][0][0]
+
+
+@pytest.mark.parametrize(("rows", "devices", "padded"), [(7, 8, 8), (8, 8, 8), (9, 8, 16), (5, 1, 5)])
+def test_padding_has_weight_zero(rows, devices, padded):
+    batch = {"x": np.arange(rows) + 5, "weight": np.ones(rows, np.float32)}
+    out = pad_batch(batch, devices)
+    assert len(out["x"]) == len(out["weight"]) == padded
+    np.testing.assert_array_equal(out["x"][:rows], batch["x"])
+    np.testing.assert_array_equal(out["weight"], [1] * rows + [0] * (padded - rows))
+    np.testing.assert_array_equal(batch["weight"], np.ones(rows))
