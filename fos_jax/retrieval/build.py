@@ -15,7 +15,7 @@ from fos_jax.pattern_table import PatternTable
 from fos_jax.retrieval.cutouts import CutoutRecord, CutoutSource
 from fos_jax.retrieval.gallery import RANKINGS, Metadata, index_folder
 from fos_jax.retrieval.index import SCANN_MIN_ROWS, ScannIndex, check_vectors
-from fos_jax.retrieval.storage import new_build, publish
+from fos_jax.retrieval.storage import new_gallery, write_manifest
 
 _STRINGS = ("id", "category", "source_id", "licence", "path")
 
@@ -62,7 +62,7 @@ def build_gallery(
       InputError: an unusable source, a category that the bundle lacks, an id that comes twice, an embedding that is
         not finite, or a disk that refuses. The gallery that was there stays whole.
     """
-    with new_build(output) as data:
+    with new_gallery(output) as data:
         rows = _encode_all(source, bundle, data, cutouts, thumbnail_size, batch_size, progress)
         if not rows.metadata:
             raise InputError(f"{source.name}: no cut-out could be used ({_reasons(source.skipped)})")
@@ -82,7 +82,7 @@ def build_gallery(
             },
             "versions": {name: importlib.metadata.version(name) for name in ("numpy", "pyarrow")},
         }
-        return publish(output, data, manifest)
+        return write_manifest(data, manifest)
 
 
 @dataclasses.dataclass

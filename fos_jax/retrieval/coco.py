@@ -143,6 +143,9 @@ class CocoCutouts:
         for field in ("id", "image_id", "category_id", "bbox", "segmentation"):
             if not isinstance(annotation, dict) or field not in annotation:
                 raise InputError(f"{where}: {field} is missing")
+        for field in ("id", "image_id", "category_id"):
+            if not isinstance(annotation[field], int | str):
+                raise InputError(f"{where}: {field} {annotation[field]!r} is no id, expected a number or text")
         category = names.get(annotation["category_id"])
         if category is None:
             raise InputError(f"{where}: category_id {annotation['category_id']!r} is not among the categories")
@@ -213,6 +216,8 @@ def _read_json(path: Path) -> dict:
     _check_entries(path, raw["categories"], "categories", {"id": int | str, "name": str})
     _check_entries(path, raw.get("licenses", []), "licenses", {"id": int | str})
     for index, image in enumerate(raw["images"]):
+        if not isinstance(image.get("license", 0), int | str):
+            raise InputError(f"{path}: images[{index}].license {image['license']!r} is no id")
         if image["width"] < 1 or image["height"] < 1:
             raise InputError(f"{path}: images[{index}]: {image['width']} x {image['height']} px, expected pixels")
     return raw

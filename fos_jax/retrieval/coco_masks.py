@@ -86,7 +86,7 @@ def _fill_polygons(polygons: list, width: int, height: int, where: str) -> np.nd
                 raise InputError(f"{where}[{index}]: coordinate {_brief(value)} lies far outside {width} x {height} px")
     # A list of four numbers would be taken for a box, hence a list of float lists.
     runs = coco_mask.merge(coco_mask.frPyObjects([[float(v) for v in p] for p in polygons], height, width))
-    return coco_mask.decode(runs).astype(bool)
+    return _decode_runs(runs, width, height, where)
 
 
 def _brief(value: Any) -> str:

@@ -56,15 +56,13 @@ class Gallery:
     """An opened gallery; reading it is safe from several threads, and a rebuild in its place does not disturb it."""
 
     def __init__(self, path: Path, manifest: dict[str, Any]):
-        data = path / manifest["data"]
         self.path, self.manifest = path, manifest
-        self.table = PatternTable.read(data / "patterns.json")
-        self.metadata = _read_metadata(data / "metadata.parquet")
+        self.table = PatternTable.read(path / "patterns.json")
+        self.metadata = _read_metadata(path / "metadata.parquet")
         # Mapped, not loaded: a search touches one category.
-        self.embeddings = _read_array(data / "embeddings.npy", len(self.metadata))
-        self.log_posteriors = _read_array(data / "log_posteriors.npy", len(self.metadata))
-        self._data = data
-        self._thumbnails, self._cutouts = Blob(data / "thumbnails.bin"), Blob(data / "cutouts.bin")
+        self.embeddings = _read_array(path / "embeddings.npy", len(self.metadata))
+        self.log_posteriors = _read_array(path / "log_posteriors.npy", len(self.metadata))
+        self._thumbnails, self._cutouts = Blob(path / "thumbnails.bin"), Blob(path / "cutouts.bin")
         self._row_of_id = {identifier: row for row, identifier in enumerate(self.metadata.id)}
         self._categories: dict[str, CategoryRows] = {}
         self._lock = threading.Lock()
@@ -73,30 +71,28 @@ class Gallery:
             (name, ranking): ScannIndex.load(folder)
             for name in self.table.categories
             for ranking in RANKINGS
-            if (folder := data / index_folder(self.table, name, ranking)).is_dir()
+            if (folder := path / index_folder(self.table, name, ranking)).is_dir()
         }
 
     @classmethod
-    def open(cls, path: str | Path, *, fingerprint: str | None = None, verify: bool = False) -> "Gallery":
-        """Opens what `build_gallery` published.
+    def open(cls, path: str | Path, *, verify: bool = False) -> "Gallery":
+        """Opens what `build_gallery` published; `InputError` where there is none, or a damaged one.
 
         Args:
           path: the gallery's folder.
-          fingerprint: of the bundle that will search it.
           verify: compare every file's checksum, not only its size.
-
-        Raises:
-          InputError: no gallery, a damaged one, or one that another bundle built.
         """
         path = Path(path)
-        manifest = read_manifest(path, verify=verify)
-        built_with = manifest.get("bundle", {}).get("fingerprint")
-        if fingerprint is not None and fingerprint != built_with:
+        return cls(path, read_manifest(path, verify=verify))
+
+    def check_bundle(self, fingerprint: str) -> None:
+        """`InputError` where another bundle built this gallery: the two latent spaces have nothing in common."""
+        built_with = self.manifest["bundle"]
+        if fingerprint != built_with["fingerprint"]:
             raise InputError(
-                f"{path}: was built with bundle {built_with} ({manifest.get('bundle', {}).get('path')}), "
+                f"{self.path}: was built with bundle {built_with['fingerprint']} ({built_with['path']}), "
                 f"got bundle {fingerprint}; build the gallery again or open that bundle"
             )
-        return cls(path, manifest)
 
     def __len__(self) -> int:
         return len(self.metadata)

@@ -44,18 +44,33 @@ class ForegroundSearch:
           InputError: no gallery or bundle there, a damaged one, a bundle that did not build this gallery, or one
             without a query encoder.
         """
-        if bundle is None:
-            bundle = Gallery.open(path).bundle_path
+        gallery = Gallery.open(path, verify=verify)
+        try:
             if bundle is None:
-                raise InputError(f"{path}: its bundle is gone, expected at {_named_bundle(path)}")
-        if isinstance(bundle, str | Path):
-            from fos_jax.encoders.bundle import load_bundle
+                bundle = gallery.bundle_path
+                if bundle is None:
+                    raise InputError(f"{path}: its bundle is gone, expected at {gallery.manifest['bundle']['path']}")
+            if isinstance(bundle, str | Path):
+                from fos_jax.encoders.bundle import load_bundle
 
-            bundle = load_bundle(bundle)
-        gallery = Gallery.open(path, fingerprint=bundle.fingerprint, verify=verify)
-        if not bundle.has_query_encoder:
-            raise InputError(f"bundle {bundle.fingerprint}: has no query encoder, expected one that was distilled")
+                bundle = load_bundle(bundle)
+            gallery.check_bundle(bundle.fingerprint)
+            if not bundle.has_query_encoder:
+                raise InputError(f"bundle {bundle.fingerprint}: has no query encoder, expected one that was distilled")
+        except InputError:
+            gallery.close()
+            raise
         return cls(gallery, bundle)
+
+    def close(self) -> None:
+        """Closes the gallery's files."""
+        self.gallery.close()
+
+    def __enter__(self) -> "ForegroundSearch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def instances(
         self,
@@ -242,7 +257,3 @@ def _global(rows: CategoryRows, local: np.ndarray) -> np.ndarray:
 def _check_count(name: str, value: int) -> None:
     if not isinstance(value, int | np.integer) or value < 1:
         raise InputError(f"{name}: got {value!r}, expected a whole number of 1 or more")
-
-
-def _named_bundle(path: str | Path) -> str:
-    return Gallery.open(path).manifest["bundle"]["path"]

@@ -1,0 +1,144 @@
+import os
+
+import numpy as np
+import pytest
+from fake_bundle import disc
+from PIL import Image
+
+from fos_jax.errors import InputError
+from fos_jax.retrieval.cutouts import DatasetCutouts, FolderCutouts
+
+CATEGORIES = ("car", "chair")
+
+
+def _save(path, rgba=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(disc((255, 0, 0)) if rgba is None else rgba).save(path)
+
+
+def test_a_folder_in_the_order_of_its_names(tmp_path):
+    for name in ("chair/b.png", "car/z.png", "car/a.png", "car/notes.txt", ".git/x.png"):
+        if name.endswith("png"):
+            _save(tmp_path / name)
+        else:
+            (tmp_path / name).write_text("left alone")
+    source = FolderCutouts(tmp_path, categories=CATEGORIES, licence="CC0")
+    records = list(source)
+    assert [(r.id, r.category) for r in records] == [
+        ("car/a.png", "car"),
+        ("car/z.png", "car"),
+        ("chair/b.png", "chair"),
+    ]
+    assert len(source) == 3
+    assert records[0].licence == "CC0"
+    assert records[0].path == tmp_path / "car" / "a.png"
+    np.testing.assert_array_equal(records[0].rgba, disc((255, 0, 0)))
+
+
+def test_folder_names_can_be_mapped(tmp_path):
+    _save(tmp_path / "automobile" / "a.png")
+    records = list(FolderCutouts(tmp_path, categories=CATEGORIES, category_names={"automobile": "car"}))
+    assert [r.category for r in records] == ["car"]
+
+
+def test_unusable_folders_are_named(tmp_path):
+    with pytest.raises(InputError, match="nowhere: no such folder"):
+        FolderCutouts(tmp_path / "nowhere", categories=CATEGORIES)
+    with pytest.raises(InputError, match="no image found"):
+        FolderCutouts(tmp_path, categories=CATEGORIES)
+    _save(tmp_path / "cra" / "a.png")
+    with pytest.raises(InputError, match="cra: unknown category 'cra', expected one of car, chair"):
+        FolderCutouts(tmp_path, categories=CATEGORIES)
+
+
+def test_unusable_images_raise_or_are_counted(tmp_path):
+    _save(tmp_path / "car" / "a.png")
+    _save(tmp_path / "car" / "opaque.png", np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "car" / "torn.png").write_bytes((tmp_path / "car" / "a.png").read_bytes()[:60])
+    with pytest.raises(InputError, match=r"opaque\.png: has no alpha channel"):
+        list(FolderCutouts(tmp_path, categories=CATEGORIES))
+    source = FolderCutouts(tmp_path, categories=CATEGORIES, skip_defects=True)
+    for _ in range(2):  # counts start anew with each pass
+        assert [r.id for r in source] == ["car/a.png"]
+        assert source.skipped == {"unusable image": 2}
+
+
+def test_links_may_not_leave_the_folder(tmp_path):
+    _save(tmp_path / "secret.png")
+    (tmp_path / "root" / "car").mkdir(parents=True)
+    os.symlink(tmp_path / "secret.png", tmp_path / "root" / "car" / "a.png")
+    with pytest.raises(InputError, match="leaves the folder"):
+        FolderCutouts(tmp_path / "root", categories=CATEGORIES)
+
+
+def test_no_data_set_there(tmp_path):
+    with pytest.raises(InputError, match="no built data set"):
+        DatasetCutouts(tmp_path, "test")
+
+
+def _build_data_set(path):
+    import tensorflow_datasets as tfds
+
+    features = tfds.features.FeaturesDict(
+        {
+            "id": tfds.features.Text(),
+            "image": tfds.features.Image(shape=(None, None, 4), encoding_format="png"),
+            "category": tfds.features.ClassLabel(names=list(CATEGORIES)),
+            "pattern": np.int64,
+            "source_id": tfds.features.Text(),
+            "licence": tfds.features.Text(),
+        }
+    )
+
+    class TinyForegrounds(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+        pkg_dir_path = path  # a test module is no package to take metadata from
+        name = "tiny_foregrounds"
+
+        def _info(self):
+            return self.dataset_info_from_configs(features=features)
+
+        def _split_generators(self, dl_manager):
+            return {"test": self._examples()}
+
+        def _examples(self):
+            for i in range(4):
+                yield (
+                    i,
+                    {
+                        "id": f"fg{i}",
+                        "image": Image.fromarray(disc((i, 0, 255))),
+                        "category": i % 2,
+                        "pattern": i - 1,
+                        "source_id": f"src{i}",
+                        "licence": "CC BY",
+                    },
+                )
+
+        def _generate_examples(self):
+            raise NotImplementedError
+
+    builder = TinyForegrounds(data_dir=str(path), file_format="array_record")
+    builder.download_and_prepare()
+    return builder.data_dir
+
+
+@pytest.fixture(scope="module")
+def data_set(tmp_path_factory):
+    return _build_data_set(tmp_path_factory.mktemp("data"))
+
+
+def test_a_split_of_a_data_set(data_set):
+    source = DatasetCutouts(data_set, "test")
+    records = sorted(source, key=lambda r: r.id)
+    assert len(source) == 4
+    assert [(r.id, r.category, r.pattern, r.source_id, r.licence) for r in records] == [
+        (f"fg{i}", CATEGORIES[i % 2], i - 1, f"src{i}", "CC BY") for i in range(4)
+    ]
+    np.testing.assert_array_equal(records[3].rgba, disc((3, 0, 255)))
+    assert len(DatasetCutouts(data_set, "test[:2]")) == 2
+
+
+def test_unknown_splits_are_named(data_set):
+    with pytest.raises(InputError, match="unknown split 'dev', expected one of test"):
+        DatasetCutouts(data_set, "dev")
