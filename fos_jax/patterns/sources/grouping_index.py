@@ -1,0 +1,103 @@
+"""Objects brought together by photograph, on disk: annotation files list them in any order."""
+
+import contextlib
+import itertools
+import json
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fos_jax.errors import InputError
+
+Row = tuple[str, int, Any]  # key, position in its file, JSON value
+
+
+class GroupingIndex:
+    """A temporary SQLite file that groups objects by photograph; memory does not grow with their number.
+
+    Source: design decision; 100,000 annotations with polygons are hundreds of megabytes as Python objects.
+    """
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="fos_index_")
+        self._database = sqlite3.connect(Path(self._folder.name) / "index.sqlite")
+        self._database.executescript(
+            # Nobody reads the file after this process: no journal, no waiting for the disk.
+            """PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32000;
+            CREATE TABLE photograph (position INTEGER PRIMARY KEY, key TEXT UNIQUE, record TEXT);
+            CREATE TABLE object (position INTEGER PRIMARY KEY, key TEXT UNIQUE, photograph TEXT, record TEXT);"""
+        )
+
+    def add_photographs(self, rows: Iterable[Row], *, where: str) -> None:
+        """Adds (id, position, record); `InputError` names an id that is there twice as `where[position].id`."""
+        self._insert("INSERT INTO photograph VALUES (?, ?, ?)", ((p, k, json.dumps(r)) for k, p, r in rows), where)
+
+    def add_objects(self, rows: Iterable[tuple[str, str, int, Any]], *, where: str) -> None:
+        """Adds (id, photograph's id, position, record); errors as above."""
+        values = ((p, k, g, json.dumps(r)) for k, g, p, r in rows)
+        self._insert("INSERT INTO object VALUES (?, ?, ?, ?)", values, where)
+
+    def _insert(self, statement: str, rows: Iterable[tuple], where: str) -> None:
+        last: tuple = ()
+        try:
+            for last in rows:
+                self._database.execute(statement, last)
+        except sqlite3.IntegrityError:
+            position, key = last[:2]
+            raise InputError(f"{where}[{position}]: id {key[:40]!r} is there twice") from None
+        self._database.commit()
+
+    def add_photographs_of_objects(self) -> None:
+        """Makes an empty record ({}) for each photograph that objects name, for formats without a list of them."""
+        self._database.execute(
+            "INSERT INTO photograph SELECT MIN(position), photograph, '{}' FROM object GROUP BY photograph"
+        )
+        self._database.commit()
+
+    def set_photographs(self, rows: Iterable[tuple[str, Any]]) -> None:
+        """Sets (id, record) where the photograph is there; others are passed over."""
+        statement = "UPDATE photograph SET record = ? WHERE key = ?"
+        self._database.executemany(statement, ((json.dumps(record), key) for key, record in rows))
+        self._database.commit()
+
+    def finish(self) -> None:
+        """Makes grouping fast; call once after the last row."""
+        self._database.execute("CREATE INDEX by_photograph ON object (photograph, position)")
+        self._database.commit()
+
+    def orphan(self) -> tuple[int, str] | None:
+        """(position, photograph's id) of an object whose photograph is not there, None where all are."""
+        row = self._database.execute(
+            "SELECT position, photograph FROM object WHERE photograph NOT IN (SELECT key FROM photograph) LIMIT 1"
+        ).fetchone()
+        return row
+
+    def count_photographs(self) -> int:
+        """Photographs that have objects."""
+        statement = "SELECT COUNT(DISTINCT photograph) FROM object WHERE photograph IN (SELECT key FROM photograph)"
+        return self._database.execute(statement).fetchone()[0]
+
+    def groups(self) -> Iterator[tuple[Row, list[Row]]]:
+        """Each photograph that has objects, with them, in the order of the files."""
+        with contextlib.closing(self._database.cursor()) as cursor:
+            # CROSS JOIN keeps photographs in the outer loop: rows then come in order, nothing is sorted.
+            rows = cursor.execute(
+                """SELECT p.key, p.position, p.record, o.key, o.position, o.record
+                FROM photograph p CROSS JOIN object o ON o.photograph = p.key ORDER BY p.position, o.position"""
+            )
+            for head, group in itertools.groupby(rows, key=lambda row: row[:3]):
+                key, position, record = head
+                yield (key, position, json.loads(record)), [(row[3], row[4], json.loads(row[5])) for row in group]
+
+    def close(self) -> None:
+        """Removes the file."""
+        self._database.close()
+        self._folder.cleanup()
+
+    def __enter__(self) -> "GroupingIndex":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
