@@ -170,18 +170,26 @@ class ScannIndex:
             return out_scores, out_rows
         # Enough partitions to hold several times what is wanted, if they were of one size.
         share = min(1.0, max(self._searched_share, 5 * found / self._num_rows))
+        scores, rows = self._search_partitions(vectors, found, max(1, math.ceil(share * self._num_leaves)))
+        is_short = (rows < 0).any(axis=1)
+        if is_short.any():  # they were not: partitions may even be empty where many vectors are equal
+            scores[is_short], rows[is_short] = self._search_partitions(vectors[is_short], found, self._num_leaves)
+        out_scores[:, :found], out_rows[:, :found] = scores, rows
+        return out_scores, out_rows
+
+    def _search_partitions(self, vectors: np.ndarray, found: int, num_partitions: int) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and rows [q, found]; what ScaNN fills up with row 0 and NaN becomes -1 and -inf."""
         rows, scores = self._searcher.search_batched(
             vectors,
             final_num_neighbors=found,
             pre_reorder_num_neighbors=min(self._num_rows, max(_MIN_REORDERED, 10 * found)),
-            leaves_to_search=max(1, math.ceil(share * self._num_leaves)),
+            leaves_to_search=num_partitions,
         )
         rows, scores = np.asarray(rows, np.int64), np.asarray(scores, np.float32)
-        # Where the visited partitions hold fewer than asked, ScaNN fills up with row 0 and NaN.
+        missing = ((0, 0), (0, found - rows.shape[1]))  # none so far, but nothing promises it
+        rows, scores = np.pad(rows, missing, constant_values=-1), np.pad(scores, missing, constant_values=np.nan)
         is_padding = ~np.isfinite(scores)
-        out_rows[:, : rows.shape[1]] = np.where(is_padding, -1, rows)
-        out_scores[:, : rows.shape[1]] = np.where(is_padding, -np.inf, scores)
-        return out_scores, out_rows
+        return np.where(is_padding, np.float32(-np.inf), scores), np.where(is_padding, -1, rows)
 
 
 def _check_query(vectors: np.ndarray, size: int) -> np.ndarray:
