@@ -83,9 +83,9 @@ def rank_relevant(scores: np.ndarray, relevant: np.ndarray, valid: np.ndarray | 
         tied = np.unique(query[is_tied])
         is_certain = ~np.isin(query, tied)
         parts = _tied(bits[tied] >> np.uint64(1), is_relevant[tied], tied)
+        certain = query, rank, probability, precision, first
         query, rank, probability, precision, first = (
-            np.concatenate([a[is_certain], b])
-            for a, b in zip((query, rank, probability, precision, first), parts, strict=True)
+            np.concatenate([a[is_certain], b]) for a, b in zip(certain, parts, strict=True)
         )
     num_valid = np.full(num_queries, width) if valid is None else np.count_nonzero(valid, axis=1)
     return RelevantRanks(query, rank, probability, precision, first, num_relevant, num_valid)

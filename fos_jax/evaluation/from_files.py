@@ -1,0 +1,122 @@
+"""From directories to a result file: loads bundles and a split, evaluates, records what the figures are figures of."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fos_jax.data.arrays import Foregrounds, Queries
+from fos_jax.data.splits import load_split, split_checksum, version_directory
+from fos_jax.encoders.bundle import Bundle, load_bundle
+from fos_jax.errors import InputError
+from fos_jax.evaluation import tables
+from fos_jax.evaluation.methods import CONTROL, RIVAL, Method
+from fos_jax.evaluation.results import circumstances, write_results, write_whole
+from fos_jax.evaluation.run import evaluate
+from fos_jax.pattern_table import PatternTable
+
+
+class Compared(NamedTuple):
+    """Another bundle to evaluate: the name of its rows, its directory, and "rival" or "control"."""
+
+    name: str
+    path: str
+    kind: str
+
+
+def parse_compared(text: str) -> Compared:
+    """Reads NAME=DIRECTORY or NAME=DIRECTORY:KIND; `InputError` shows what was expected."""
+    name, separator, path = (part.strip() for part in text.partition("="))
+    kind = RIVAL
+    for known in (RIVAL, CONTROL):
+        if path.endswith(f":{known}"):
+            path, kind = path[: -len(known) - 1], known
+    if not (separator and name and path):
+        raise InputError(f"compare: {text!r}, expected NAME=DIRECTORY or NAME=DIRECTORY:{CONTROL}")
+    return Compared(name, path, kind)
+
+
+def evaluate_files(
+    bundle_path: str | Path,
+    *,
+    data_dir: str | Path,
+    dataset: str = "fos_synthetic",
+    size: str,
+    split: str,
+    name: str = "student",
+    compare: Sequence[Compared] = (),
+    output: str | Path | None = None,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    batch_size: int = 256,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """`run.evaluate` on what lies on disk, with `data`, `bundle`, `compared` and `circumstances` added to its result.
+
+    Args:
+      bundle_path: directory of the main bundle.
+      data_dir, dataset, size, split: the data, as for `data.splits.load_split`.
+      name: of the main bundle's rows. compare: further bundles.
+      output: JSON file, written whole or not at all, with the tables beside it as `.md`; None for none.
+      num_resamples, seed: of the bootstrap. batch_size: of encoding. progress: show bars.
+
+    Raises: InputError where a directory is not what it must be or `output` cannot be written.
+    """
+    if output is not None and (Path(output).suffix != ".json" or Path(output).is_dir()):
+        raise InputError(f"output: {output}, expected a file that ends in .json")
+    # The data is looked at first: it is the fastest to refuse.
+    root = version_directory(data_dir, dataset, f"{size}_queries")
+
+    def load(bundle: Bundle) -> tuple[Foregrounds, Queries, PatternTable]:
+        return load_split(
+            data_dir,
+            dataset=dataset,
+            size=size,
+            split=split,
+            foreground_size=bundle.foreground_size,
+            query_size=bundle.query_size if bundle.has_query_encoder else bundle.foreground_size,
+            progress=progress,
+        )
+
+    bundle = load_bundle(bundle_path)
+    foregrounds, queries, table = load(bundle)
+    methods = []
+    for other in compare:
+        loaded = load_bundle(other.path)
+        its_foregrounds, its_queries, _ = load(loaded)
+        methods.append(Method(other.name, loaded, its_queries, its_foregrounds, other.kind))
+    results = evaluate(
+        bundle,
+        queries,
+        foregrounds,
+        table,
+        name=name,
+        compare=methods,
+        num_resamples=num_resamples,
+        seed=seed,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    results |= {
+        "data": {
+            "dataset": dataset,
+            "size": size,
+            "version": root.name,
+            "split": split,
+            "checksum": split_checksum(root, split),
+            "pattern_table": table.fingerprint(),
+        },
+        "bundle": _identity(bundle_path, bundle),
+        "compared": {
+            method.name: _identity(other.path, method.bundle) for method, other in zip(methods, compare, strict=True)
+        },
+        "circumstances": circumstances(),
+    }
+    if output is not None:
+        write_whole(Path(output).with_suffix(".md"), tables.markdown(results))
+        write_results(output, results)
+    return results
+
+
+def _identity(path: str | Path, bundle: Bundle) -> dict[str, Any]:
+    config = bundle.config.to_dict()
+    return {"path": str(path), "fingerprint": bundle.fingerprint, "training_seed": config.get("seed"), "config": config}

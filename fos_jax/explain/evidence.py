@@ -1,0 +1,96 @@
+"""Which parts of a background speak for a pattern: occlusion maps and their overlay."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from fos_jax.encoders.bundle import Bundle
+from fos_jax.errors import InputError
+from fos_jax.images import MEAN_COLOUR
+
+QueryPosterior = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""uint8 [n, S, S, 3], float32 [n, 4] (box_yxyx_norm) -> float32 [n, P] log-probabilities."""
+
+
+def query_posterior(bundle: Bundle, category: int, *, batch_size: int = 128) -> QueryPosterior:
+    """A bundle's p(pattern | query) for one class id, both heads combined where there are two."""
+
+    def log_posterior(image: np.ndarray, box_yxyx_norm: np.ndarray) -> np.ndarray:
+        rows = np.full(len(image), category, np.int32)
+        return bundle.encode_queries(image, box_yxyx_norm, rows, batch_size=batch_size).log_posterior_both
+
+    return log_posterior
+
+
+def occlusion_map(
+    log_posterior: QueryPosterior,
+    image: np.ndarray,
+    box_yxyx_norm: np.ndarray,
+    patterns: Sequence[int],
+    *,
+    window_px: int | None = None,
+    stride_px: int | None = None,
+    fill: tuple[int, int, int] = MEAN_COLOUR,
+) -> np.ndarray:
+    """How much log p(one of the patterns | query) falls when a part of the background is covered.
+
+    A square window in the mean colour slides over the image; each pixel gets the mean drop over the windows that
+    cover it, those at the edge being cut by it. Positive: speaks for the patterns; negative: against them. Several
+    patterns answer for a factor: all that share an attribute's value.
+
+    Args:
+      log_posterior: see `QueryPosterior`; called once with all covered images.
+      image: uint8 [S, S, 3]. box_yxyx_norm: float [4]. patterns: ids.
+      window_px: side of the window, S / 6 by default. stride_px: half the window by default.
+      fill: RGB of the window.
+
+    Returns: float32 [S, S], in nats.
+    Raises: InputError for a window or stride that does not fit; ValueError for shapes.
+
+    Source: Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014 (occlusion).
+    """
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[0] != image.shape[1] or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"image is {image.dtype} {image.shape}, expected uint8 [S, S, 3]")
+    size = len(image)
+    window = max(size // 6, 1) if window_px is None else window_px
+    stride = max(window // 2, 1) if stride_px is None else stride_px
+    if not 1 <= window <= size or not 1 <= stride <= window:
+        raise InputError(f"window_px, stride_px: {window} and {stride}, expected 1 to {size} and 1 to {window}")
+    # Windows begin outside the image, so that pixels at the edge are covered as often as others.
+    starts = range(stride - window, size, stride)
+    spans = [(slice(max(y, 0), y + window), slice(max(x, 0), x + window)) for y in starts for x in starts]
+    covered = np.repeat(image[None], len(spans) + 1, axis=0)  # the last one stays as it is
+    for row, span in enumerate(spans):
+        covered[(row, *span)] = fill
+    boxes = np.repeat(np.asarray(box_yxyx_norm, np.float32)[None], len(covered), axis=0)
+    mass = _log_sum(np.asarray(log_posterior(covered, boxes), np.float64)[:, list(patterns)])  # [n + 1]
+    drop = mass[-1] - mass[:-1]
+    total, count = np.zeros((size, size)), np.zeros((size, size))
+    for span, value in zip(spans, drop, strict=True):
+        total[span] += value
+        count[span] += 1
+    return (total / count).astype(np.float32)
+
+
+def overlay(image: np.ndarray, evidence: np.ndarray, *, strength: float = 0.65) -> np.ndarray:
+    """Paints evidence over an image: red for what speaks for, blue for what speaks against, grey for neither.
+
+    Args:
+      image: uint8 [S, S, 3]. evidence: float [S, S]; its largest magnitude gets the full colour.
+      strength: 0..1, how opaque the full colour is.
+
+    Returns: uint8 [S, S, 3].
+    """
+    if np.shape(evidence) != np.shape(image)[:2]:
+        raise ValueError(f"evidence has shape {np.shape(evidence)}, expected {np.shape(image)[:2]}")
+    largest = float(np.abs(evidence).max(initial=0))
+    amount = np.abs(evidence)[..., None] / largest if largest > 0 else np.zeros((*np.shape(evidence), 1))
+    grey = np.asarray(image, np.float64) @ np.array([[0.299], [0.587], [0.114]])  # [S, S, 1], luma of ITU-R BT.601
+    colour = np.where(evidence[..., None] > 0, [214.0, 39.0, 40.0], [31.0, 119.0, 180.0])
+    return np.clip(grey * (1 - strength * amount) + colour * strength * amount, 0, 255).round().astype(np.uint8)
+
+
+def _log_sum(log_probability: np.ndarray) -> np.ndarray:
+    """Log of the sum of probabilities over the last axis, kept finite: at least the log of 1e-30."""
+    return np.log(np.maximum(np.exp(log_probability).sum(axis=-1), 1e-30))

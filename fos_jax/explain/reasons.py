@@ -1,0 +1,152 @@
+"""Why a foreground was returned: the patterns its score comes from, and what they say about it."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from fos_jax.pattern_table import PatternTable
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """One pattern's part of a score.
+
+    Attributes:
+      pattern: id. description: for people. attributes: name -> value.
+      query_probability: p(pattern | query). foreground_probability: p(pattern | foreground).
+      share: of the score that this pattern brings, 0..1.
+    """
+
+    pattern: int
+    description: str
+    attributes: dict[str, str]
+    query_probability: float
+    foreground_probability: float
+    share: float
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedAttribute:
+    """One attribute's most probable value for the foreground, and how probable it is on both sides.
+
+    Attributes:
+      name, value: as in the pattern table.
+      query_probability: of the value, summed over the patterns that have it, for the query.
+      foreground_probability: the same for the foreground.
+    """
+
+    name: str
+    value: str
+    query_probability: float
+    foreground_probability: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """Why a score is what it is.
+
+    Attributes:
+      score: sum over patterns of p(pattern | query) p(pattern | foreground), or the cosine.
+      ranking: "posterior" or "cosine".
+      terms: the patterns that carry most of the score, largest share first. Under "cosine", which is no sum over
+        patterns, shares are those the posteriors would give.
+      attributes: what the foreground shows, in the table's order; empty where patterns carry no attributes.
+      text: the same in one or two sentences.
+    """
+
+    score: float
+    ranking: str
+    terms: tuple[Term, ...]
+    attributes: tuple[SharedAttribute, ...]
+    text: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain data for JSON."""
+        return dataclasses.asdict(self)
+
+
+def explain(
+    query_log_posterior: np.ndarray,
+    foreground_log_posterior: np.ndarray,
+    table: PatternTable,
+    *,
+    patterns: np.ndarray | None = None,
+    cosine: float | None = None,
+    max_terms: int = 3,
+    min_share: float = 0.05,
+) -> Explanation:
+    """Takes apart score(query, foreground) = sum over patterns of p(pattern | query) p(pattern | foreground).
+
+    Args:
+      query_log_posterior: float [p], log p(pattern | query), -inf where impossible.
+      foreground_log_posterior: float [p], of the foreground, of the same category.
+      table: the pattern table.
+      patterns: int [p], ids of the patterns the two arrays are over; None where they are over all patterns.
+      cosine: the score where it was ranked by cosine; None where by posterior.
+      max_terms: patterns to name at most. min_share: least share of a pattern beyond the first to be named.
+
+    Raises: ValueError where shapes do not fit.
+
+    Source: design decision (the score is a sum, so its terms are its reasons).
+    """
+    ids = np.arange(table.num_patterns) if patterns is None else np.asarray(patterns)
+    query, foreground = (np.exp(np.asarray(a, np.float64)) for a in (query_log_posterior, foreground_log_posterior))
+    if not query.shape == foreground.shape == ids.shape or ids.ndim != 1 or not len(ids):
+        raise ValueError(f"posteriors have shapes {query.shape} and {foreground.shape}, expected both {ids.shape}")
+    products = query * foreground
+    score = float(products.sum())
+    share = products / score if score > 0 else np.zeros_like(products)
+    order = np.argsort(-share, kind="stable")[:max_terms]
+    terms = tuple(
+        Term(
+            pattern=int(ids[i]),
+            description=table.patterns[ids[i]].description,
+            attributes=dict(table.patterns[ids[i]].attributes),
+            query_probability=float(query[i]),
+            foreground_probability=float(foreground[i]),
+            share=float(share[i]),
+        )
+        for n, i in enumerate(order)
+        if n == 0 or share[i] >= min_share
+    )
+    attributes = _shared_attributes(query, foreground, ids, table)
+    shown = score if cosine is None else float(cosine)
+    ranking = "posterior" if cosine is None else "cosine"
+    return Explanation(shown, ranking, terms, attributes, _sentences(terms, attributes, score, cosine))
+
+
+def _shared_attributes(
+    query: np.ndarray, foreground: np.ndarray, ids: np.ndarray, table: PatternTable
+) -> tuple[SharedAttribute, ...]:
+    likely = int(ids[foreground.argmax()])
+    category = table.patterns[likely].category
+    out = []
+    for name, values in table.attributes.get(category, {}).items():
+        held = np.array([table.patterns[i].attributes.get(name, "") for i in ids])  # value of each pattern
+        marginal = [float(foreground[held == value].sum()) for value in values]
+        value = values[int(np.argmax(marginal))]
+        out.append(SharedAttribute(name, value, float(query[held == value].sum()), max(marginal)))
+    return tuple(out)
+
+
+def _sentences(
+    terms: tuple[Term, ...], attributes: tuple[SharedAttribute, ...], score: float, cosine: float | None
+) -> str:
+    first = "" if cosine is None else f"Cosine {cosine:.2f}. "
+    if score <= 0:
+        return first + "No pattern is possible for both this place and this foreground."
+    named = [f"“{term.description}” ({term.share:.0%} of the score)" for term in terms]
+    text = first + f"Both are probably {_listed(named, 'or')}"
+    if attributes:
+        parts = [f"{_words(a.name)} {_words(a.value)} {a.query_probability:.2f}" for a in attributes]
+        text += f"; what it shows suits this place with probability: {_listed(parts, 'and')}"
+    return text + "."
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _listed(parts: list[str], last: str) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}"

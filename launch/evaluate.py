@@ -1,0 +1,65 @@
+"""Evaluates a model bundle on one split of a built data set, beside chance, oracles and other bundles.
+
+  python -m fos_jax.launch.evaluate --bundle=runs/demo/student/bundle --size=demo --split=test \\
+      --compare="rectangle only=runs/demo/rectangle_only/bundle:control" --output=runs/demo/evaluation.json
+
+Every query is ranked against all foregrounds of its category in the same split. Printed are percent: mAP (standard:
+full ranking, divided by all relevant; mean over categories) with its bootstrap interval, mAP@20, mAP@100, precision@10
+and the share of queries whose best pattern (or one of the best three) fits. --output takes all of it as JSON, in
+fractions, and writes the tables as markdown beside it.
+
+Choose and tune on --split=validation; the figure to report is that of --split=test, looked at once.
+"""
+
+from absl import flags
+from fos_jax.launch.program import run_program
+
+_BUNDLE = flags.DEFINE_string("bundle", None, "Directory of the model bundle.", required=True)
+_DATA_DIR = flags.DEFINE_string("data_dir", "data", "Directory that data sets were built in.")
+_DATASET = flags.DEFINE_string("dataset", "fos_synthetic", "Name of the data set.")
+_SIZE = flags.DEFINE_string("size", "demo", "Size of the data set: demo, full or tiny.")
+_SPLIT = flags.DEFINE_enum("split", "validation", ["train", "validation", "test"], "Split to evaluate on.")
+_NAME = flags.DEFINE_string("name", "student", "Name of the bundle's rows.")
+_COMPARE = flags.DEFINE_multi_string(
+    "compare",
+    [],
+    "Another bundle as rows: NAME=DIRECTORY, or NAME=DIRECTORY:control for a control. May be given more than once.",
+    [],
+    "Another bundle as rows: NAME=DIRECTORY, or NAME=DIRECTORY:control for a control. May be given more than once.",
+)
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; the tables go beside it as .md.")
+_RESAMPLES = flags.DEFINE_integer("resamples", 1000, "Bootstrap resamples of the intervals.", lower_bound=1)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the bootstrap.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Images encoded at a time.", lower_bound=1)
+
+
+def main() -> None:
+    import rich
+
+    from fos_jax.evaluation import from_files, tables
+
+    results = from_files.evaluate_files(
+        _BUNDLE.value,
+        data_dir=_DATA_DIR.value,
+        dataset=_DATASET.value,
+        size=_SIZE.value,
+        split=_SPLIT.value,
+        name=_NAME.value,
+        compare=[from_files.parse_compared(text) for text in _COMPARE.value],
+        output=_OUTPUT.value,
+        num_resamples=_RESAMPLES.value,
+        seed=_SEED.value,
+        batch_size=_BATCH_SIZE.value,
+        progress=True,
+    )
+    rich.print(tables.rich_tables(results))
+    if _OUTPUT.value:
+        print(_OUTPUT.value)
+
+
+def run() -> None:
+    run_program(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,79 @@
+"""Occlusion maps: on posteriors whose evidence is known, and through a real encoder."""
+
+import numpy as np
+import pytest
+
+from fos_jax.errors import InputError
+from fos_jax.explain.evidence import occlusion_map, overlay
+
+BOX = np.float32([0.25, 0.25, 0.75, 0.75])
+
+
+def bright_corner(image, box):
+    """Pattern 0's probability grows with the brightness of the top left 8 x 8 pixels; boxes must come along."""
+    assert box.shape == (len(image), 4)
+    bright = image[:, :8, :8].mean(axis=(1, 2, 3)) / 255
+    p = 0.05 + 0.9 * bright
+    return np.log(np.stack([p, 1 - p], axis=1))
+
+
+def make_image():
+    image = np.full((48, 48, 3), 128, np.uint8)
+    image[:8, :8] = 255
+    return image
+
+
+def test_evidence_lies_where_it_is():
+    got = occlusion_map(bright_corner, make_image(), BOX, [0])
+    assert got.shape == (48, 48)
+    assert got.dtype == np.float32
+    assert got[:8, :8].min() > 0
+    np.testing.assert_allclose(got[16:, :], 0, atol=1e-6)
+    np.testing.assert_allclose(got[:, 16:], 0, atol=1e-6)
+    against = occlusion_map(bright_corner, make_image(), BOX, [1])
+    assert against[:8, :8].max() < 0
+
+
+def test_all_patterns_together_are_certain_so_nothing_speaks_for_them():
+    np.testing.assert_allclose(occlusion_map(bright_corner, make_image(), BOX, [0, 1]), 0, atol=1e-6)
+
+
+def test_one_window_by_hand():
+    """Covering the whole image: brightness 255 -> 128 in the corner, everywhere the same drop."""
+    got = occlusion_map(bright_corner, make_image(), BOX, [0], window_px=48, stride_px=48)
+    np.testing.assert_allclose(got, np.log(0.95) - np.log(0.05 + 0.9 * 128 / 255), rtol=1e-5)
+
+
+def test_the_image_is_left_alone_and_impossible_patterns_stay_finite():
+    image = make_image()
+    before = image.copy()
+
+    def impossible(images, box):
+        return np.full((len(images), 2), -np.inf)
+
+    assert np.isfinite(occlusion_map(impossible, image, BOX, [0])).all()
+    assert (image == before).all()
+
+
+@pytest.mark.parametrize("kwargs", [{"window_px": 49}, {"window_px": 0}, {"window_px": 4, "stride_px": 5}])
+def test_windows_that_do_not_fit_are_refused(kwargs):
+    with pytest.raises(InputError, match="window_px, stride_px"):
+        occlusion_map(bright_corner, make_image(), BOX, [0], **kwargs)
+
+
+def test_shapes_are_checked():
+    with pytest.raises(ValueError, match="expected uint8"):
+        occlusion_map(bright_corner, make_image()[:20], BOX, [0])
+    with pytest.raises(ValueError, match="evidence has shape"):
+        overlay(make_image(), np.zeros((2, 2)))
+
+
+def test_overlay_colours_and_neutral_grey():
+    image = np.full((4, 4, 3), 100, np.uint8)
+    evidence = np.zeros((4, 4), np.float32)
+    evidence[0, 0], evidence[0, 1] = 2, -1
+    got = overlay(image, evidence)
+    assert got[0, 0, 0] > got[0, 0, 2]  # red: for
+    assert got[0, 1, 2] > got[0, 1, 0]  # blue: against
+    assert (got[2, 2] == 100).all()
+    assert (overlay(image, np.zeros((4, 4))) == 100).all()
