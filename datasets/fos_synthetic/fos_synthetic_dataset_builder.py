@@ -1,0 +1,179 @@
+"""fos_synthetic: a procedurally rendered benchmark of foreground object search."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+import tensorflow_datasets as tfds
+from etils import epath
+
+from fos_jax.scenes.attributes import CATEGORIES, pattern_table
+from fos_jax.scenes.streams import SPLITS, cutout_stream, query_stream
+
+SEED = 0
+LICENCE = "Apache-2.0"
+QUERY_PX = 96
+FOREGROUND_PX = 64
+QUERY_SAMPLES = 2
+FOREGROUND_SAMPLES = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much of the world a config holds.
+
+    Attributes:
+      categories: in the order of the class ids.
+      queries: split -> queries of each category; each has its own object among the foregrounds.
+      extra_foregrounds: split -> further foregrounds of each category.
+    """
+
+    categories: tuple[str, ...]
+    queries: Mapping[str, int]
+    extra_foregrounds: Mapping[str, int]
+
+    def num_foregrounds(self, split: str) -> int:
+        """Foregrounds of each category."""
+        return self.queries[split] + self.extra_foregrounds[split]
+
+
+SIZES = {
+    "tiny": Size(
+        ("car", "bottle"),
+        {"train": 64, "validation": 32, "test": 32},
+        {"train": 0, "validation": 0, "test": 32},
+    ),
+    "demo": Size(
+        ("car", "chair", "person", "boat"),
+        {"train": 1600, "validation": 64, "test": 112},
+        {"train": 0, "validation": 64, "test": 288},
+    ),
+    "full": Size(
+        CATEGORIES,
+        {"train": 4000, "validation": 200, "test": 300},
+        {"train": 0, "validation": 300, "test": 800},
+    ),
+}
+
+
+@dataclasses.dataclass
+class FosSyntheticConfig(tfds.core.BuilderConfig):
+    """One kind of example (foregrounds or queries) of one size."""
+
+    size: str = "demo"
+    kind: str = "foregrounds"
+
+
+def example_id(split: str, category: str, index: int) -> str:
+    """Name of an object, shared by a query and its own foreground."""
+    return f"{split}-{category}-{index:06d}"
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Scenes rendered by `fos_jax.scenes`: queries without their object, cut-outs, pattern truth."""
+
+    pkg_dir_path = epath.Path(
+        __file__
+    ).parent  # TFDS would look below fos_jax/, where the repository has no such folder
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "Eight categories; sizes tiny, demo and full."}
+    BUILDER_CONFIGS: ClassVar = [
+        FosSyntheticConfig(name=f"{size}_{kind}", description=f"{kind} of the {size} size", size=size, kind=kind)
+        for size in SIZES
+        for kind in ("foregrounds", "queries")
+    ]
+
+    @property
+    def size(self) -> Size:
+        """What this config holds."""
+        return SIZES[self.builder_config.size]
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {
+            "id": tfds.features.Text(),
+            "category": tfds.features.ClassLabel(names=list(self.size.categories)),
+        }
+        if self.builder_config.kind == "foregrounds":
+            features |= {
+                "image": tfds.features.Image(shape=(FOREGROUND_PX, FOREGROUND_PX, 4), encoding_format="png"),
+                "pattern": np.int64,
+                "source_id": tfds.features.Text(),
+                "licence": tfds.features.Text(),
+            }
+        else:
+            features |= {
+                "image": tfds.features.Image(shape=(QUERY_PX, QUERY_PX, 3), encoding_format="png"),
+                "box": tfds.features.BBoxFeature(),
+                "foreground_id": tfds.features.Text(),
+                "patterns": tfds.features.Sequence(np.int64),
+                "relevant_foregrounds": tfds.features.Sequence(tfds.features.Text()),
+            }
+        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
+        (self.data_path / "patterns.json").write_text(self._table().to_json())
+        return {split: self._generate_examples(split) for split in SPLITS}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        return self._foregrounds(split) if self.builder_config.kind == "foregrounds" else self._queries(split)
+
+    def _table(self):
+        """The pattern table with the numbers of foregrounds: scene i of a category has pattern i modulo its patterns."""
+        table = pattern_table(self.size.categories)
+        counts = {}
+        for category in self.size.categories:
+            rows = sum(p.category == category for p in table.patterns)
+            for i in range(rows):
+                counts[category, i] = {s: len(range(i, self.size.num_foregrounds(s), rows)) for s in SPLITS}
+        return pattern_table(self.size.categories, counts=counts)
+
+    def _first_pattern(self, category: str) -> int:
+        table = pattern_table(self.size.categories)
+        return next(p.id for p in table.patterns if p.category == category)
+
+    def _foregrounds(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        for category in self.size.categories:
+            first = self._first_pattern(category)
+            stream = cutout_stream(
+                SEED, split, category, self.size.num_foregrounds(split), size=FOREGROUND_PX, samples=FOREGROUND_SAMPLES
+            )
+            for row in stream:
+                name = example_id(split, category, row["index"])
+                yield (
+                    name,
+                    {
+                        "id": name,
+                        "image": png(row["image"]),
+                        "category": category,
+                        "pattern": first + int(row["pattern"]),
+                        "source_id": name,
+                        "licence": LICENCE,
+                    },
+                )
+
+    def _queries(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        for category in self.size.categories:
+            first = self._first_pattern(category)
+            stream = query_stream(SEED, split, category, self.size.queries[split], size=QUERY_PX, samples=QUERY_SAMPLES)
+            for row in stream:
+                name = example_id(split, category, row["index"])
+                yield (
+                    name,
+                    {
+                        "id": name,
+                        "image": png(row["image"]),
+                        "box": tfds.features.BBox(*(float(v) for v in row["box_yxyx_norm"])),
+                        "category": category,
+                        "foreground_id": name,
+                        "patterns": [first + int(i) for i in np.flatnonzero(row["compatible"])],
+                        "relevant_foregrounds": [],
+                    },
+                )
+
+
+def png(image: np.ndarray) -> bytes:
+    """PNG bytes of uint8 [h, w, 3 or 4] RGB(A); the same bytes for the same pixels."""
+    order = cv2.COLOR_RGBA2BGRA if image.shape[-1] == 4 else cv2.COLOR_RGB2BGR
+    return cv2.imencode(".png", cv2.cvtColor(image, order), [cv2.IMWRITE_PNG_COMPRESSION, 4])[1].tobytes()
