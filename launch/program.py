@@ -7,6 +7,7 @@ the output any more.
 import errno
 import inspect
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -59,7 +60,8 @@ def _parse(args: Sequence[str], main: Callable[..., int | None]) -> list[str]:
     try:
         rest = flags.FLAGS(args)
     except flags.Error as error:
-        _fail(str(error), EXIT_INPUT_ERROR)
+        missing = re.findall(r"(--\w+) must have a value other than None", str(error))
+        _fail(f"{', '.join(missing)}: missing (--help explains)" if missing else str(error), EXIT_INPUT_ERROR)
     if rest[1:]:
         _fail(f"unexpected argument {rest[1]!r}, expected flags only (--help lists them)", EXIT_INPUT_ERROR)
     return rest

@@ -25,7 +25,9 @@ class EncodesForegrounds(Protocol):
 
     table: PatternTable
     fingerprint: str
-    foreground_size: int
+
+    @property
+    def foreground_size(self) -> int: ...
 
     def encode_foregrounds(self, image: np.ndarray, category: np.ndarray, *, batch_size: int = 256) -> Any: ...
 

@@ -63,6 +63,17 @@ def map_category(name: str, category_names: Mapping[str, str]) -> str:
     return category_names.get(name, name)
 
 
+def parse_category_names(text: str, *, where: str = "category_names") -> dict[str, str]:
+    """Parses "potted plant=plant,tv=screen" (the source's name = the table's); `InputError` where it is not that."""
+    names: dict[str, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        source, equals, target = (piece.strip() for piece in part.partition("="))
+        if not (source and equals and target) or source in names:
+            raise InputError(f"{where}: got {part!r}, expected each name once as SOURCE=NAME")
+        names[source] = target
+    return names
+
+
 def unskipped(error: InputError, skip_defects: bool, skipped: Counter[str], reason: str) -> None:
     """Counts a defect where the caller asked to leave such things out; raises it otherwise."""
     if not skip_defects:
@@ -157,7 +168,8 @@ class DatasetCutouts:
                 f"{builder_dir}: unknown split {split!r}, expected one of {', '.join(builder.info.splits)}"
             )
         self._labels = builder.info.features["category"].names
-        self._source = builder.as_data_source(split=split)
+        # Images stay encoded: `images` decodes them, as it does for every other source.
+        self._source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
 
     def __len__(self) -> int:
         return len(self._source)
@@ -168,7 +180,7 @@ class DatasetCutouts:
             yield CutoutRecord(
                 id=_text(example["id"]),
                 category=map_category(self._labels[int(example["category"])], self._category_names),
-                rgba=np.asarray(example["image"], np.uint8),
+                rgba=read_cutout(example["image"], where=f"{self.name}, {_text(example['id'])}"),
                 source_id=_text(example["source_id"]),
                 licence=_text(example["licence"]),
                 pattern=int(example["pattern"]),

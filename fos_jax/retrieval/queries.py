@@ -54,7 +54,9 @@ class EncodesQueries(Protocol):
 
     table: PatternTable
     fingerprint: str
-    query_size: int
+
+    @property
+    def query_size(self) -> int: ...
 
     def encode_queries(
         self, image: np.ndarray, box_yxyx_norm: np.ndarray, category: np.ndarray, *, batch_size: int = 256
