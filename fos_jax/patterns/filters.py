@@ -1,6 +1,6 @@
 """Which cut-outs are worth keeping: thresholds in a config, one named filter each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -43,6 +43,26 @@ def default_config() -> ConfigDict:
         {"min_luminance": 20.0, "max_luminance": 240.0, "min_contrast": 8.0, "max_clipped": 0.6}
     )
     config.near_duplicate = ConfigDict({"max_distance_bits": 4})
+    return config
+
+
+def config_with(changes: Mapping[str, Any]) -> ConfigDict:
+    """The default thresholds with some changed, such as {"size.min_area_px": 2000}.
+
+    Raises:
+      InputError: naming the field: unknown, or a value of another type.
+    """
+    config = default_config()
+    if not isinstance(changes, Mapping):
+        raise InputError(f"filters: got {changes!r}, expected an object of thresholds")
+    for name, value in changes.items():
+        try:
+            config.update_from_flattened_dict({name: tuple(value) if isinstance(value, list) else value})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"filters: {name}: {' '.join(str(error).split())}") from None
+        if isinstance(config.get(name.split(".")[0]), ConfigDict) is False:
+            raise InputError(f"filters: {name}: expected a field of a filter, such as size.min_area_px")
+    check_config(config)
     return config
 
 
