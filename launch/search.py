@@ -39,6 +39,7 @@ def main() -> None:
     from fos_jax.boxes import parse_box_xyxy_px
     from fos_jax.retrieval.contact_sheet import contact_sheet
     from fos_jax.retrieval.filters import Filters
+    from fos_jax.retrieval.gallery import Ranking
     from fos_jax.retrieval.queries import SearchQuery
     from fos_jax.retrieval.results import Found, results_json, results_text, write_composites, write_new
     from fos_jax.retrieval.search import ForegroundSearch
@@ -46,6 +47,7 @@ def main() -> None:
     query = SearchQuery(_PHOTO.value, parse_box_xyxy_px(_BOX.value, where="--box"), _CATEGORY.value)
     licences = tuple(_LICENCES.value) if _LICENCES.value else None
     filters = Filters(_MIN_SIDE_PX.value, _MAX_UPSCALE.value, licences, _ASPECT.value)
+    ranking: Ranking = "cosine" if _RANKING.value == "cosine" else "posterior"
     found: Found
     with ForegroundSearch.open(_GALLERY.value, _BUNDLE.value) as search:
         if _LEVEL.value.startswith("pattern") and _PATTERN.value is None:
@@ -55,7 +57,7 @@ def main() -> None:
                 query.category,
                 k=_K.value or 3,
                 instances=_INSTANCES.value,
-                ranking=_RANKING.value,
+                ranking=ranking,
                 filters=filters,
             )
         else:
@@ -65,7 +67,7 @@ def main() -> None:
                 query.category,
                 k=_K.value or 20,
                 pattern=_PATTERN.value,
-                ranking=_RANKING.value,
+                ranking=ranking,
                 filters=filters,
             )
         results = results_json(query, found)
