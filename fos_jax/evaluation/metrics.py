@@ -51,19 +51,21 @@ def rank_relevant(scores: np.ndarray, relevant: np.ndarray, valid: np.ndarray | 
     Raises:
       InputError: a valid score is NaN. ValueError: shapes differ.
 
-    Source: design decision (a float32 score as float64 leaves 29 bits free: the lowest one takes the relevance, so
-    that one vectorised sort of plain numbers does the ranking, and the rest looks at the relevant ranks only).
+    Source: design decision. The lowest bit of a float32 score is given to the relevance, so that one vectorised sort
+    of plain numbers ranks both; the rest looks at the relevant ranks only. A query where that bit, or a tie, decides
+    what comes before a relevant foreground is ranked again from its own scores.
     """
     scores, relevant = np.asarray(scores), np.asarray(relevant, bool)
     if scores.ndim != 2 or relevant.shape != scores.shape or (valid is not None and valid.shape != scores.shape):
         shapes = [a.shape for a in (scores, relevant, valid) if a is not None]
         raise ValueError(f"scores, relevant and valid must be [queries, foregrounds] of one shape, got {shapes}")
     num_queries, width = scores.shape
-    key = _descending(scores)  # float64 [n, g], best first in ascending order
+    key = _descending(scores)  # float32 [n, g], best first in ascending order
     if valid is not None:
         key[~valid] = np.inf  # behind every real score
         relevant = relevant & valid
-    bits = key.view(np.uint64)
+    bits = key.view(np.uint32)
+    bits &= np.uint32(0xFFFFFFFE)
     bits |= relevant
     key.sort(axis=1)
     if np.isnan(key[:, -1:]).any():  # NaN sorts last
@@ -76,16 +78,19 @@ def rank_relevant(scores: np.ndarray, relevant: np.ndarray, valid: np.ndarray | 
     rank = flat - query * width + 1
     ordinal = np.arange(1, len(flat) + 1) - start[query]
     probability, precision, first = np.ones(len(flat)), ordinal / rank, (ordinal == 1).astype(np.float64)
-    # The order of ties matters only where a relevant score equals one that is not: then they are neighbours.
+    # Equal but for the lowest bit: neighbours after the sort. (A neighbour in the next row costs time, nothing else.)
     here, line = bits.ravel()[flat], bits.ravel()
-    is_tied = (here ^ line.take(flat - 1, mode="clip") == 1) | (here ^ line.take(flat + 1, mode="clip") == 1)
-    if is_tied.any():
-        tied = np.unique(query[is_tied])
-        is_certain = ~np.isin(query, tied)
-        parts = _tied(bits[tied] >> np.uint64(1), is_relevant[tied], tied)
+    is_close = (here ^ line.take(flat - 1, mode="clip") == 1) | (here ^ line.take(flat + 1, mode="clip") == 1)
+    if is_close.any():
+        close = np.unique(query[is_close])
+        exact = scores[close].astype(np.float64)
+        if valid is not None:
+            exact[~valid[close]] = np.nan  # sorts last and equals nothing
+        is_certain = ~np.isin(query, close)
         certain = query, rank, probability, precision, first
         query, rank, probability, precision, first = (
-            np.concatenate([a[is_certain], b]) for a, b in zip(certain, parts, strict=True)
+            np.concatenate([a[is_certain], b])
+            for a, b in zip(certain, _with_ties(exact, relevant[close], close), strict=True)
         )
     num_valid = np.full(num_queries, width) if valid is None else np.count_nonzero(valid, axis=1)
     return RelevantRanks(query, rank, probability, precision, first, num_relevant, num_valid)
@@ -155,49 +160,40 @@ def _refuse_nan(scores: np.ndarray, valid: np.ndarray | None) -> None:
 
 
 def _descending(scores: np.ndarray) -> np.ndarray:
-    """float64 [n, g] with free low bits whose ascending order is the descending order of the scores, ties kept.
+    """float32 [n, g] whose ascending order is the descending order of the scores, up to rounding.
 
-    Infinities are brought inside the finite range: with a bit set they would be NaN. Zero minus the score turns both
-    zeros into +0.
+    Infinities are brought inside the finite range: with their lowest bit set they would be NaN. Zero minus the score
+    turns both zeros into +0.
     """
-    if scores.dtype != np.float32:
-        scores = _dense_rank(scores)
-    key = np.subtract(0.0, scores, dtype=np.float64)
-    return np.clip(key, -1e300, 1e300, out=key)
+    if scores.dtype == np.float64:
+        scores = np.clip(scores, -3e38, 3e38).astype(np.float32)
+    key = np.subtract(np.float32(0), scores, dtype=np.float32)
+    return np.clip(key, np.float32(-3e38), np.float32(3e38), out=key)
 
 
-def _dense_rank(scores: np.ndarray) -> np.ndarray:
-    """float32 [n, g]: number of different scores below each one in its row; NaN where the score is NaN."""
-    order = np.argsort(scores, axis=1)  # [n, g]
-    in_order = np.take_along_axis(scores, order, axis=1)
-    rank = np.zeros(scores.shape, np.float32)
-    np.cumsum(in_order[:, 1:] != in_order[:, :-1], axis=1, out=rank[:, 1:])
-    dense = np.empty_like(rank)
-    np.put_along_axis(dense, order, rank, axis=1)
-    return np.where(np.isnan(scores), np.float32(np.nan), dense)
+def _with_ties(scores: np.ndarray, relevant: np.ndarray, query: np.ndarray) -> tuple[np.ndarray, ...]:
+    """`RelevantRanks`' first five arrays for rows that may hold ties.
 
-
-def _tied(group: np.ndarray, is_relevant: np.ndarray, query: np.ndarray) -> tuple[np.ndarray, ...]:
-    """`RelevantRanks`' five arrays for rows with ties.
-
-    At the i-th (from 0) of a group's n ranks, r of them relevant, behind a earlier relevant ones:
+    At the i-th (from 0) of a group of n equal scores, r of them relevant, behind a earlier relevant ones:
     P(relevant) = r / n; expected relevant ones before it inside the group, given that it is: i (r - 1) / (n - 1);
     if a = 0, P(first relevant) = C(n - i - 1, r - 1) / C(n, r).
 
     Args:
-      group: uint [t, g], equal for ties, best first. is_relevant: bool [t, g]. query: int [t], rows they came from.
+      scores: float64 [t, g], NaN where not valid. relevant: bool [t, g]. query: int [t], rows they came from.
     """
-    columns = np.arange(group.shape[1])
-    is_start = np.ones(group.shape, bool)
-    is_start[:, 1:] = group[:, 1:] != group[:, :-1]
+    columns = np.arange(scores.shape[1])
+    order = np.argsort(-scores, axis=1)
+    in_order, is_relevant = (np.take_along_axis(a, order, axis=1) for a in (scores, relevant))  # [t, g]
+    is_start = np.ones(scores.shape, bool)
+    is_start[:, 1:] = in_order[:, 1:] != in_order[:, :-1]
     is_end = np.roll(is_start, -1, axis=1)  # column 0 is a start, so the last column becomes an end
     start = np.maximum.accumulate(np.where(is_start, columns, 0), axis=1)
     end = np.minimum.accumulate(np.where(is_end, columns, columns[-1])[:, ::-1], axis=1)[:, ::-1]
     count = np.cumsum(is_relevant, axis=1)
     before = np.take_along_axis(count - is_relevant, start, axis=1)
-    relevant = np.take_along_axis(count, end, axis=1) - before  # r
-    row, column = np.nonzero(relevant)
-    start, before, r = start[row, column], before[row, column], relevant[row, column]
+    relevant_in_group = np.take_along_axis(count, end, axis=1) - before  # r
+    row, column = np.nonzero(relevant_in_group)
+    start, before, r = start[row, column], before[row, column], relevant_in_group[row, column]
     n, i = end[row, column] - start + 1, column - start
     precision = (before + 1 + i * (r - 1) / np.maximum(n - 1, 1)) / (column + 1)
     is_possible = (before == 0) & (n - i >= r)

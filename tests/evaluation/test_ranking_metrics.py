@@ -148,6 +148,20 @@ def test_scores_that_differ_in_the_last_bit_are_no_tie():
     assert one([-low, -high], [1, 0])["ap"] == 1.0
 
 
+def test_float64_scores_that_are_equal_as_float32_are_no_tie():
+    scores = np.array([[0.5, 0.5 + 1e-12, 1e300, 1e301]])
+    ranks = metrics.rank_relevant(scores, np.array([[0, 1, 0, 1]], bool))
+    assert metrics.average_precision(ranks)[0] == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_what_is_not_valid_is_no_tie_of_minus_infinity():
+    scores = np.array([[-np.inf, -np.inf, 7.0]], np.float32)
+    ranks = metrics.rank_relevant(scores, np.array([[1, 0, 1]], bool), np.array([[1, 1, 0]], bool))
+    assert metrics.average_precision(ranks)[0] == pytest.approx(0.75)
+    assert ranks.num_valid[0] == 2
+    assert ranks.num_relevant[0] == 1
+
+
 def test_against_scikit_learn_without_ties():
     rng = np.random.default_rng(1)
     scores = rng.normal(size=(50, 120)).astype(np.float32)
