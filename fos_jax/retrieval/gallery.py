@@ -155,7 +155,7 @@ class CategoryRows:
         self.patterns = np.flatnonzero(gallery.table.category_of_pattern == gallery.table.category_id(name))
         self.assigned = gallery.metadata.pattern[start:stop]
         self.embeddings = np.asarray(gallery.embeddings[start:stop])
-        self._log_posteriors = gallery.log_posteriors[start:stop, : len(self.patterns)]
+        self.log_posteriors = gallery.log_posteriors[start:stop, : len(self.patterns)]
         self._scann = {ranking: gallery.scann_index(name, ranking) for ranking in RANKINGS}
 
     def __len__(self) -> int:
@@ -164,7 +164,7 @@ class CategoryRows:
     @functools.cached_property
     def posteriors(self) -> np.ndarray:
         """float32 [n, patterns of the category]: p(pattern | foreground)."""
-        return np.exp(np.asarray(self._log_posteriors))
+        return np.exp(np.asarray(self.log_posteriors))
 
     def vectors(self, ranking: Ranking) -> np.ndarray:
         """float32 [n, d]: what a query's vector is multiplied with; `InputError` for an unknown ranking."""

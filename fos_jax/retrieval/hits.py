@@ -8,9 +8,9 @@ from PIL import Image
 
 from fos_jax.compose.paste import Fit, paste_cutout
 from fos_jax.errors import InputError
+from fos_jax.explain.reasons import Explanation, explain
 from fos_jax.retrieval.gallery import Gallery, Ranking
 from fos_jax.retrieval.queries import EncodedQuery
-from fos_jax.retrieval.reasons import reason_for_hit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,25 @@ class Hit:
     @property
     def why(self) -> str:
         """Why this foreground was returned, in a sentence or two."""
-        return reason_for_hit(self._gallery, self.row, self._query)
+        if self._query is None:
+            return f"It is probably “{self.description}” ({self.confidence:.0%})."
+        return self.explanation().text
+
+    def explanation(self) -> Explanation:
+        """The score taken apart: patterns and attributes with their probabilities on both sides.
+
+        Raises:
+          InputError: the hit answers no photograph (more like this).
+        """
+        query = self._answered()
+        rows = self._gallery.category(self.category)
+        return explain(
+            query.log_posterior,
+            np.asarray(rows.log_posteriors[self.row - int(rows.rows[0])]),
+            self._gallery.table,
+            patterns=rows.patterns,
+            cosine=self.score if self.ranking == "cosine" else None,
+        )
 
     def thumbnail(self) -> Image.Image:
         """Small RGBA picture."""
@@ -68,12 +86,14 @@ class Hit:
         Raises:
           InputError: the hit answers no photograph (more like this), or the cut-out's file is gone.
         """
-        if self._query is None:
-            raise InputError(f"hit {self.id}: answers no photograph, so there is nothing to paste it into")
+        query = self._answered()
         cutout = self._gallery.cutout(self.row)
-        return Image.fromarray(
-            paste_cutout(self._query.photo, cutout, self._query.box_xyxy_px, fit=fit, harmonise=harmonise)
-        )
+        return Image.fromarray(paste_cutout(query.photo, cutout, query.box_xyxy_px, fit=fit, harmonise=harmonise))
+
+    def _answered(self) -> EncodedQuery:
+        if self._query is None:
+            raise InputError(f"hit {self.id}: answers no photograph but another foreground")
+        return self._query
 
     def to_json(self) -> dict:
         """What can be written as JSON, `why` included."""

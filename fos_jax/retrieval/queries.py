@@ -1,6 +1,7 @@
 """Queries: what the user gives, and what the model makes of it."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -39,14 +40,19 @@ class EncodedQuery:
       box_xyxy_px: the rectangle, checked.
       category: name.
       embedding: float32 [D], unit.
-      posterior: float32 [patterns of the category], p(pattern | query), in the order of their ids.
+      log_posterior: float32 [patterns of the category], log p(pattern | query), in the order of their ids.
     """
 
     photo: np.ndarray
     box_xyxy_px: BoxXyxyPx
     category: str
     embedding: np.ndarray
-    posterior: np.ndarray
+    log_posterior: np.ndarray
+
+    @functools.cached_property
+    def posterior(self) -> np.ndarray:
+        """float32 [patterns of the category], p(pattern | query)."""
+        return np.exp(self.log_posterior)
 
 
 class EncodesQueries(Protocol):
@@ -98,8 +104,8 @@ def encode_queries(queries: Sequence[SearchQuery], bundle: EncodesQueries) -> li
     embedding = np.asarray(encoding.embedding, np.float32)  # [q, D]
     encoded = []
     for i, query in enumerate(queries):
-        posterior = np.exp(log_posterior[i, table.category_of_pattern == categories[i]])
-        if not (np.isfinite(embedding[i]).all() and np.isfinite(posterior).all()):
+        own = log_posterior[i, table.category_of_pattern == categories[i]]
+        if not np.isfinite(embedding[i]).all() or np.isnan(own).any():
             raise InputError(f"bundle {bundle.fingerprint}: the encoding of a query is not finite")
-        encoded.append(EncodedQuery(photos[i], boxes[i], query.category, embedding[i], posterior))
+        encoded.append(EncodedQuery(photos[i], boxes[i], query.category, embedding[i], own))
     return encoded

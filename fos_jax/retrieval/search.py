@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from fos_jax.errors import InputError
+from fos_jax.explain.reasons import explain
 from fos_jax.images import ImageSource, prepare_cutout, read_cutout
 from fos_jax.retrieval.filters import Filters
 from fos_jax.retrieval.gallery import CategoryRows, Gallery, Ranking
 from fos_jax.retrieval.hits import Hit, PairScore, PatternGroup, make_hits
 from fos_jax.retrieval.index import top_k
 from fos_jax.retrieval.queries import EncodedQuery, SearchQuery, encode_queries
-from fos_jax.retrieval.reasons import reason
 
 _NO_FILTERS = Filters()
 
@@ -196,7 +196,8 @@ class ForegroundSearch:
         class_id = np.array([self.table.category_id(category)], np.int32)
         encoding = self.bundle.encode_foregrounds(image[None], class_id, batch_size=1)
         rows = self.gallery.category(category)
-        posterior = np.exp(np.asarray(encoding.log_posterior, np.float32)[0, rows.patterns])
+        log_posterior = np.asarray(encoding.log_posterior, np.float32)[0, rows.patterns]
+        posterior = np.exp(log_posterior)
         score = float(posterior @ query.posterior)
         others = rows.posteriors @ query.posterior
         return PairScore(
@@ -204,7 +205,7 @@ class ForegroundSearch:
             cosine=float(np.asarray(encoding.embedding, np.float32)[0] @ query.embedding),
             percentile=float((others < score).mean()) if len(others) else float("nan"),
             pattern=int(rows.patterns[posterior.argmax()]),
-            why=reason(self.table, rows.patterns, posterior, query.posterior),
+            why=explain(query.log_posterior, log_posterior, self.table, patterns=rows.patterns).text,
         )
 
     def search_encoded(

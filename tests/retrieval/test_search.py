@@ -80,7 +80,11 @@ def test_what_a_hit_tells(search):
     assert hit.attributes == {"colour": "red"}
     assert (hit.licence, hit.source_id, hit.width_px, hit.height_px) == ("BY", "s0", 20, 20)
     assert "red car" in hit.why
-    assert "number 1 of 2 patterns" in hit.why
+    explanation = hit.explanation()
+    assert explanation.score == pytest.approx(hit.score, rel=1e-4)
+    assert explanation.terms[0].pattern == 0
+    by_cosine = search.instances(_photo(), BOX, "car", k=1, ranking="cosine")[0]
+    assert by_cosine.why.startswith("Cosine 1.00")
     assert hit.cutout().mode == hit.thumbnail().mode == "RGBA"
     json.dumps(hit.to_json())
 
