@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fos_jax.datasets.fosd.checks import BoxNorm, Checker, read_json
+from fos_jax.datasets.fosd.checks import BoxNorm, Checker, read_object
 from fos_jax.datasets.fosd.names import identifier
 from fos_jax.datasets.fosd.problems import Report, shown
 
@@ -41,11 +41,11 @@ class Annotation:
 def read_categories(path: Path, file: str, report: Report) -> dict[str, str]:
     """`category.json`: object id -> category. The categories are its values, sorted."""
     check = Checker(file, report)
-    raw = read_json(path, file, report)
+    raw = read_object(path, file, report)
     if raw is None:
         return {}
     category_of: dict[str, str] = {}
-    for category, entry in check.mapping(raw, "top level").items():
+    for category, entry in raw.items():
         key = f"[{shown(category)}]"
         if check.category(category, key) is None:
             continue
@@ -60,11 +60,11 @@ def read_categories(path: Path, file: str, report: Report) -> dict[str, str]:
 def read_train(path: Path, file: str, category_of: dict[str, str], report: Report) -> list[Annotation]:
     """`train_sfosd.json` or `train_rfosd.json`: the original object, then the similars, are relevant."""
     check = Checker(file, report)
-    raw = read_json(path, file, report)
+    raw = read_object(path, file, report)
     categories = set(category_of.values())
     out = []
     seen: set[str] = set()
-    for background, entry in (check.mapping(raw, "top level") if raw is not None else {}).items():
+    for background, entry in (raw or {}).items():
         key = f"[{shown(background)}]"
         if check.name(background, key) is None:
             continue
@@ -108,7 +108,7 @@ def read_test_set1(
     check = Checker(file, report)
     out: list[Annotation] = []
     category_of: dict[str, str] = {}
-    for category, entry, key in _categories(check, read_json(path, file, report), categories):
+    for category, entry, key in _categories(check, read_object(path, file, report), categories):
         foregrounds = check.ids(entry.get("fg"), f"{key}.fg")
         _claim(check, category_of, foregrounds, category, f"{key}.fg")
         backgrounds = check.sequence(entry.get("bg"), f"{key}.bg")
@@ -144,7 +144,7 @@ def read_test_set2(
     check = Checker(file, report)
     out: list[Annotation] = []
     category_of: dict[str, str] = {}
-    for category, entry, key in _categories(check, read_json(path, file, report), categories):
+    for category, entry, key in _categories(check, read_object(path, file, report), categories):
         first: set[str] | None = None
         for background, item in entry.items():
             item_key = f"{key}[{shown(background)}]"
@@ -169,18 +169,17 @@ def read_test_set2(
     return out, category_of
 
 
-def _categories(check: Checker, raw: Any, categories: set[str]) -> Iterator[tuple[str, dict[str, Any], str]]:
+def _categories(
+    check: Checker, raw: dict[str, Any] | None, categories: set[str]
+) -> Iterator[tuple[str, dict[str, Any], str]]:
     """(category, entry, key) of a test file, those that are known."""
-    if raw is None:
-        return
-    entries = check.mapping(raw, "top level")
-    for category, entry in entries.items():
+    for category, entry in (raw or {}).items():
         key = f"[{shown(category)}]"
         if category not in categories:
             check.wrong(key, "an unknown category", "a category of category.json")
         else:
             yield category, check.mapping(entry, key), key
-    if missing := sorted(categories - set(entries)):
+    if raw is not None and (missing := sorted(categories - set(raw))):
         check.wrong("top level", f"nothing for {', '.join(missing)}", "every category", is_error=False)
 
 

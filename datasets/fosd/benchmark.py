@@ -85,9 +85,9 @@ def read_benchmark(manual_dir: str | Path, benchmark: str, report: Report) -> Be
     categories = set(category_of.values())
     train_file = f"train/labels/train_{benchmark}.json"
     train = annotations.read_train(tree.root / train_file, train_file, category_of, report)
-    frames = tree.first("test/bg_set1", "test/bg")
+    frames = tree.first("test/bg_set1", "test/bg", report=report)
     if benchmark == "sfosd":
-        test_file = tree.first("test/labels/test_set1.json", "test/labels/test.json")
+        test_file = tree.first("test/labels/test_set1.json", "test/labels/test.json", report=report)
         backgrounds = frames
         test, test_category_of = annotations.read_test_set1(tree.root / test_file, test_file, categories, report)
     else:
@@ -111,8 +111,8 @@ def read_benchmark(manual_dir: str | Path, benchmark: str, report: Report) -> Be
                     unknown.add(object_id)
                     report(Problem(train_file, query.key, shown(object_id), "a foreground of category.json"))
     foregrounds = {
-        "train": _find_foregrounds(tree, "train", "train/bg", wanted, train_file, report),
-        "test": _find_foregrounds(tree, "test", frames, test_category_of, test_file, report),
+        "train": _find_foregrounds(tree, "train", "train/bg", wanted, report),
+        "test": _find_foregrounds(tree, "test", frames, test_category_of, report),
     }
     queries = {
         "train": _find_queries(tree, "train/bg", kept, train_file, foregrounds["train"], report),
@@ -122,7 +122,7 @@ def read_benchmark(manual_dir: str | Path, benchmark: str, report: Report) -> Be
 
 
 def _find_foregrounds(
-    tree: Tree, part: str, frames: str, wanted: dict[str, str], annotation_file: str, report: Report
+    tree: Tree, part: str, frames: str, wanted: dict[str, str], report: Report
 ) -> dict[str, Foreground]:
     """The wanted foregrounds (id -> category), in that order, with their boxes from the part's segmentations."""
     file = f"{part}/labels/segmentations.csv"
@@ -138,11 +138,11 @@ def _find_foregrounds(
         place = mask_place(object_id)
         mask = tree.find(f"{part}/labels/masks/{place.split('/')[0]}", f"{object_id}.png")
         if image is None:
-            report(Problem(f"{part}/fg/{object_id}", "", "no such file", f".png or .jpg (named in {annotation_file})"))
+            report(Problem(f"{part}/fg/{object_id}", "", "no such file", ".png or .jpg (an annotated foreground)"))
         if mask is None:
             report(Problem(f"{part}/labels/masks/{place}", "", "no such file", f"the mask of {part}/fg/{object_id}"))
         if object_id not in boxes:
-            report(Problem(file, "MaskPath", f"no row for {shown(object_id)}", f"one (named in {annotation_file})"))
+            report(Problem(file, "MaskPath", f"no row for {shown(object_id)}", "one (an annotated foreground)"))
         if image is not None and mask is not None and object_id in boxes:
             frame = tree.find(frames, object_id + ".png")
             out[object_id] = Foreground(object_id, source_id(object_id), category, image, mask, frame, boxes[object_id])

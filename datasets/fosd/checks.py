@@ -76,8 +76,8 @@ class Checker:
         return x1, y1, x2, y2
 
 
-def read_json(path: Path, file: str, report: Report) -> Any:
-    """The parsed file; None where it cannot be read. A key that an object holds twice is reported."""
+def read_object(path: Path, file: str, report: Report) -> dict[str, Any] | None:
+    """The object that a JSON file holds, None where there is none; a key that an object holds twice is reported."""
     check = Checker(file, report)
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -89,8 +89,10 @@ def read_json(path: Path, file: str, report: Report) -> Any:
         return found
 
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        return json.loads(text, object_pairs_hook=once)
+        raw = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=once)
+        if isinstance(raw, dict):
+            return raw
+        check.wrong("top level", shown(raw), "an object")
     except OSError as error:
         check.wrong("", f"a file that cannot be read ({error.strerror})", "a JSON file")
     except UnicodeDecodeError as error:

@@ -7,6 +7,8 @@ import functools
 import os
 from pathlib import Path
 
+from fos_jax.datasets.fosd.problems import Problem, Report
+
 SUFFIXES = (".png", ".jpg")  # FOSD's README shows .jpg, its script writes .png
 _MAX_NAME_BYTES = 255
 
@@ -52,9 +54,12 @@ class Tree:
         self.root = Path(root)
         self._names = functools.cache(self._list)
 
-    def first(self, *spellings: str) -> str:
-        """The first of the spellings that exists; the first of all where none does."""
-        return next((s for s in spellings if (self.root / s).exists()), spellings[0])
+    def first(self, *spellings: str, report: Report) -> str:
+        """The first of the spellings that exists, the first of all where none does; several are worth a note."""
+        there = [spelling for spelling in spellings if (self.root / spelling).exists()]
+        if len(there) > 1:
+            report(Problem(there[1], "", f"also {there[0]}", "one of them (the latter is read)", is_error=False))
+        return there[0] if there else spellings[0]
 
     def shown(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
