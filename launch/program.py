@@ -11,9 +11,9 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from fos_jax.errors import InputError
 
@@ -21,6 +21,7 @@ EXIT_INPUT_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
+_WARNING = 30  # of Python's logging
 _HELP_FLAGS = {"-h", "-help", "--help", "-?", "--helpshort", "--helpfull"}
 # What the file system refuses and its user can mend; other OSErrors are defects and keep their traceback.
 _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
@@ -68,6 +69,7 @@ def _parse(args: Sequence[str], main: Callable[..., int | None]) -> list[str]:
 
 
 def _guarded(main: Callable[..., int | None], argv: Sequence[str]) -> int | None:
+    logging.get_absl_handler().addFilter(_is_for_users)
     try:
         code = main(argv) if inspect.signature(main).parameters else main()
         sys.stdout.flush()
@@ -82,6 +84,11 @@ def _guarded(main: Callable[..., int | None], argv: Sequence[str]) -> int | None
         if error.errno not in _MENDABLE:
             raise
         _fail(f"{error.filename or 'output'}: {error.strerror}", EXIT_INPUT_ERROR)
+
+
+def _is_for_users(record: Any) -> bool:
+    """Orbax reports each step of each load and save as information; its warnings stay."""
+    return record.levelno >= _WARNING or f"{os.sep}orbax{os.sep}" not in record.pathname
 
 
 def _fail(message: str, code: int) -> NoReturn:
