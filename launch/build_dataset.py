@@ -1,6 +1,7 @@
 """Builds a data set in both its configs, foregrounds and queries; what is built already is left alone.
 
-Example: python -m fos_jax.launch.build_dataset --dataset=fos_synthetic --size=demo --data_dir=data
+Examples: python -m fos_jax.launch.build_dataset --dataset=fos_synthetic --size=demo --data_dir=data
+  python -m fos_jax.launch.build_dataset --dataset=fosd --size=sfosd --manual_dir=FOSD/data --validate_only
 """
 
 import importlib
@@ -14,6 +15,8 @@ from fos_jax.errors import InputError
 _DATASET = flags.DEFINE_string("dataset", "fos_synthetic", "Name of the data set.")
 _SIZE = flags.DEFINE_string("size", "demo", "First part of the configs' names, such as tiny, demo or full.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "TFDS data directory to build into.")
+_MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "Files of a data set that is not made by code.")
+_VALIDATE_ONLY = flags.DEFINE_bool("validate_only", False, "List all that is wrong with --manual_dir; write nothing.")
 
 KINDS = ("foregrounds", "queries")
 
@@ -29,7 +32,21 @@ def builder_class(name: str):
         raise
 
 
-def build(dataset: str, size: str, data_dir: str) -> list[str]:
+def validate(dataset: str, size: str, manual_dir: str) -> list:
+    """Every deviation of the files from what a data set expects; each prints as a line and has `is_error`.
+
+    Raises:
+      InputError: unknown data set or size, no such directory, or a data set that needs no files.
+    """
+    builder_class(dataset)
+    try:
+        layout = importlib.import_module(f"fos_jax.datasets.{dataset}.layout")
+    except ModuleNotFoundError:
+        raise InputError(f"dataset: {dataset} is made by code, nothing to validate") from None
+    return layout.validate(manual_dir, sizes=[size], progress=True)
+
+
+def build(dataset: str, size: str, data_dir: str, *, manual_dir: str | None = None) -> list[str]:
     """Builds both configs of one size and returns their directories.
 
     Raises:
@@ -46,7 +63,7 @@ def build(dataset: str, size: str, data_dir: str) -> list[str]:
         start = time.monotonic()
         builder = cls(config=f"{size}_{kind}", data_dir=data_dir, file_format="array_record")
         builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+            download_config=tfds.download.DownloadConfig(try_download_gcs=False, manual_dir=manual_dir),
             file_format="array_record",
         )
         logging.info("%s: ready in %.1f s", builder.data_path, time.monotonic() - start)
@@ -56,7 +73,18 @@ def build(dataset: str, size: str, data_dir: str) -> list[str]:
 
 def main() -> None:
     logging.set_verbosity(logging.INFO)
-    for path in build(_DATASET.value, _SIZE.value, _DATA_DIR.value):
+    if _VALIDATE_ONLY.value:
+        if not _MANUAL_DIR.value:
+            raise InputError("manual_dir: not given, expected the directory to validate")
+        problems = validate(_DATASET.value, _SIZE.value, _MANUAL_DIR.value)
+        for problem in problems:
+            print(problem)
+        errors = sum(problem.is_error for problem in problems)
+        if errors:
+            raise InputError(f"{_MANUAL_DIR.value}: {errors} problems, listed above")
+        print(f"{_MANUAL_DIR.value}: nothing is wrong, {len(problems)} notes")
+        return
+    for path in build(_DATASET.value, _SIZE.value, _DATA_DIR.value, manual_dir=_MANUAL_DIR.value):
         print(path)
 
 
