@@ -25,7 +25,9 @@ def main() -> int:
     work, data, size = Path(_WORKDIR.value), Path(_DATA_DIR.value), _SIZE.value
     try:
         stages = stages_of(work, data, size)
-        runs = run_stages(stages, work / "stages", announce=lambda line: console.print(line, style="bold"))
+        runs = run_stages(
+            stages, work / "stages", announce=lambda line: console.print(line, style="bold", markup=False)
+        )
     except StageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
