@@ -27,6 +27,36 @@ class Foregrounds:
 
 
 @dataclasses.dataclass(frozen=True)
+class Pairs:
+    """For each of n queries a list of foregrounds; all lists lie end to end, so that n x m labels are never spread out.
+
+    Attributes:
+      offsets: int64 [n + 1]; query i's list is rows[offsets[i] : offsets[i + 1]].
+      rows: int32, rows of the same split's `Foregrounds`.
+    """
+
+    offsets: np.ndarray
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def of(self, query: int) -> np.ndarray:
+        """int32: the rows of one query's foregrounds."""
+        return self.rows[self.offsets[query] : self.offsets[query + 1]]
+
+    def is_pair(self, queries: np.ndarray, foregrounds: np.ndarray) -> np.ndarray:
+        """bool [q, g]: whether the queries of rows int [q] list the foregrounds of rows int [g]."""
+        column = np.full(max(foregrounds.max(initial=-1), self.rows.max(initial=-1)) + 1, -1)
+        column[foregrounds] = np.arange(len(foregrounds))
+        out = np.zeros((len(queries), len(foregrounds)), bool)
+        for i, query in enumerate(queries):
+            columns = column[self.of(query)]
+            out[i, columns[columns >= 0]] = True
+        return out
+
+
+@dataclasses.dataclass(frozen=True)
 class Queries:
     """n queries of one split, at one size.
 
@@ -38,6 +68,8 @@ class Queries:
       category: int32 [n].
       is_compatible: bool [n, P], the patterns that fit.
       foreground_index: int32 [n], the original object's row in the same split's `Foregrounds`, -1 where there is none.
+      relevant: foregrounds labelled as fitting, beside those of compatible patterns; None where labels are patterns only.
+      irrelevant: foregrounds labelled as not fitting; what is in neither list was judged by nobody.
     """
 
     ids: np.ndarray
@@ -46,6 +78,8 @@ class Queries:
     category: np.ndarray
     is_compatible: np.ndarray
     foreground_index: np.ndarray
+    relevant: Pairs | None = None
+    irrelevant: Pairs | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -54,8 +88,15 @@ class Queries:
 def fingerprint(split: Foregrounds | Queries) -> str:
     """Hex digest of all arrays of a split; caches that depend on the data are keyed by it. Source: design decision."""
     digest = hashlib.sha256()
+    arrays = {}
     for field in dataclasses.fields(split):
-        array = np.ascontiguousarray(getattr(split, field.name))
-        digest.update(f"{field.name} {array.dtype} {array.shape}".encode())
+        value = getattr(split, field.name)
+        if isinstance(value, Pairs):
+            arrays |= {f"{field.name}.offsets": value.offsets, f"{field.name}.rows": value.rows}
+        elif value is not None:
+            arrays[field.name] = value
+    for name, value in arrays.items():
+        array = np.ascontiguousarray(value)
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(array.view(np.uint8).reshape(-1) if array.size else b"")
     return digest.hexdigest()[:16]

@@ -9,8 +9,27 @@ Batch = dict[str, np.ndarray]
 _ENDLESS_EPOCHS = 1 << 31  # Grain's own `repeat()` overflows for a single row in batches of one
 
 
+class RowsOf:
+    """`array[row]` as an array of its own, read only where a batch asks: `RowsOf(images, rows)[index]`.
+
+    Lets a query's batch carry its own foreground's image without a copy of all of them.
+    """
+
+    def __init__(self, array: np.ndarray, rows: np.ndarray):
+        self._array, self._rows = array, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: np.ndarray) -> np.ndarray:
+        return self._array[self._rows[index]]
+
+
+Rows = np.ndarray | RowsOf
+
+
 def training_batches(
-    arrays: Mapping[str, np.ndarray], *, batch_size: int, seed: int, num_threads: int = 2, prefetch: int = 4
+    arrays: Mapping[str, Rows], *, batch_size: int, seed: int, num_threads: int = 2, prefetch: int = 4
 ) -> grain.DatasetIterator:
     """Endless iterator of shuffled batches; every epoch is a new permutation of all rows.
 
@@ -43,7 +62,7 @@ def training_batches(
     return iter(rows.to_iter_dataset(grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)))
 
 
-def evaluation_batches(arrays: Mapping[str, np.ndarray], *, batch_size: int) -> Iterator[Batch]:
+def evaluation_batches(arrays: Mapping[str, Rows], *, batch_size: int) -> Iterator[Batch]:
     """All rows once and in order; the last batch is filled up with row 0 at weight 0, so that shapes never change.
 
     Args and batches are those of `training_batches`; `weight` is 1 for rows of the data and 0 for padding.
@@ -55,7 +74,7 @@ def evaluation_batches(arrays: Mapping[str, np.ndarray], *, batch_size: int) -> 
         yield _rows(arrays, np.where(is_row, index, 0), is_row.astype(np.float32))
 
 
-def _check(arrays: Mapping[str, np.ndarray]) -> int:
+def _check(arrays: Mapping[str, Rows]) -> int:
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(f"arrays have lengths {lengths}, expected one length of at least 1")
@@ -64,6 +83,6 @@ def _check(arrays: Mapping[str, np.ndarray]) -> int:
     return next(iter(lengths.values()))
 
 
-def _rows(arrays: Mapping[str, np.ndarray], index: np.ndarray, weight: np.ndarray) -> Batch:
+def _rows(arrays: Mapping[str, Rows], index: np.ndarray, weight: np.ndarray) -> Batch:
     batch = {name: np.asarray(array[index]) for name, array in arrays.items()}
     return {**batch, "index": index.astype(np.int32), "weight": weight}

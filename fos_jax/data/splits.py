@@ -3,7 +3,7 @@
 import concurrent.futures
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 from tqdm import tqdm
 
 from fos_jax import boxes, images
-from fos_jax.data.arrays import Foregrounds, Queries
+from fos_jax.data.arrays import Foregrounds, Pairs, Queries
 from fos_jax.data.cache import cached_arrays
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
 
-_PREPARATION = 1  # raise it whenever `images.prepare_*` changes what it returns: old caches are then left alone
+_PREPARATION = 2  # raise it whenever prepared arrays change: old caches are then left alone
+_LABELS = ("relevant", "irrelevant")
 
 
 def load_split(
@@ -50,18 +51,22 @@ def load_split(
 
     Source: design decision; reading without TensorFlow as in the TFDS documentation on data sources.
     """
-    roots = [version_directory(data_dir, dataset, f"{size}_{kind}") for kind in ("foregrounds", "queries")]
-    table = PatternTable.read(roots[0] / "patterns.json")
-    if PatternTable.read(roots[1] / "patterns.json").fingerprint() != table.fingerprint():
-        raise InputError(f"{roots[1] / 'patterns.json'}: another pattern table than {roots[0] / 'patterns.json'}")
-    cache = Path(cache_dir) if cache_dir is not None else Path(data_dir) / ".prepared"
-
-    def cached(root: Path, side: int, prepare: Callable[[Path, str, int, PatternTable, bool], dict]) -> dict:
-        key = f"{dataset}-{root.parent.name}-{split}-{side}px-v{_PREPARATION}-{split_checksum(root, split)}"
-        return cached_arrays(cache, key, lambda: prepare(root, split, side, table, progress))
-
-    foregrounds = Foregrounds(**cached(roots[0], foreground_size, _prepare_foregrounds))
-    arrays = cached(roots[1], query_size, _prepare_queries)
+    foregrounds, table = load_foregrounds(
+        data_dir,
+        dataset=dataset,
+        size=size,
+        split=split,
+        foreground_size=foreground_size,
+        cache_dir=cache_dir,
+        progress=progress,
+    )
+    root = version_directory(data_dir, dataset, f"{size}_queries")
+    if PatternTable.read(root / "patterns.json").fingerprint() != table.fingerprint():
+        raise InputError(f"{root / 'patterns.json'}: another pattern table than that of {size}_foregrounds")
+    arrays = cached_arrays(
+        *_cache_of(data_dir, cache_dir, dataset, root, split, query_size),
+        lambda: _prepare_queries(root, split, query_size, table, progress),
+    )
     row_of_id = {name: row for row, name in enumerate(foregrounds.ids.tolist())}
     queries = Queries(
         ids=arrays["ids"],
@@ -70,8 +75,48 @@ def load_split(
         category=arrays["category"],
         is_compatible=arrays["is_compatible"],
         foreground_index=np.array([row_of_id.get(i, -1) for i in arrays["foreground_id"].tolist()], np.int32),
+        relevant=_pairs(arrays["relevant_id"], arrays["relevant_offset"], row_of_id),
+        irrelevant=_pairs(arrays["irrelevant_id"], arrays["irrelevant_offset"], row_of_id),
     )
     return foregrounds, queries, table
+
+
+def _pairs(ids: np.ndarray, offsets: np.ndarray, row_of_id: Mapping[str, int]) -> Pairs | None:
+    """Labels by foreground ids as rows; ids that the split does not hold are left out. None where no query has any."""
+    if not len(ids):
+        return None
+    rows = np.array([row_of_id.get(name, -1) for name in ids.tolist()], np.int32)
+    is_here = np.concatenate([[0], np.cumsum(rows >= 0)])
+    return Pairs(is_here[offsets], rows[rows >= 0])
+
+
+def load_foregrounds(
+    data_dir: str | Path,
+    *,
+    dataset: str = "fos_synthetic",
+    size: str,
+    split: str,
+    foreground_size: int,
+    cache_dir: str | Path | None = None,
+    progress: bool = True,
+) -> tuple[Foregrounds, PatternTable]:
+    """Foregrounds and pattern table alone; arguments and errors as of `load_split`."""
+    root = version_directory(data_dir, dataset, f"{size}_foregrounds")
+    table = PatternTable.read(root / "patterns.json")
+    arrays = cached_arrays(
+        *_cache_of(data_dir, cache_dir, dataset, root, split, foreground_size),
+        lambda: _prepare_foregrounds(root, split, foreground_size, table, progress),
+    )
+    return Foregrounds(**arrays), table
+
+
+def _cache_of(
+    data_dir: str | Path, cache_dir: str | Path | None, dataset: str, root: Path, split: str, side: int
+) -> tuple[Path, str]:
+    """Directory and key of prepared arrays."""
+    directory = Path(cache_dir) if cache_dir is not None else Path(data_dir) / ".prepared"
+    checksum = split_checksum(root, split)
+    return directory, f"{dataset}-{root.parent.name}-{split}-{side}px-v{_PREPARATION}-{checksum}"
 
 
 def version_directory(data_dir: str | Path, dataset: str, config: str) -> Path:
@@ -149,8 +194,12 @@ def _prepare_queries(root: Path, split: str, side: int, table: PatternTable, pro
     box = np.empty((n, 4), np.float32)
     is_compatible = np.zeros((n, table.num_patterns), bool)
 
+    labels: list[dict[str, list[str]]] = [{}] * n
+
     def row(i: int) -> tuple[str, str, int]:
         record = records[i]
+        # A builder that labels by patterns alone may lack either list.
+        labels[i] = {kind: [_text(v) for v in record.get(f"{kind}_foregrounds", ())] for kind in _LABELS}
         photo = images.read_image(record["image"])
         height, width = photo.shape[:2]
         box_px = boxes.box_yxyx_norm_to_xyxy_px(np.asarray(_box_values(record["box"])), width, height)
@@ -165,7 +214,12 @@ def _prepare_queries(root: Path, split: str, side: int, table: PatternTable, pro
 
     rows = _map_rows(row, n, f"{root.parent.name} {split}", progress)
     ids, foreground_id, category = zip(*rows, strict=True)
+    pairs = {}
+    for kind in _LABELS:
+        pairs[f"{kind}_id"] = np.array([name for label in labels for name in label[kind]], np.str_)
+        pairs[f"{kind}_offset"] = np.cumsum([0, *(len(label[kind]) for label in labels)])
     return {
+        **pairs,
         "ids": np.array(ids, np.str_),
         "foreground_id": np.array(foreground_id, np.str_),
         "image": image,

@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from fos_jax.data.batches import training_batches
+from fos_jax.data.batches import Rows, training_batches
 from fos_jax.training import record
 from fos_jax.training.checkpoints import Checkpoints
 from fos_jax.training.parallelism import Parallel, parallelise
@@ -41,7 +41,7 @@ class Task:
     variables: Mapping[str, Any]
     loss_function: LossFunction
     constants: Any
-    arrays: Mapping[str, np.ndarray]
+    arrays: Mapping[str, Rows]
     ids: Sequence[str]
     validate: Callable[[dict[str, Any]], dict[str, float]]
     finish: Callable[[dict[str, Any], dict[str, float]], None]

@@ -1,0 +1,228 @@
+"""Two streams trained jointly, without distillation: compositing-aware search in its strongest form known here.
+
+CFO-Search (Zhao et al., ECCV 2018) trains a background and a foreground encoder together; the query's own foreground is
+the positive, other foregrounds the negatives, and no pattern label is used. Here a softmax over the batch's negatives
+of the same category, in both directions, takes the place of its triplets, because it did better; backbones, inputs,
+data, augmentation and the loop are those of the student. After training, the patterns' prototypes become the means of
+their training foregrounds, so that this model can rank by pattern posterior as well.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fos_jax import losses
+from fos_jax.data.arrays import Foregrounds, Queries, fingerprint
+from fos_jax.data.batches import RowsOf
+from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder
+from fos_jax.encoders.bundle import save_bundle
+from fos_jax.encoders.foreground import ForegroundEncoder
+from fos_jax.encoders.posteriors import is_in_category, pattern_log_posterior
+from fos_jax.encoders.query import QueryEncoder
+from fos_jax.errors import InputError
+from fos_jax.pattern_table import PatternTable
+from fos_jax.training import augment
+from fos_jax.training.calibrate import calibrated_scale
+from fos_jax.training.loop import Task
+from fos_jax.training.model import Encoder, apply_for_training
+from fos_jax.training.step import Gather, LossFunction, Metrics
+from fos_jax.training.student_task import QUERY_INPUTS, RankingMeasure
+from fos_jax.training.teacher import pattern_targets
+from fos_jax.training.teacher_task import initial_variables
+
+
+def make_two_stream_loss(
+    foreground_encoder: ForegroundEncoder,
+    query_encoder: QueryEncoder,
+    *,
+    scale: float,
+    same_category_only: bool = True,
+    mirror_probability: float = 0.0,
+    box_expansion: float = 0.0,
+    jitter: augment.ColourJitter | None = None,
+) -> LossFunction:
+    """Loss of a batch of queries with their own foregrounds: those of distillation and `foreground_image`.
+
+    Args:
+      foreground_encoder, query_encoder: trained together; params are {"foreground": ..., "query": ...}.
+      scale: inverse temperature of the softmax.
+      same_category_only: whether negatives are of the row's category only, as in the search itself.
+      mirror_probability: of showing query and own foreground both mirrored.
+      box_expansion: largest growth of the rectangle at each side, in lengths of it.
+      jitter: ranges of colour jitter, drawn apart for query and foreground.
+
+    Source: Zhao et al., ECCV 2018 (task, positives, negatives); van den Oord et al., 2018 (loss); symmetric as in
+    Radford et al., ICML 2021.
+    """
+    jitter = jitter or augment.ColourJitter()
+
+    def loss_function(
+        params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
+    ) -> tuple[jax.Array, tuple[Metrics, Any]]:
+        del constants
+        flip_keys, box_keys, query_keys, foreground_keys = augment.split_keys(keys, 4)
+        # One coin for both: a flipped scene needs a flipped object. Labels play no part, so any row may flip.
+        anything = jnp.zeros((len(batch["weight"]), 1), bool)
+        image, box, _ = augment.mirror_queries(
+            batch["image"],
+            batch["box_yxyx_norm"],
+            anything,
+            flip_keys,
+            jnp.zeros(1, int),
+            probability=mirror_probability,
+        )
+        foreground, _ = augment.mirror_foregrounds(
+            batch["foreground_image"],
+            jnp.zeros(len(batch["weight"]), int),
+            flip_keys,
+            jnp.zeros(1, int),
+            probability=mirror_probability,
+        )
+        box = augment.expand_boxes(box, box_keys, largest=box_expansion)
+        image = augment.jitter_colours(image, query_keys, jitter)
+        foreground = augment.jitter_colours(foreground, foreground_keys, jitter)
+        of_query, query_stats = apply_for_training(
+            query_encoder, params["query"], batch_stats.get("query", {}), image, box, batch["category"]
+        )
+        of_foreground, foreground_stats = apply_for_training(
+            foreground_encoder, params["foreground"], batch_stats.get("foreground", {}), foreground
+        )
+        query, candidate, category, weight = gather(
+            (of_query.embedding, of_foreground.embedding, batch["category"], batch["weight"])
+        )
+        own = jnp.arange(len(weight))
+        is_candidate = jnp.broadcast_to(weight > 0, (len(weight), len(weight)))
+        if same_category_only:
+            is_candidate &= category[:, None] == category[None, :]
+        forth = losses.weighted_mean(losses.info_nce(query, candidate, own, is_candidate, scale=scale), weight)
+        back = losses.weighted_mean(losses.info_nce(candidate, query, own, is_candidate, scale=scale), weight)
+        similarity = jnp.where(is_candidate, query @ candidate.T, -jnp.inf)
+        found = losses.weighted_mean(jnp.argmax(similarity, axis=1) == own, weight)
+        stats = {"foreground": foreground_stats, "query": query_stats}
+        return (forth + back) / 2, ({"own_found": found}, {k: v for k, v in stats.items() if v})
+
+    return loss_function
+
+
+def two_stream_task(
+    config: Any,
+    train: tuple[Foregrounds, Queries],
+    validation: tuple[Foregrounds, Queries],
+    table: PatternTable,
+    *,
+    bundle_path: str | Path,
+    measure_ranking: RankingMeasure,
+    axis_name: str | None = None,
+) -> Task:
+    """The task of training both encoders jointly; it writes a bundle like any student's.
+
+    Args:
+      config: with `seed`, `foreground`, `query`, `two_stream` (arguments of the loss) and `augment`.
+      train, validation: foregrounds and queries; training queries without an own foreground are left out.
+      table: pattern table; only its prototypes and validation read patterns.
+      bundle_path: where the bundle goes.
+      measure_ranking: mean average precision; the best checkpoint is chosen by it (cosine).
+      axis_name: `parallelism.AXIS` when it will run under pmap, else None.
+
+    Raises:
+      InputError: no training query has an own foreground.
+
+    Source: design decision.
+    """
+    foregrounds, queries = train
+    rows = np.flatnonzero(queries.foreground_index >= 0)
+    if not len(rows):
+        raise InputError("data set, split train: no query has its own foreground, expected some for two streams")
+    models = {"foreground": config.foreground.to_dict(), "query": config.query.to_dict()}
+    foreground_encoder = build_foreground_encoder(models, table, axis_name=axis_name)
+    query_encoder = build_query_encoder(models, table, axis_name=axis_name)
+    arrays = {name: RowsOf(getattr(queries, name), rows) for name in QUERY_INPUTS}
+    arrays["foreground_image"] = RowsOf(foregrounds.image, queries.foreground_index[rows])
+    variables = {
+        "foreground": initial_variables(foreground_encoder, config.seed, jnp.asarray(foregrounds.image[:1])),
+        "query": initial_variables(
+            query_encoder, config.seed + 1, *(jnp.asarray(getattr(queries, n)[:1]) for n in QUERY_INPUTS)
+        ),
+    }
+    encode_foregrounds, encode_queries = Encoder(foreground_encoder, ("image",)), Encoder(query_encoder, QUERY_INPUTS)
+    held_foregrounds, held = validation
+    held_inputs = {name: getattr(held, name) for name in QUERY_INPUTS}
+    valid = (held.category[:, None] == held_foregrounds.category) & (held_foregrounds.pattern >= 0)
+    relevant = held.is_compatible[:, held_foregrounds.pattern] & valid
+
+    def validate(trained: dict[str, Any]) -> dict[str, float]:
+        gallery = encode_foregrounds(_part(trained, "foreground"), {"image": held_foregrounds.image})[0]
+        query = encode_queries(_part(trained, "query"), held_inputs)[0]
+        found = measure_ranking(query @ gallery.T, relevant, valid)
+        return {"map_cosine": found, "score": found}
+
+    def finish(trained: dict[str, Any], metrics: dict[str, float]) -> None:
+        foreground, query = _part(trained, "foreground"), _part(trained, "query")
+        embedding = encode_foregrounds(foreground, {"image": foregrounds.image}, description="prototypes")[0]
+        drawn = np.asarray(foreground["params"]["prototypes"])
+        no_posterior = np.zeros((len(embedding), table.num_patterns), np.float32)
+        prototypes = pattern_targets(embedding, no_posterior, foregrounds.pattern, drawn)["target"]
+        gallery = encode_foregrounds(foreground, {"image": held_foregrounds.image})[0] @ prototypes.T
+        cosine = encode_queries(query, held_inputs)[0] @ prototypes.T
+        is_labelled = held_foregrounds.pattern >= 0
+        truth = np.eye(table.num_patterns, dtype=np.float32)[held_foregrounds.pattern] * is_labelled[:, None]
+        posterior_scale = calibrated_scale(gallery, _in_category(held_foregrounds.category, table), truth)
+        fits = held.is_compatible / np.maximum(held.is_compatible.sum(axis=1, keepdims=True), 1)
+        flat_scale = calibrated_scale(cosine, _in_category(held.category, table), fits.astype(np.float32))
+        posterior = [
+            np.exp(pattern_log_posterior(x, category, table.category_of_pattern, scale=scale))
+            for x, category, scale in (
+                (cosine, held.category, flat_scale),
+                (gallery, held_foregrounds.category, posterior_scale),
+            )
+        ]
+        resolved = config.to_dict()
+        resolved["foreground"]["posterior_scale"] = posterior_scale
+        resolved["query"] |= {"posterior": "prototypes", "flat_scale": flat_scale}
+        by_posterior = measure_ranking(posterior[0] @ posterior[1].T, relevant, valid)
+        save_bundle(
+            bundle_path,
+            config=resolved,
+            table=table,
+            foreground_variables={**foreground, "params": {**foreground["params"], "prototypes": prototypes}},
+            query_variables=query,
+            metrics={"validation": {**metrics, "map_flat": by_posterior}},
+        )
+
+    return Task(
+        variables={
+            collection: {k: v[collection] for k, v in variables.items() if collection in v}
+            for collection in ("params", "batch_stats")
+        },
+        loss_function=make_two_stream_loss(
+            foreground_encoder,
+            query_encoder,
+            mirror_probability=config.augment.mirror_probability,
+            box_expansion=config.augment.box_expansion,
+            jitter=augment.colour_jitter(config.augment),
+            **config.two_stream,
+        ),
+        constants={},
+        arrays=arrays,
+        ids=queries.ids[rows],
+        validate=validate,
+        finish=finish,
+        inputs={
+            "train": f"{fingerprint(foregrounds)}-{fingerprint(queries)}",
+            "validation": f"{fingerprint(held_foregrounds)}-{fingerprint(held)}",
+            "patterns": table.fingerprint(),
+        },
+    )
+
+
+def _part(trained: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Variables of one of the two encoders."""
+    return {collection: tree[name] for collection, tree in trained.items() if name in tree}
+
+
+def _in_category(category: np.ndarray, table: PatternTable) -> np.ndarray:
+    return np.asarray(is_in_category(category, table.category_of_pattern))

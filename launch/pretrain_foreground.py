@@ -1,0 +1,51 @@
+"""Pretrains the foreground encoder (teacher) on a built data set and writes <workdir>/bundle.
+
+  python -m fos_jax.launch.pretrain_foreground --config=launch/configs/pretrain_synthetic.py:demo \\
+      --workdir=runs/demo/teacher --data_dir=data
+
+Modes of the config: mini (seconds, on the tiny data set), demo, full. Single fields are set as
+--config.training.num_steps=100. An interrupted run goes on when the same command is given again.
+"""
+
+from pathlib import Path
+
+from absl import flags
+from fos_jax.launch import training_program as program
+from fos_jax.launch.program import run_program
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", str(Path(__file__).parent / "configs" / "pretrain_synthetic.py:demo"), "Config file, colon, mode."
+)
+flags.adopt_module_key_flags(program)
+
+
+def main() -> None:
+    from fos_jax.data.splits import load_foregrounds
+    from fos_jax.training.loop import train
+    from fos_jax.training.teacher_task import pretrain_task
+
+    axis_name = program.start()
+    config, workdir = _CONFIG.value, Path(program.WORKDIR.value)
+    (foregrounds, table), (held_out, _) = (
+        load_foregrounds(
+            program.DATA_DIR.value,
+            dataset=config.data.dataset,
+            size=config.data.size,
+            split=split,
+            foreground_size=config.foreground.image_size,
+            cache_dir=program.CACHE_DIR.value,
+        )
+        for split in ("train", "validation")
+    )
+    task = pretrain_task(config, foregrounds, held_out, table, bundle_path=workdir / "bundle", axis_name=axis_name)
+    train(task, config, workdir, parallelism=program.PARALLELISM.value)
+    print(workdir / "bundle")
+
+
+def run() -> None:
+    run_program(main)
+
+
+if __name__ == "__main__":
+    run()

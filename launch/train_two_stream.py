@@ -1,0 +1,60 @@
+"""Trains the rival without distillation, two encoders jointly on queries and their own foregrounds.
+
+  python -m fos_jax.launch.train_two_stream --config=launch/configs/two_stream_synthetic.py:demo \\
+      --workdir=runs/demo/two_streams --data_dir=data
+
+Writes <workdir>/bundle, which everything reads like a student's. Modes of the config: mini (seconds, on the tiny data
+set), demo, full. An interrupted run goes on when the same command is given again.
+"""
+
+from pathlib import Path
+
+from absl import flags
+from fos_jax.launch import training_program as program
+from fos_jax.launch.program import run_program
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", str(Path(__file__).parent / "configs" / "two_stream_synthetic.py:demo"), "Config file, colon, mode."
+)
+flags.adopt_module_key_flags(program)
+
+
+def main() -> None:
+    from fos_jax.baselines.two_stream import two_stream_task
+    from fos_jax.data.splits import load_split
+    from fos_jax.training.loop import train
+
+    axis_name = program.start()
+    config, workdir = _CONFIG.value, Path(program.WORKDIR.value)
+    splits = [
+        load_split(
+            program.DATA_DIR.value,
+            dataset=config.data.dataset,
+            size=config.data.size,
+            split=split,
+            foreground_size=config.foreground.image_size,
+            query_size=config.query.image_size,
+            cache_dir=program.CACHE_DIR.value,
+        )
+        for split in ("train", "validation")
+    ]
+    task = two_stream_task(
+        config,
+        splits[0][:2],
+        splits[1][:2],
+        splits[0][2],
+        bundle_path=workdir / "bundle",
+        measure_ranking=program.mean_average_precision,
+        axis_name=axis_name,
+    )
+    train(task, config, workdir, parallelism=program.PARALLELISM.value)
+    print(workdir / "bundle")
+
+
+def run() -> None:
+    run_program(main)
+
+
+if __name__ == "__main__":
+    run()
