@@ -68,7 +68,7 @@ class Queries:
       category: int32 [n].
       is_compatible: bool [n, P], the patterns that fit.
       foreground_index: int32 [n], the original object's row in the same split's `Foregrounds`, -1 where there is none.
-      relevant: foregrounds labelled as fitting, beside those of compatible patterns; None where labels are patterns only.
+      relevant: foregrounds labelled as fitting, beside those of compatible patterns; None where patterns say it all.
       irrelevant: foregrounds labelled as not fitting; what is in neither list was judged by nobody.
     """
 

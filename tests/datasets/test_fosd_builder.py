@@ -183,6 +183,18 @@ def test_load_split_reads_it(built):
         data_dir, dataset="fosd", size="sfosd", split="test", foreground_size=32, query_size=48, progress=False
     )
     np.testing.assert_array_equal(again[1].box_yxyx_norm, queries.box_yxyx_norm)
+    assert queries.irrelevant is None  # nobody was asked
+    for benchmark in ("sfosd", "rfosd"):
+        foregrounds, queries, _ = load_split(
+            data_dir, dataset="fosd", size=benchmark, split="test", foreground_size=32, query_size=48, progress=False
+        )
+        truth = evaluation.read_test(data_dir, benchmark)
+        everything = np.arange(len(queries)), np.arange(len(foregrounds))
+        np.testing.assert_array_equal(queries.relevant.is_pair(*everything), truth.relevant)
+        np.testing.assert_array_equal(queries.ids, truth.query_ids)
+        np.testing.assert_array_equal(foregrounds.ids, truth.foreground_ids)
+    same = truth.query_category[:, None] == truth.foreground_category
+    np.testing.assert_array_equal(queries.irrelevant.is_pair(*everything), same & ~truth.relevant)
 
 
 def test_nothing_is_left_of_a_build_that_fails(tmp_path):
