@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from fos_jax import boxes, images
-from fos_jax.encoders.build import init_foreground, init_query
+from fos_jax.encoders.build import abstract_variables
 from fos_jax.encoders.bundle import load_bundle, save_bundle
 from fos_jax.pattern_table import Pattern, PatternTable
 from fos_jax.retrieval.build import build_gallery
@@ -44,13 +44,15 @@ def work(tmp_path_factory):
     """A folder with an untrained bundle and the gallery that it built from the sample's cut-outs."""
     path, table = tmp_path_factory.mktemp("real"), _table()
     config = {"foreground": {"image_size": 32, "embedding_size": 16}, "query": {"image_size": 48}}
-    keys = jax.random.split(jax.random.key(0))
+    rng = np.random.default_rng(0)  # proper initialisation would compile longer than the whole test takes
+    shapes = abstract_variables(config, table, has_query=True)
+    variables = jax.tree.map(lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(leaf.dtype), shapes)
     save_bundle(
         path / "bundle",
         config=config,
         table=table,
-        foreground_variables=init_foreground(keys[0], config, table),
-        query_variables=init_query(keys[1], config, table),
+        foreground_variables=variables["foreground"],
+        query_variables=variables["query"],
     )
     source = CocoCutouts(
         SAMPLE / "instances.json", SAMPLE / "images", categories=CATEGORIES, category_names=NAMES, min_side_px=24

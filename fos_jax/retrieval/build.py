@@ -163,9 +163,13 @@ def _thumbnail(visible: np.ndarray, size: int) -> np.ndarray:
 def _encode_batch(rows: _Rows, images: list[np.ndarray], bundle: EncodesForegrounds, batch_size: int) -> None:
     batch = rows.metadata[-len(images) :]
     category = np.array([bundle.table.category_id(row["category"]) for row in batch], np.int32)
-    encoding = bundle.encode_foregrounds(np.stack(images), category, batch_size=batch_size)
-    embedding = np.asarray(encoding.embedding, np.float32)  # [b, D]
-    log_posterior = np.asarray(encoding.log_posterior, np.float32)  # [b, P]
+    # The last batch is filled up where there were others: its own size would be one more program to compile.
+    missing = batch_size - len(images) if rows.embeddings else 0
+    encoding = bundle.encode_foregrounds(
+        np.stack(images + images[:1] * missing), np.pad(category, (0, missing), mode="edge"), batch_size=batch_size
+    )
+    embedding = np.asarray(encoding.embedding, np.float32)[: len(images)]  # [b, D]
+    log_posterior = np.asarray(encoding.log_posterior, np.float32)[: len(images)]  # [b, P]
     is_good = np.isfinite(embedding).all(axis=1) & ~np.isnan(log_posterior).any(axis=1)
     if not is_good.all():
         bad = batch[int(np.flatnonzero(~is_good)[0])]["id"]
