@@ -24,8 +24,6 @@ _COMPARE = flags.DEFINE_multi_string(
     "compare",
     [],
     "Another bundle as rows: NAME=DIRECTORY, or NAME=DIRECTORY:control for a control. May be given more than once.",
-    [],
-    "Another bundle as rows: NAME=DIRECTORY, or NAME=DIRECTORY:control for a control. May be given more than once.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; the tables go beside it as .md.")
 _RESAMPLES = flags.DEFINE_integer("resamples", 1000, "Bootstrap resamples of the intervals.", lower_bound=1)

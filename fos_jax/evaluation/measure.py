@@ -26,12 +26,13 @@ METRICS = (
 
 @dataclasses.dataclass(frozen=True)
 class AttributeFigures:
-    """One attribute of one category; NaN for other categories' queries and where every value fits (nothing to tell).
+    """One attribute of one category; NaN for other categories' queries and where there is nothing to tell apart.
 
     Attributes:
-      accuracy: float64 [Q], 1 where the value with the highest posterior marginal is one that fits; None where the
-        ranking has no posterior.
-      average_precision: float64 [Q], of the same scores when any foreground with a fitting value is relevant.
+      accuracy: float64 [Q], 1 where the value with the highest posterior marginal is one that fits, 0 where it is not,
+        NaN where every value fits; None where the ranking has no posterior.
+      average_precision: float64 [Q], of the same scores among the foregrounds that fit in every *other* attribute:
+        what is left to get right is this one. NaN where all of them are relevant, or none.
     """
 
     accuracy: np.ndarray | None
@@ -125,19 +126,19 @@ def _of_foregrounds(ranks: metrics.RelevantRanks) -> dict[str, np.ndarray]:
 def _of_attribute(attribute: str, block: Block, scores: np.ndarray, ranking: Ranking, truth: Truth) -> AttributeFigures:
     value = truth.value_of_pattern(block, attribute)  # [p]
     has_value = np.eye(int(value.max(initial=-1)) + 1, dtype=np.float32)[value]  # [p, values]
-    compatible = truth.is_compatible[np.ix_(block.queries, block.patterns)]
-    fits = compatible.astype(np.float32) @ has_value > 0  # [q, values]
-    exists = has_value.any(axis=0)  # a value that no pattern has is no choice
-    told = block.queries[(fits[:, exists] != fits[:, exists][:, :1]).any(axis=1)]  # some value fits and some does not
-    is_told = np.isin(block.queries, told)
+    valid, relevant = truth.differs_only_in(block, attribute), truth.relevant(block)
     precision = np.full(len(truth.query_category), np.nan)
-    relevant = truth.relevant_in_attribute(dataclasses.replace(block, queries=told), attribute)
-    precision[told] = metrics.average_precision(metrics.rank_relevant(scores[is_told], relevant))
+    average = metrics.average_precision(metrics.rank_relevant(scores, relevant, valid))
+    precision[block.queries] = np.where((valid & ~relevant).any(axis=1), average, np.nan)
     if ranking.log_posterior is None:
         return AttributeFigures(None, precision)
+    compatible = truth.is_compatible[np.ix_(block.queries, block.patterns)]
+    exists = has_value.any(axis=0)  # a value that no pattern has is no choice
+    fits = (compatible.astype(np.float32) @ has_value > 0)[:, exists]  # [q, values]
+    is_told = fits.any(axis=1) & ~fits.all(axis=1)
+    told = block.queries[is_told]
     accuracy = np.full_like(precision, np.nan)
-    marginal = np.exp(ranking.log_posterior[np.ix_(told, block.patterns)]) @ has_value  # [told, values]
+    marginal = np.exp(ranking.log_posterior[np.ix_(told, block.patterns)]) @ has_value[:, exists]  # [told, values]
     # Rounded: sums of equal posteriors in another order are ties, not a preference.
-    ranks = metrics.rank_relevant(np.round(marginal[:, exists].astype(np.float64), 6), fits[np.ix_(is_told, exists)])
-    accuracy[told] = metrics.hit_rate_at_k(ranks, 1)
+    accuracy[told] = metrics.hit_rate_at_k(metrics.rank_relevant(np.round(marginal, 6), fits[is_told]), 1)
     return AttributeFigures(accuracy, precision)

@@ -16,6 +16,8 @@ from scipy.special import gammaln
 
 from fos_jax.errors import InputError
 
+_LARGEST = np.float32(3e38)  # what infinities are ranked as
+
 
 @dataclasses.dataclass(frozen=True)
 class RelevantRanks:
@@ -68,8 +70,9 @@ def rank_relevant(scores: np.ndarray, relevant: np.ndarray, valid: np.ndarray | 
     bits &= np.uint32(0xFFFFFFFE)
     bits |= relevant
     key.sort(axis=1)
-    if np.isnan(key[:, -1:]).any():  # NaN sorts last
+    if np.isnan(key[:, -1:]).any():  # NaN sorts last; an infinity with its lowest bit set is one too
         _refuse_nan(scores, valid)
+        return rank_relevant(np.clip(scores, -_LARGEST, _LARGEST), relevant, valid)
     is_relevant = (bits.astype(np.uint8) & 1).view(bool)  # [n, g] by rank
     flat = np.flatnonzero(is_relevant)
     start = np.searchsorted(flat, np.arange(num_queries + 1) * width)
@@ -162,13 +165,11 @@ def _refuse_nan(scores: np.ndarray, valid: np.ndarray | None) -> None:
 def _descending(scores: np.ndarray) -> np.ndarray:
     """float32 [n, g] whose ascending order is the descending order of the scores, up to rounding.
 
-    Infinities are brought inside the finite range: with their lowest bit set they would be NaN. Zero minus the score
-    turns both zeros into +0.
+    Zero minus the score turns both zeros into +0.
     """
     if scores.dtype == np.float64:
-        scores = np.clip(scores, -3e38, 3e38).astype(np.float32)
-    key = np.subtract(np.float32(0), scores, dtype=np.float32)
-    return np.clip(key, np.float32(-3e38), np.float32(3e38), out=key)
+        scores = np.clip(scores, -_LARGEST, _LARGEST).astype(np.float32)
+    return np.subtract(np.float32(0), scores, dtype=np.float32)
 
 
 def _with_ties(scores: np.ndarray, relevant: np.ndarray, query: np.ndarray) -> tuple[np.ndarray, ...]:

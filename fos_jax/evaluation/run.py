@@ -113,6 +113,8 @@ _CONVENTION = {
     "value": "mean over queries in each category, then unweighted mean over categories",
     "over_queries": "mean over all queries",
     "left_out": "queries without a relevant foreground, or that the row's method cannot score; counted in each row",
+    "by_attribute": "accuracy: the value with the highest marginal of p(pattern | query) is one that fits; map: the "
+    "ranking among foregrounds that fit in every other attribute; queries with nothing to tell apart left out",
     "unit": "fractions; the fosd figures are percent",
     "fosd": f"{conventions.FOSD}, test set 2: aspect filter {conventions.MAX_ASPECT_DIFFERENCE}, lists cut to what "
     "remains, positives behind the cut not counted, precisions rounded to 0.01 percent before averaging; not to be "

@@ -58,13 +58,14 @@ class Truth:
         """bool [q, g]: the foreground's pattern is one of the query's compatible ones."""
         return _by_pattern(self.is_compatible[block.queries], self.pattern[block.foregrounds])
 
-    def relevant_in_attribute(self, block: Block, attribute: str) -> np.ndarray:
-        """bool [q, g]: the foreground's value of one attribute is that of some compatible pattern."""
-        column = self.value_of_pattern(block, attribute)  # [p]
-        same = column[:, None] == column[None, :]  # [p, p]
-        fits = (self.is_compatible[np.ix_(block.queries, block.patterns)].astype(np.float32) @ same) > 0  # [q, p]
+    def differs_only_in(self, block: Block, attribute: str) -> np.ndarray:
+        """bool [q, g]: the foreground agrees with a compatible pattern in every attribute but, perhaps, this one."""
+        patterns = [self.table.patterns[p].attributes for p in block.patterns]
+        others = [tuple(value for name, value in sorted(a.items()) if name != attribute) for a in patterns]
+        is_near = np.array([[a == b for b in others] for a in others], np.float32).reshape(len(others), len(others))
         by_pattern = np.zeros((len(block.queries), self.table.num_patterns), bool)
-        by_pattern[:, block.patterns] = fits
+        compatible = self.is_compatible[np.ix_(block.queries, block.patterns)]
+        by_pattern[:, block.patterns] = compatible.astype(np.float32) @ is_near > 0
         return _by_pattern(by_pattern, self.pattern[block.foregrounds])
 
     def value_of_pattern(self, block: Block, attribute: str) -> np.ndarray:
