@@ -75,8 +75,6 @@ def test_result_files_say_what_they_are_figures_of(disk, tmp_path):
     assert "| blind | both |" in text
     sizes = [(k["size"], k["split"], k["foreground_size"], k["query_size"]) for k in disk]
     assert sizes == [("tiny", "test", 32, 32)] * 2
-        ("tiny", "test", 32, 32)
-    ] * 2
 
 
 @pytest.mark.parametrize("output", ["results.txt", "results"])
