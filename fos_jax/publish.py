@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 from fos_jax.errors import InputError
 
 _ASIDE = ".partial-"
+_REMOVALS = 50
+_PAUSE_S = 0.1
 
 
 @contextlib.contextmanager
@@ -48,7 +51,16 @@ def published_directory(target: str | Path) -> Iterator[Path]:
         reason = ": ".join(filter(None, [error.strerror or str(error), error.filename and str(error.filename)]))
         raise InputError(f"{target}: cannot be written ({reason}); what was there before is unchanged") from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(aside)
+
+
+def _remove(directory: Path) -> None:
+    """Removes a tree into which threads of a failed write may still be putting files for a moment."""
+    for _ in range(_REMOVALS):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
+        time.sleep(_PAUSE_S)
 
 
 def _flush(directory: Path) -> None:

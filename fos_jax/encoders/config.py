@@ -28,6 +28,7 @@ QUERY_DEFAULTS: dict[str, Any] = {
     "hidden_size": 256,
     "condition_size": 64,
     "dtype": "float32",
+    "posterior": "head",  # of patterns, from the "head" or, where none was trained, from cosines to the "prototypes"
     "flat_scale": 1.0,  # calibration of p(pattern | query), found on the validation split
     "factorised_scale": 1.0,
     "init_weights": "",
@@ -35,17 +36,20 @@ QUERY_DEFAULTS: dict[str, Any] = {
 
 _INTEGERS = ("embedding_size", "image_size", "crop_size", "hidden_size", "condition_size")
 _NUMBERS = ("posterior_scale", "crop_context", "flat_scale", "factorised_scale")
+POSTERIORS = ("head", "prototypes")
 _DTYPES = ("float32", "bfloat16")
 
 
-def complete_foreground(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`config.foreground` with its defaults; `InputError` for an unknown or wrong field."""
-    return _complete(config, FOREGROUND_DEFAULTS, "foreground")
+def complete_foreground(config: Mapping[str, Any], *, where: str = "config: foreground") -> dict[str, Any]:
+    """`config.foreground` with its defaults; `InputError` names `where` and the unknown or wrong field."""
+    return _complete(config, FOREGROUND_DEFAULTS, where)
 
 
-def complete_query(config: Mapping[str, Any]) -> dict[str, Any]:
-    """`config.query` with its defaults; `InputError` for an unknown or wrong field."""
-    fields = _complete(config, QUERY_DEFAULTS, "query")
+def complete_query(config: Mapping[str, Any], *, where: str = "config: query") -> dict[str, Any]:
+    """`config.query` with its defaults; `InputError` names `where` and the unknown or wrong field."""
+    fields = _complete(config, QUERY_DEFAULTS, where)
+    if fields["posterior"] not in POSTERIORS:
+        raise InputError(f"{where}.posterior: {fields['posterior']!r}, expected one of {', '.join(POSTERIORS)}")
     return {**fields, "views": check_views(fields["views"])}
 
 
@@ -53,17 +57,17 @@ def _complete(config: Mapping[str, Any], defaults: dict[str, Any], where: str) -
     given = dict(config.items())
     unknown = sorted(set(given) - set(defaults))
     if unknown:
-        raise InputError(f"config {where}: unknown field {unknown[0]!r}, expected some of {', '.join(defaults)}")
+        raise InputError(f"{where}: unknown field {unknown[0]!r}, expected some of {', '.join(defaults)}")
     fields = {**defaults, **given}
     for name, value in fields.items():
         if value is None and defaults[name] is None:
             continue
         if name in _INTEGERS and not (isinstance(value, int) and not isinstance(value, bool) and value > 0):
-            raise InputError(f"config {where}.{name}: {value!r}, expected a positive integer")
+            raise InputError(f"{where}.{name}: {value!r}, expected a positive integer")
         if name in _NUMBERS and not (isinstance(value, int | float) and 0 < value < float("inf")):
-            raise InputError(f"config {where}.{name}: {value!r}, expected a positive number")
+            raise InputError(f"{where}.{name}: {value!r}, expected a positive number")
     if fields["dtype"] not in _DTYPES:
-        raise InputError(f"config {where}.dtype: {fields['dtype']!r}, expected one of {', '.join(_DTYPES)}")
+        raise InputError(f"{where}.dtype: {fields['dtype']!r}, expected one of {', '.join(_DTYPES)}")
     if fields["backbone"] not in BACKBONES:
-        raise InputError(f"config {where}.backbone: {fields['backbone']!r}, expected one of {', '.join(BACKBONES)}")
+        raise InputError(f"{where}.backbone: {fields['backbone']!r}, expected one of {', '.join(BACKBONES)}")
     return fields

@@ -24,7 +24,7 @@ class ForegroundEncoder(nn.Module):
     """Backbone, one linear layer, unit length; prototypes are the class weights of the pattern softmax.
 
     Attributes:
-      num_patterns: P.
+      num_patterns: P; 0 for data sets labelled by pairs.
       embedding_size: D.
       backbone: a name of `encoders.backbones`.
       dtype: computation dtype of the backbone, "float32" or "bfloat16"; parameters and outputs are float32.
@@ -46,7 +46,9 @@ class ForegroundEncoder(nn.Module):
         features = make_backbone(self.backbone, dtype=self.dtype, axis_name=self.axis_name)(x, train)
         embedding = unit(nn.Dense(self.embedding_size, name="embedding")(features.pooled.astype(jnp.float32)))
         init = nn.initializers.normal(self.embedding_size**-0.5)
-        prototypes = self.param("prototypes", init, (self.num_patterns, self.embedding_size))
+        shape = (self.num_patterns, self.embedding_size)
+        # Checkpoints refuse arrays without entries: a data set labelled by pairs has no patterns.
+        prototypes = self.param("prototypes", init, shape) if self.num_patterns else jnp.zeros(shape)
         return ForegroundOutput(embedding, embedding @ unit(prototypes).T)
 
 

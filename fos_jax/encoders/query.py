@@ -34,7 +34,7 @@ class QueryEncoder(nn.Module):
 
     Attributes:
       num_categories: C.
-      num_patterns: P.
+      num_patterns: P; 0 for data sets labelled by pairs.
       num_attribute_values: V; 0 where patterns carry no attributes.
       embedding_size: D, the teacher's.
       backbone: a name of `encoders.backbones`.
@@ -94,7 +94,9 @@ class QueryEncoder(nn.Module):
         shared = nn.gelu(nn.Dense(self.hidden_size, name="shared")(jnp.concatenate(parts, axis=-1)))
         return QueryOutput(
             embedding=unit(nn.Dense(self.embedding_size, name="embedding")(shared)),
-            pattern_logits=nn.Dense(self.num_patterns, name="pattern")(shared),
+            pattern_logits=nn.Dense(self.num_patterns, name="pattern")(shared)
+            if self.num_patterns
+            else jnp.zeros((shared.shape[0], 0)),
             attribute_logits=nn.Dense(self.num_attribute_values, name="attribute")(shared)
             if self.num_attribute_values
             else jnp.zeros((shared.shape[0], 0)),
