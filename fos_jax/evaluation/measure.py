@@ -67,7 +67,9 @@ def measure(ranking: Ranking, truth: Truth) -> Figures:
         if ranking.has_query is not None:
             block = dataclasses.replace(block, queries=block.queries[ranking.has_query[block.queries]])
         scores = ranking.foregrounds(block)
-        for name, values in _of_foregrounds(metrics.rank_relevant(scores, truth.relevant(block))).items():
+        for name, values in _of_foregrounds(
+            metrics.rank_relevant(scores, truth.relevant(block), truth.judged(block))
+        ).items():
             by_metric[name][block.queries] = values
         if ranking.patterns is not None:
             compatible = truth.is_compatible[np.ix_(block.queries, block.patterns)]
@@ -94,8 +96,11 @@ def measure_fosd(
     """
     categories = {}
     for block in truth.blocks():
+        judged = truth.judged(block)
+        if judged is not None:  # in FOSD all queries of a category list the same foregrounds
+            block = dataclasses.replace(block, foregrounds=block.foregrounds[judged.any(axis=0)])
         relevant = truth.relevant(block)
-        counted = relevant.any(axis=1)
+        counted = np.asarray(relevant.any(axis=1))
         if ranking.has_query is not None:
             counted &= ranking.has_query[block.queries]
         if not counted.any():
@@ -126,7 +131,8 @@ def _of_foregrounds(ranks: metrics.RelevantRanks) -> dict[str, np.ndarray]:
 def _of_attribute(attribute: str, block: Block, scores: np.ndarray, ranking: Ranking, truth: Truth) -> AttributeFigures:
     value = truth.value_of_pattern(block, attribute)  # [p]
     has_value = np.eye(int(value.max(initial=-1)) + 1, dtype=np.float32)[value]  # [p, values]
-    valid, relevant = truth.differs_only_in(block, attribute), truth.relevant(block)
+    valid, relevant, judged = truth.differs_only_in(block, attribute), truth.relevant(block), truth.judged(block)
+    valid = valid if judged is None else valid & judged
     precision = np.full(len(truth.query_category), np.nan)
     average = metrics.average_precision(metrics.rank_relevant(scores, relevant, valid))
     precision[block.queries] = np.where((valid & ~relevant).any(axis=1), average, np.nan)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fos_jax.data.arrays import Foregrounds, Queries
+from fos_jax.data.arrays import Foregrounds, Pairs, Queries
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
 
@@ -34,7 +34,10 @@ class Truth:
     Attributes:
       table: its patterns.
       query_category: int [Q]. is_compatible: bool [Q, P]. own_foreground: int [Q], row of the original, -1 for none.
-      foreground_category: int [G]. pattern: int [G], -1 where unknown (relevant to nothing).
+      foreground_category: int [G]. pattern: int [G], -1 where unknown.
+      fitting_pairs: foregrounds labelled as fitting, one by one, beside those of compatible patterns.
+      unfitting_pairs: foregrounds labelled as not fitting. Where a data set has such labels, a foreground without any
+        label was judged by nobody and is not ranked.
     """
 
     table: PatternTable
@@ -43,6 +46,8 @@ class Truth:
     own_foreground: np.ndarray
     foreground_category: np.ndarray
     pattern: np.ndarray
+    fitting_pairs: Pairs | None = None
+    unfitting_pairs: Pairs | None = None
 
     def blocks(self) -> Iterator[Block]:
         """Categories that have queries, in the order of their ids."""
@@ -55,8 +60,17 @@ class Truth:
             )
 
     def relevant(self, block: Block) -> np.ndarray:
-        """bool [q, g]: the foreground's pattern is one of the query's compatible ones."""
-        return _by_pattern(self.is_compatible[block.queries], self.pattern[block.foregrounds])
+        """bool [q, g]: the foreground's pattern is one of the query's compatible ones, or the pair is labelled so."""
+        by_pattern = _by_pattern(self.is_compatible[block.queries], self.pattern[block.foregrounds])
+        if self.fitting_pairs is None:
+            return by_pattern
+        return by_pattern | self.fitting_pairs.is_pair(block.queries, block.foregrounds)
+
+    def judged(self, block: Block) -> np.ndarray | None:
+        """bool [q, g]: what is known to fit or not, and so is ranked; None where that is everything."""
+        if self.unfitting_pairs is None:
+            return None
+        return self.relevant(block) | self.unfitting_pairs.is_pair(block.queries, block.foregrounds)
 
     def differs_only_in(self, block: Block, attribute: str) -> np.ndarray:
         """bool [q, g]: the foreground agrees with a compatible pattern in every attribute but, perhaps, this one."""
@@ -103,6 +117,8 @@ def truth_of(queries: Queries, foregrounds: Foregrounds, table: PatternTable) ->
         np.asarray(queries.foreground_index),
         np.asarray(foregrounds.category),
         np.asarray(foregrounds.pattern),
+        queries.relevant,
+        queries.irrelevant,
     )
 
 

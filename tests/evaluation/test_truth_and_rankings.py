@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from evaluation_world import make_split, make_table
 
+from fos_jax.data.arrays import Pairs
 from fos_jax.errors import InputError
 from fos_jax.evaluation import controls, metrics, scores
 from fos_jax.evaluation.aspects import box_aspects, foreground_aspects
@@ -160,6 +161,23 @@ def test_measure_agrees_with_a_full_matrix():
     got = measure(scores.cosine(query, foreground), truth).by_metric
     np.testing.assert_allclose(got["map"], metrics.average_precision(expected), atol=1e-12)
     np.testing.assert_allclose(got["precision_at_20"], metrics.precision_at_k(expected, 20), atol=1e-12)
+
+
+def test_labelled_pairs_join_the_patterns_and_what_nobody_judged_is_not_ranked():
+    """Query 2 gets foreground 3 as fitting and 0 as not: two ranked. Query 1 gets none: only what fits by pattern."""
+    truth = dataclasses.replace(TRUTH, fitting_pairs=Pairs(np.array([0, 0, 0, 1]), np.array([3])))
+    car, dog = truth.blocks()
+    assert truth.relevant(car).tolist() == [[True, True, False, False], [False, False, False, True]]
+    assert truth.judged(car) is None
+    truth = dataclasses.replace(truth, unfitting_pairs=Pairs(np.array([0, 1, 1, 2]), np.array([2, 0])))
+    assert truth.judged(car).tolist() == [[True, True, True, False], [True, False, False, True]]
+    assert truth.judged(dog).tolist() == [[False, True]]
+    got = measure(controls.chance(truth), truth).by_metric["map"]
+    assert got[1:].tolist() == [1.0, 0.75]
+    counted = measure_fosd(
+        controls.compatible_set_posterior(truth, log(peaked([0, 1, 3, 2, 4, 5]))), truth, *np.ones((2, 6))
+    )
+    assert counted["map"] == 100.0
 
 
 def test_labels_that_do_not_fit_the_table_are_refused():
