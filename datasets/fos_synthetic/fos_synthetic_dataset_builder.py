@@ -9,14 +9,14 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from fos_jax.scenes.attributes import CATEGORIES, pattern_table
+from fos_jax.scenes.attributes import CATEGORIES, pattern_rows, pattern_table
 from fos_jax.scenes.streams import SPLITS, cutout_stream, query_stream
 
 SEED = 0
 LICENCE = "Apache-2.0"
-QUERY_PX = 96
+QUERY_PX = 128
 FOREGROUND_PX = 64
-QUERY_SAMPLES = 2
+QUERY_SAMPLES = 1
 FOREGROUND_SAMPLES = 2
 
 
@@ -120,57 +120,51 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return self._foregrounds(split) if self.builder_config.kind == "foregrounds" else self._queries(split)
 
     def _table(self):
-        """The pattern table with the numbers of foregrounds: scene i of a category has pattern i modulo its patterns."""
-        table = pattern_table(self.size.categories)
+        """The pattern table with counts: scene i of a category has pattern i modulo the number of its patterns."""
         counts = {}
         for category in self.size.categories:
-            rows = sum(p.category == category for p in table.patterns)
+            rows = len(pattern_rows(category))
             for i in range(rows):
                 counts[category, i] = {s: len(range(i, self.size.num_foregrounds(s), rows)) for s in SPLITS}
         return pattern_table(self.size.categories, counts=counts)
 
     def _first_pattern(self, category: str) -> int:
-        table = pattern_table(self.size.categories)
-        return next(p.id for p in table.patterns if p.category == category)
+        before = self.size.categories[: self.size.categories.index(category)]
+        return sum(len(pattern_rows(c)) for c in before)
 
     def _foregrounds(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        for category in self.size.categories:
-            first = self._first_pattern(category)
-            stream = cutout_stream(
-                SEED, split, category, self.size.num_foregrounds(split), size=FOREGROUND_PX, samples=FOREGROUND_SAMPLES
+        counts = {c: self.size.num_foregrounds(split) for c in self.size.categories}
+        for row in cutout_stream(SEED, split, counts, size=FOREGROUND_PX, samples=FOREGROUND_SAMPLES):
+            name = example_id(split, row["category"], row["index"])
+            yield (
+                name,
+                {
+                    "id": name,
+                    "image": png(row["image"]),
+                    "category": row["category"],
+                    "pattern": self._first_pattern(row["category"]) + int(row["pattern"]),
+                    "source_id": name,
+                    "licence": LICENCE,
+                },
             )
-            for row in stream:
-                name = example_id(split, category, row["index"])
-                yield (
-                    name,
-                    {
-                        "id": name,
-                        "image": png(row["image"]),
-                        "category": category,
-                        "pattern": first + int(row["pattern"]),
-                        "source_id": name,
-                        "licence": LICENCE,
-                    },
-                )
 
     def _queries(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        for category in self.size.categories:
-            first = self._first_pattern(category)
-            stream = query_stream(SEED, split, category, self.size.queries[split], size=QUERY_PX, samples=QUERY_SAMPLES)
-            for row in stream:
-                name = example_id(split, category, row["index"])
-                yield (
-                    name,
-                    {
-                        "id": name,
-                        "image": png(row["image"]),
-                        "box": tfds.features.BBox(*(float(v) for v in row["box_yxyx_norm"])),
-                        "category": category,
-                        "foreground_id": name,
-                        "patterns": [first + int(i) for i in np.flatnonzero(row["compatible"])],
-                        "relevant_foregrounds": [],
-                    },
-                )
+        counts = dict.fromkeys(self.size.categories, self.size.queries[split])
+        for row in query_stream(SEED, split, counts, size=QUERY_PX, samples=QUERY_SAMPLES):
+            name = example_id(split, row["category"], row["index"])
+            first = self._first_pattern(row["category"])
+            yield (
+                name,
+                {
+                    "id": name,
+                    "image": png(row["image"]),
+                    "box": tfds.features.BBox(*(float(v) for v in row["box_yxyx_norm"])),
+                    "category": row["category"],
+                    "foreground_id": name,
+                    "patterns": [first + int(i) for i in np.flatnonzero(row["compatible"])],
+                    "relevant_foregrounds": [],
+                },
+            )
 
 
 def png(image: np.ndarray) -> bytes:

@@ -144,7 +144,7 @@ def ground_colour(ground: Ground, x: jax.Array, y: jax.Array, footprint: jax.Arr
     f = ground.frame
     u, v = f[0, 0] * x + f[0, 1] * y + f[0, 2], f[1, 0] * x + f[1, 1] * y + f[1, 2]
     i, j = jnp.floor(u / ground.tile[0]), jnp.floor(v / ground.tile[1])
-    row_shift = 0.5 * ground.tile[0] * jnp.abs(j % 2)  # a running bond: every other row is shifted
+    row_shift = ground.tile[0] * (0.5 * j - jnp.floor(0.5 * j))  # a running bond: every other row is shifted
     i = jnp.floor((u + row_shift) / ground.tile[0])
     in_u, in_v = u + row_shift - i * ground.tile[0], v - j * ground.tile[1]
     edge = jnp.minimum(

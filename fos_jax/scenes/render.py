@@ -50,7 +50,7 @@ def _ground_distance(camera: Camera, direction: Vector) -> jax.Array:
 def _objects(scene: Scene, table: Primitives, direction: Vector, distance, index) -> Vector:
     """Colour of the surfaces hit, with shadows of `table` on itself."""
     point = _along(scene.camera, direction, distance)
-    normal, colour, gloss, _ = tracing.surface(table, index, point)
+    normal, colour, gloss = tracing.surface(table, index, point)
     lifted = tuple(p + 4e-3 * n for p, n in zip(point, normal, strict=True))
     visible = 1.0 - tracing.is_blocked(table, lifted, tuple(scene.light.sun)).astype(jnp.float32)
     return lit(scene.light, colour, gloss, normal, tuple(-d for d in direction), visible)
@@ -65,7 +65,7 @@ def _picture(scene: Scene, table: Primitives, size: int) -> jax.Array:
     is_object, is_ground = hit < jnp.minimum(ground_hit, FAR), ground_hit < FAR
     distance = jnp.where(is_object, hit, jnp.where(is_ground, ground_hit, 0.0))
     point = _along(camera, direction, distance)
-    normal, colour, gloss, _ = tracing.surface(table, index, point)
+    normal, colour, gloss = tracing.surface(table, index, point)
     footprint = jnp.minimum(distance, 60.0) / (camera.focal * size)
     flat, water = ground_colour(scene.ground, point[0], point[1], jnp.maximum(footprint, 1e-4))
     # Water: ripples tilt the normal; it mirrors the sky.
@@ -98,7 +98,7 @@ def _shrink(image: jax.Array, factor: int) -> jax.Array:
     return image.reshape(size, factor, size, factor, -1).mean((1, 3))
 
 
-def render_query(scene: Scene, *, size: int = 96, samples: int = 2) -> jax.Array:
+def render_query(scene: Scene, *, size: int = 128, samples: int = 1) -> jax.Array:
     """The query image: the scene without the target and without its shadow.
 
     Args:

@@ -1,8 +1,10 @@
 """Streams of rendered examples: one numbered, reproducible sequence of scenes for each split and category."""
 
+import collections
 import concurrent.futures
 import functools
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -15,6 +17,13 @@ from fos_jax.scenes.world import sample_scene
 
 SPLITS = ("train", "validation", "test")
 CHUNK = 64
+_THREADS = 2  # one renders or compiles while another does; each computation is itself spread over the cores
+# Sampling is thousands of operations on scalars: compiling them well takes longer than running them badly.
+_QUICK_COMPILE = {"xla_backend_optimization_level": 0}
+# XLA's default of strict NaN order and half-width vectors makes the intersection loops about 1.6 times slower.
+_FAST_LOOPS = {"xla_cpu_enable_fast_min_max": True, "xla_cpu_prefer_vector_width": 512}
+_compile_lock = threading.RLock()
+_compiled: dict[Any, Any] = {}
 
 
 def scene_keys(seed: int, split: str, category: str, indices: np.ndarray) -> jax.Array:
@@ -39,82 +48,99 @@ def patterns_of(category: str, indices: np.ndarray) -> np.ndarray:
     return (np.asarray(indices) % len(pattern_rows(category))).astype(np.int32)
 
 
-@functools.cache
-def _sampler(category: str):
-    return jax.jit(jax.vmap(functools.partial(sample_scene, category=category)))
+def _run(name: tuple, function: Callable, options: dict, *arguments):
+    """Calls `function` compiled for these shapes; two threads never compile the same thing twice."""
+    key = (name, *((x.shape, x.dtype) for x in jax.tree.leaves(arguments)))
+    with _compile_lock:
+        lock = _compiled.setdefault((key, "lock"), threading.Lock())
+    with lock:
+        if key not in _compiled:
+            _compiled[key] = jax.jit(function, compiler_options=options).lower(*arguments).compile()
+    return _compiled[key](*arguments)
 
 
-def sample_scenes(seed: int, split: str, category: str, indices: np.ndarray) -> Scene:
-    """Scenes by number, batched along the first axis."""
-    return _sampler(category)(scene_keys(seed, split, category, indices), patterns_of(category, indices))
-
-
-@functools.cache
-def _query_renderer(size: int, samples: int):
-    return jax.jit(functools.partial(jax.lax.map, functools.partial(render_query, size=size, samples=samples)))
-
-
-@functools.cache
-def _box_finder():
-    return jax.jit(functools.partial(jax.lax.map, target_box))
-
-
-@functools.cache
-def _cutout_renderer(size: int, samples: int):
-    return jax.jit(functools.partial(jax.lax.map, functools.partial(render_cutout, size=size, samples=samples)))
+def _map(function: Callable) -> Callable:
+    """One scene after another on a CPU (its caches hold one image), side by side on an accelerator."""
+    batch = None if jax.default_backend() == "cpu" else CHUNK
+    return functools.partial(jax.lax.map, function, batch_size=batch)
 
 
 def _only(scene: Scene, *names: str) -> Scene:
     """The scene without the tables a renderer does not read, so that it compiles once for all categories."""
-    return scene._replace(**{n: jnp.zeros((len(scene.pattern), 0)) for n in scene._fields if n not in names})
+    return scene._replace(**{n: np.zeros((len(scene.pattern), 0), np.float32) for n in scene._fields if n not in names})
 
 
-def _queries(scenes: Scene, *, size: int, samples: int) -> dict[str, np.ndarray]:
-    image = _query_renderer(size, samples)(_only(scenes, "camera", "light", "ground", "context"))
-    box = _box_finder()(_only(scenes, "camera", "target"))
-    return {"image": image, "box_yxyx_norm": box, "compatible": scenes.compatible, "nuisance": scenes.nuisance}
+def sample_scenes(seed: int, split: str, category: str, indices: np.ndarray) -> Scene:
+    """Scenes by number, batched along the first axis."""
+    sampler = jax.vmap(functools.partial(sample_scene, category=category))
+    keys = scene_keys(seed, split, category, indices)
+    return _run(("sample", category), sampler, _QUICK_COMPILE, keys, jnp.asarray(patterns_of(category, indices)))
 
 
-def _cutouts(scenes: Scene, *, size: int, samples: int) -> dict[str, np.ndarray]:
-    return {"image": _cutout_renderer(size, samples)(_only(scenes, "camera", "light", "target"))}
+def render_queries(scenes: Scene, *, size: int, samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Query images uint8 [n, size, size, 3] and boxes float32 [n, 4] (yxyx, fractions) of a batch of scenes."""
+    draw = _map(functools.partial(render_query, size=size, samples=samples))
+    image = _run(("query", size, samples), draw, _FAST_LOOPS, _only(scenes, "camera", "light", "ground", "context"))
+    box = _run(("box",), _map(target_box), _FAST_LOOPS, _only(scenes, "camera", "target"))
+    return np.asarray(image), np.asarray(box)
 
 
-def _stream(render, seed: int, split: str, category: str, count: int, **options) -> Iterator[dict[str, Any]]:
-    def chunk(start: int) -> Mapping[str, np.ndarray]:
+def render_cutouts(scenes: Scene, *, size: int, samples: int = 2) -> np.ndarray:
+    """Cut-outs uint8 [n, size, size, 4] of a batch of scenes."""
+    draw = _map(functools.partial(render_cutout, size=size, samples=samples))
+    return np.asarray(_run(("cutout", size, samples), draw, _FAST_LOOPS, _only(scenes, "camera", "light", "target")))
+
+
+def _stream(render: Callable[[Scene], dict], seed: int, split: str, counts: Mapping[str, int]) -> Iterator[dict]:
+    def chunk(category: str, start: int) -> dict[str, np.ndarray]:
         # The last chunk is rendered whole and cut afterwards: one compiled shape, and the same pixels for any count.
-        indices = np.arange(start, start + CHUNK)
-        scenes = sample_scenes(seed, split, category, indices)
-        return {"pattern": np.asarray(scenes.pattern), **jax.tree.map(np.asarray, render(scenes, **options))}
+        scenes = sample_scenes(seed, split, category, np.arange(start, start + CHUNK))
+        return {"pattern": np.asarray(scenes.pattern), **render(scenes)}
 
-    starts = range(0, count, CHUNK)
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:  # renders ahead while the caller encodes and writes
-        pending = [pool.submit(chunk, s) for s in starts[:3]]
-        for number, start in enumerate(starts):
-            rows = pending.pop(0).result()
-            if number + 3 < len(starts):
-                pending.append(pool.submit(chunk, starts[number + 3]))
-            for i in range(min(CHUNK, count - start)):
-                yield {"index": start + i, **{k: v[i] for k, v in rows.items()}}
+    jobs = [(category, start) for category, count in counts.items() for start in range(0, count, CHUNK)]
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:  # renders ahead while the caller encodes and writes
+        waiting: collections.deque = collections.deque()
+        submitted = 0
+        for category, start in jobs:
+            while submitted < len(jobs) and len(waiting) < 2 * _THREADS:
+                waiting.append(pool.submit(chunk, *jobs[submitted]))
+                submitted += 1
+            rows = waiting.popleft().result()
+            for i in range(min(CHUNK, counts[category] - start)):
+                yield {"category": category, "index": start + i, **{k: v[i] for k, v in rows.items()}}
 
 
 def query_stream(
-    seed: int, split: str, category: str, count: int, *, size: int = 96, samples: int = 2
+    seed: int, split: str, counts: Mapping[str, int], *, size: int = 128, samples: int = 1
 ) -> Iterator[dict[str, Any]]:
-    """The first `count` queries of a stream.
+    """The first queries of a split's streams, category after category.
+
+    Args:
+      seed: the data set's seed.
+      split: one of `SPLITS`.
+      counts: category -> number of queries.
+      size: side in pixels.
+      samples: rays along each side of a pixel.
 
     Yields:
-      index, pattern (inside the category), image uint8 [size, size, 3], box_yxyx_norm float32 [4],
+      category, index, pattern (inside the category), image uint8 [size, size, 3], box_yxyx_norm float32 [4],
       compatible bool [patterns of the category], nuisance float32 [F].
     """
-    return _stream(_queries, seed, split, category, count, size=size, samples=samples)
+
+    def render(scenes: Scene) -> dict[str, np.ndarray]:
+        image, box = render_queries(scenes, size=size, samples=samples)
+        compatible, nuisance = np.asarray(scenes.compatible), np.asarray(scenes.nuisance)
+        return {"image": image, "box_yxyx_norm": box, "compatible": compatible, "nuisance": nuisance}
+
+    return _stream(render, seed, split, counts)
 
 
 def cutout_stream(
-    seed: int, split: str, category: str, count: int, *, size: int = 64, samples: int = 2
+    seed: int, split: str, counts: Mapping[str, int], *, size: int = 64, samples: int = 2
 ) -> Iterator[dict[str, Any]]:
-    """The first `count` targets of a stream as cut-outs.
+    """The targets of the same scenes as cut-outs; arguments as `query_stream`.
 
     Yields:
-      index, pattern (inside the category), image uint8 [size, size, 4].
+      category, index, pattern (inside the category), image uint8 [size, size, 4].
     """
-    return _stream(_cutouts, seed, split, category, count, size=size, samples=samples)
+    return _stream(lambda scenes: {"image": render_cutouts(scenes, size=size, samples=samples)}, seed, split, counts)

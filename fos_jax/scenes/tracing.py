@@ -97,7 +97,7 @@ def is_blocked(table: Primitives, origin: Vector, direction: Vector) -> jax.Arra
     return jax.lax.scan(step, jnp.zeros(shape, bool), table)[0]
 
 
-def surface(table: Primitives, index: jax.Array, point: Vector) -> tuple[Vector, Vector, jax.Array, jax.Array]:
+def surface(table: Primitives, index: jax.Array, point: Vector) -> tuple[Vector, Vector, jax.Array]:
     """Normal and look of the surface at hit points.
 
     Args:
@@ -106,7 +106,7 @@ def surface(table: Primitives, index: jax.Array, point: Vector) -> tuple[Vector,
       point: components [N], world units.
 
     Returns:
-      normal (unit vector), colour (linear RGB with stripes), gloss [N], stripe factor [N].
+      normal (unit vector), colour (linear RGB with stripes), gloss [N].
     """
     packed = jnp.concatenate(
         [
@@ -137,7 +137,7 @@ def surface(table: Primitives, index: jax.Array, point: Vector) -> tuple[Vector,
     )
     n = tuple(f[i] * local[0] + f[3 + i] * local[1] + f[6 + i] * local[2] for i in range(3))
     scale = jax.lax.rsqrt(jnp.maximum(n[0] ** 2 + n[1] ** 2 + n[2] ** 2, 1e-12))
-    wave = jnp.sin(jnp.pi * (rows[23] * u[0] + rows[24] * u[1] + rows[25] * u[2]))
-    stripe = 1.0 - rows[26] * (wave > 0)
+    phase = 0.5 * (rows[23] * u[0] + rows[24] * u[1] + rows[25] * u[2])
+    stripe = 1.0 - rows[26] * (phase - jnp.floor(phase) < 0.5)
     colour = tuple(rows[19 + i] * stripe for i in range(3))
-    return tuple(x * scale for x in n), colour, rows[22], stripe  # type: ignore
+    return tuple(x * scale for x in n), colour, rows[22]  # type: ignore
