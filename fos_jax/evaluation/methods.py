@@ -131,7 +131,7 @@ def _oracle_rows(main: Method, truth: Truth, gallery: ForegroundEncoding) -> lis
     prototypes = main.bundle.prototypes
     rankings = {
         "own-foreground oracle": (
-            "the teacher sees the removed object",
+            "the teacher sees the removed object, itself in the gallery",
             controls.own_foreground_cosine(truth, gallery.embedding, prototypes),
             controls.own_foreground_posterior(truth, gallery.log_posterior),
         ),

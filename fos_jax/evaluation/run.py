@@ -205,6 +205,7 @@ def _counts(truth: Truth) -> dict[str, Any]:
         "foregrounds": len(truth.foreground_category),
         "queries_without_relevant": int((~has_relevant).sum()),
         "queries_without_own_foreground": int((truth.own_foreground < 0).sum()),
+        "is_ranking_of_judged_pairs_only": truth.unfitting_pairs is not None,
         "foregrounds_of_unknown_pattern": int((truth.pattern < 0).sum()),
         "by_category": by_category,
     }

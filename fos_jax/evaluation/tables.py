@@ -125,25 +125,27 @@ def percent(fraction: float | None) -> str:
 
 
 def _narrow(header: list[str], cells: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    """The columns that fit a terminal of 80 characters, with method and ranking in one."""
-    kept = [header.index(name) for name in ("mAP@20", "mAP@100", "P@10", "top-1", "top-3")]
-    pick = [2, *kept]
-    lines = [[", ".join(part for part in line[:2] if part != _NONE), *(line[i] for i in pick)] for line in cells]
-    return ["method, ranking", *(header[i] for i in pick)], lines
+    """The columns that fit a terminal of 80 characters; a method's name stands at the first of its rows only."""
+    pick = [0, 1, 2, *(header.index(name) for name in ("mAP@20", "top-1", "top-3"))]
+    lines = [[line[i] for i in pick] for line in cells]
+    for above, line in zip(reversed(cells[:-1]), reversed(lines[1:]), strict=True):
+        line[0] = "" if line[0] == above[0] else line[0]
+    return [header[i] for i in pick], lines
 
 
 def _markdown_table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    rule = ["---" if i < 1 else "---:" for i in range(len(header))]
+    rule = ["---" if i < 2 else "---:" for i in range(len(header))]
     lines = [header, rule, *cells]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def _rich_table(title: str, header: Sequence[str], cells: Sequence[Sequence[str]]) -> "RenderableType":
+    from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i < 1 else "right", overflow="fold")
+        table.add_column(name, justify="right" if 1 < i < len(header) - 1 or "-" in name else "left", overflow="fold")
     for line in cells:
         table.add_row(*line)
     return table
