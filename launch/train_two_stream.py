@@ -3,6 +3,7 @@
   python -m fos_jax.launch.train_two_stream --config=launch/configs/two_stream_synthetic.py:demo \\
       --workdir=runs/demo/two_streams --data_dir=data
 
+A data set without patterns, such as FOSD, is trained from its labels of pairs (configs/two_stream_fosd.py:sfosd).
 Writes <workdir>/bundle, which everything reads like a student's. Modes of the config: mini (seconds, on the tiny data
 set), demo, full. An interrupted run goes on when the same command is given again.
 """
@@ -21,6 +22,7 @@ flags.adopt_module_key_flags(program)
 
 
 def main() -> None:
+    from fos_jax.baselines.pair_labels import pair_label_task
     from fos_jax.baselines.two_stream import two_stream_task
     from fos_jax.data.splits import load_split
     from fos_jax.training.loop import train
@@ -39,7 +41,8 @@ def main() -> None:
         )
         for split in ("train", "validation")
     ]
-    task = two_stream_task(
+    make_task = two_stream_task if splits[0][2].num_patterns else pair_label_task
+    task = make_task(
         config,
         splits[0][:2],
         splits[1][:2],
