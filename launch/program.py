@@ -11,6 +11,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from absl import app, flags, logging
@@ -22,6 +23,7 @@ EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
 _WARNING = 30  # of Python's logging
+_CHATTY = {"jax", "orbax"}
 _HELP_FLAGS = {"-h", "-help", "--help", "-?", "--helpshort", "--helpfull"}
 # What the file system refuses and its user can mend; other OSErrors are defects and keep their traceback.
 _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
@@ -87,8 +89,8 @@ def _guarded(main: Callable[..., int | None], argv: Sequence[str]) -> int | None
 
 
 def _is_for_users(record: Any) -> bool:
-    """Orbax reports each step of each load and save as information; its warnings stay."""
-    return record.levelno >= _WARNING or f"{os.sep}orbax{os.sep}" not in record.pathname
+    """Leaves out the information (not the warnings) of JAX and Orbax: each step of a load, each missing accelerator."""
+    return record.levelno >= _WARNING or not _CHATTY.intersection(Path(record.pathname).parts)
 
 
 def _fail(message: str, code: int) -> NoReturn:
