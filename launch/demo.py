@@ -35,9 +35,12 @@ def main() -> int:
         f"[{len(runs)} of {len(runs)} stages done] report: search, composites, map", style="bold", markup=False
     )
     missed = _report(console, work, data, size, runs)
+    if size == "tiny":
+        console.print("\nSize tiny shows that everything runs; its figures mean nothing.")
+        return 0
     for sentence in missed:
         print(f"error: {sentence}", file=sys.stderr)
-    return 1 if missed and size == "demo" else 0
+    return 1 if missed else 0
 
 
 def _report(console, work: Path, data: Path, size: str, runs: list[StageRun]) -> list[str]:

@@ -48,7 +48,10 @@ def headline(result: Mapping[str, Any], names: Names, seconds: float, machine: s
     return [
         (f"{100 * student:.1f} %", "mAP of the student, by pattern posterior"),
         (f"{student / rectangle:.1f} ×", f"the control that sees the rectangle only ({100 * rectangle:.1f} %)"),
-        (f"{100 * (student - rival):+.1f}", f"points against two streams without distillation ({100 * rival:.1f} %)"),
+        (
+            f"{100 * (student - rival):+.1f}".replace("-", "−"),
+            f"points against two streams without distillation ({100 * rival:.1f} %)",
+        ),
         (f"{minutes} min {rest:02d} s", f"for all stages on {machine.split(',')[0]}"),
     ]
 

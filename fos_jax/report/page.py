@@ -2,7 +2,7 @@
 
 import colorsys
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jinja2
@@ -26,21 +26,17 @@ def render_report(report: Report) -> str:
     environment.filters["data_uri"] = data_uri
     environment.filters["percent"] = lambda fraction: f"{100 * fraction:.1f}"
     environment.filters["curves_svg"] = lambda panel: markupsafe.Markup(curves_svg(panel))
-    sizes: dict[str, int] = {}
-    for panel in report.maps:
-        for name, values in panel.value_names.items():
-            sizes[name] = max(sizes.get(name, 0), len(values))
+    environment.filters["words"] = lambda text: text.replace("_", " ")
     css = Path(__file__).with_name("report.css").read_text("utf-8")
-    ids = {name: i for i, name in enumerate(sizes)}
+    labels, sizes = _colourings(report.maps)
     return environment.get_template("report.html.jinja").render(
         report=report,
         css=markupsafe.Markup(css),
         kinds=KINDS,
-        attributes=list(sizes.items()),
-        attribute_ids=ids,
-        attribute_sizes=sizes,
+        colour_labels=labels,
+        colour_sizes=sizes,
         hue=value_colour,
-        points=lambda panel: _points(panel, ids),
+        points=_points,
     )
 
 
@@ -60,9 +56,26 @@ def value_colour(index: int, size: int) -> str:
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
 
 
-def _points(panel: MapPanel, ids: dict[str, int]) -> Iterator[tuple[str, str, bool, str]]:
+def _colourings(panels: Sequence[MapPanel]) -> tuple[list[str], list[int]]:
+    """Labels and most values of the ways to colour the map: the first attribute of each category, the second, ..."""
+    names: list[list[str]] = []
+    sizes: list[int] = []
+    for panel in panels:
+        for i, (name, values) in enumerate(panel.value_names.items()):
+            if i == len(names):
+                names.append([])
+                sizes.append(0)
+            if name not in names[i]:
+                names[i].append(name)
+            sizes[i] = max(sizes[i], len(values))
+    return [" or ".join(name.replace("_", " ") for name in group) for group in names], sizes
+
+
+def _points(panel: MapPanel) -> Iterator[tuple[str, str, bool, str]]:
     """(x, y, is_query, classes) of each point, foregrounds first so that queries lie on top."""
     for i in range(len(panel.position)):
         x, y = (f"{100 * float(c):.1f}" for c in panel.position[i])
-        classes = " ".join(f"a{ids[name]}v{v[i]}" for name, v in panel.values.items() if v[i] >= 0)
+        classes = " ".join(
+            f"a{a}v{panel.values[name][i]}" for a, name in enumerate(panel.value_names) if panel.values[name][i] >= 0
+        )
         yield x, y, bool(panel.is_query[i]), classes

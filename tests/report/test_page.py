@@ -212,3 +212,16 @@ def test_curves_use_the_colours_of_the_page():
     assert "var(--ink)" in svg
     assert not re.search(r"#0[0-9a]0[1-6]0[1-6]", svg)
     assert not re.search(r"<svg[^>]* width=", svg)
+
+
+def test_map_is_coloured_by_attribute_place_where_names_differ():
+    point = np.zeros((1, 2), np.float32)
+    panels = [
+        MapPanel("car", point, np.array([False]), {"yaw": np.array([1])}, {"yaw": ("front", "back_left")}),
+        MapPanel("cup", point, np.array([False]), {"pose": np.array([2])}, {"pose": ("a", "b", "c")}),
+    ]
+    page = render_report(small_report(maps=panels))
+    assert re.findall(r'id="by-(\d)"[^>]*>([^<]*)</label>', page) == [("0", "yaw or pose")]
+    assert f".map:has(#by-0:checked) .a0v2 {{ --c: {value_colour(2, 3)}; }}" in page
+    assert "back left" in page
+    assert "back_left" not in page
