@@ -91,7 +91,7 @@ class Bundle:
     def prototypes(self) -> np.ndarray:
         """float32 [P, D]: the unit vectors that stand for the patterns."""
         if not self.table.num_patterns:
-            return np.zeros((0, complete_foreground(self.config.foreground)["embedding_size"]), np.float32)
+            return np.zeros((0, self.config.foreground.embedding_size), np.float32)
         return np.asarray(unit(jnp.asarray(self.variables["foreground"]["params"]["prototypes"])))
 
     def encode_foregrounds(
