@@ -33,6 +33,7 @@ def contact_sheet(
       RGB picture.
     """
     sections = _sections(groups)
+    columns = max(1, min(columns, max((len(hits) for _, hits in sections), default=1)))
     photograph = _query_picture(query, tile * 2)
     rows = sum(1 + (len(hits) - 1) // columns for _, hits in sections if hits)
     width = columns * (tile + _GAP) + _GAP
@@ -79,11 +80,14 @@ def _hit_picture(hit: Hit, query: SearchQuery, tile: int, composites: bool) -> I
     if composites:
         picture = hit.composite()
         x0, y0, x1, y1 = (int(value) for value in query.box)
-        # Twice the rectangle's longer side, so that the contact with the surroundings is seen.
-        half, middle = max(x1 - x0, y1 - y0), ((x0 + x1) // 2, (y0 + y1) // 2)
-        window = (middle[0] - half, middle[1] - half, middle[0] + half, middle[1] + half)
-        frame = Image.new("RGB", (2 * half, 2 * half), MEAN_COLOUR)
-        frame.paste(picture, (-window[0], -window[1]))
+        # Twice the rectangle's longer side, so that the contact with the surroundings is seen; within the frame.
+        side = min(2 * max(x1 - x0, y1 - y0), max(picture.size))
+        left, top = (
+            min(max((low + high - side) // 2, 0), length - side) if length > side else (length - side) // 2
+            for low, high, length in ((x0, x1, picture.width), (y0, y1, picture.height))
+        )
+        frame = Image.new("RGB", (side, side), MEAN_COLOUR)
+        frame.paste(picture, (-left, -top))
         return frame.resize((tile, tile), Image.Resampling.BOX)
     picture = hit.thumbnail()
     picture.thumbnail((tile, tile))
