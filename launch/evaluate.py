@@ -4,9 +4,13 @@
       --compare="rectangle only=runs/demo/rectangle_only/bundle:control" --output=runs/demo/evaluation.json
 
 Every query is ranked against all foregrounds of its category in the same split. Printed are percent: mAP (standard:
-full ranking, divided by all relevant; mean over categories) with its bootstrap interval, mAP@20, mAP@100, precision@10
-and the share of queries whose best pattern (or one of the best three) fits. --output takes all of it as JSON, in
-fractions, and writes the tables as markdown beside it.
+full ranking, divided by all relevant; mean over categories) with its bootstrap interval, mAP@20, and the share of
+queries whose best pattern (or one of the best three) fits. --output takes many more figures as JSON, in fractions:
+mAP@100, precision@k, recall@k, by category, by attribute, with one and with several compatible patterns, calibration,
+differences between methods, FOSD's convention; and writes wider tables as markdown beside it.
+
+With --dataset=fosd --size=sfosd (or rfosd) the figures are those of FOSD's test set, by its own convention and by the
+standard one.
 
 Choose and tune on --split=validation; the figure to report is that of --split=test, looked at once.
 """
@@ -36,6 +40,8 @@ def main() -> None:
 
     from fos_jax.evaluation import from_files, tables
 
+    if _DATASET.value == "fosd":
+        return _evaluate_fosd()
     results = from_files.evaluate_files(
         _BUNDLE.value,
         data_dir=_DATA_DIR.value,
@@ -52,6 +58,26 @@ def main() -> None:
     )
     rich.print(tables.rich_tables(results))
     if _OUTPUT.value:
+        print(_OUTPUT.value)
+
+
+def _evaluate_fosd() -> None:
+    """FOSD's own convention and the standard one side by side, of the cosine ranking."""
+    import json
+    from pathlib import Path
+
+    from fos_jax.datasets.fosd.evaluation import evaluate_bundle
+
+    from fos_jax.encoders.bundle import load_bundle
+
+    results = evaluate_bundle(
+        load_bundle(_BUNDLE.value), _DATA_DIR.value, _SIZE.value, split=_SPLIT.value, batch_size=_BATCH_SIZE.value
+    )
+    for convention, unit, scale in (("fosd", "percent", 1), ("standard", "fractions, printed in percent", 100)):
+        figures = (f"{name} {value * scale:.2f}" for name, value in results[convention]["overall"].items())
+        print(f"{_SIZE.value} {_SPLIT.value}, convention {convention} ({unit}): {', '.join(figures)}")
+    if _OUTPUT.value:
+        Path(_OUTPUT.value).write_text(json.dumps(results, indent=1), encoding="utf-8")
         print(_OUTPUT.value)
 
 
