@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from fos_jax.boxes import box_yxyx_norm_to_xyxy_px
-from fos_jax.data.splits import version_directory
+from fos_jax.data.splits import load_split, version_directory
+from fos_jax.encoders.bundle import Bundle
 from fos_jax.errors import InputError
 from fos_jax.evaluation import conventions, metrics
 
@@ -132,6 +133,39 @@ def evaluate_test(truth: TestTruth, scores: np.ndarray, *, lowest: float = -1.0)
         conventions.FOSD: {"overall": conventions.fosd_overall(fosd), "by_category": fosd},
         conventions.STANDARD: {"overall": conventions.fosd_overall(standard), "by_category": standard},
     }
+
+
+def evaluate_bundle(
+    bundle: Bundle, data_dir: str | Path, benchmark: str, *, split: str = "test", batch_size: int = 256
+) -> dict[str, Any]:
+    """Both conventions of a bundle's cosine ranking; its categories must be FOSD's.
+
+    Args:
+      bundle: with a query encoder. data_dir: TFDS data directory. benchmark: "sfosd" or "rfosd".
+      split: "test"; another is measured by its rules. batch_size: of encoding.
+
+    Returns: that of `evaluate_test`, and the bundle's "fingerprint".
+
+    Raises:
+      InputError: not built, no query encoder, or trained on other categories.
+    """
+    truth = read_test(data_dir, benchmark, split=split)
+    if bundle.table.categories != truth.categories:
+        raise InputError(
+            f"bundle: its categories are {', '.join(bundle.table.categories)}, expected {', '.join(truth.categories)}"
+        )
+    foregrounds, queries, _ = load_split(
+        data_dir,
+        dataset="fosd",
+        size=benchmark,
+        split=split,
+        foreground_size=bundle.foreground_size,
+        query_size=bundle.query_size,
+    )
+    gallery = bundle.encode_foregrounds(foregrounds.image, foregrounds.category, batch_size=batch_size)
+    encoded = bundle.encode_queries(queries.image, queries.box_yxyx_norm, queries.category, batch_size=batch_size)
+    cosine = np.maximum(encoded.embedding @ gallery.embedding.T, -1.0)
+    return {"fingerprint": bundle.fingerprint, **evaluate_test(truth, cosine)}
 
 
 def _standard(scores: np.ndarray, relevant: np.ndarray) -> dict[str, float]:

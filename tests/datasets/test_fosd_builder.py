@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -279,6 +280,41 @@ def test_evaluation_of_set2_by_hand(built):
     # Standard, nothing cut: rank 2; ranks 2 and 3; ranks 2, 3 and 4; all.
     expected = (1 / 2 + (1 / 2 + 2 / 3) / 2 + (1 / 2 + 2 / 3 + 3 / 4) / 3 + 1) / 4
     assert got["standard"]["overall"]["map"] == pytest.approx(expected)
+
+
+class StandIn:
+    """Embeds what shows in the corner of an image; enough of a bundle to be evaluated."""
+
+    foreground_size, query_size, fingerprint = 16, 16, "none"
+
+    def __init__(self, categories):
+        self.table = PatternTable(categories, {}, ())
+
+    def encode_foregrounds(self, image, category, *, batch_size):
+        return self._encode(image)
+
+    def encode_queries(self, image, box_yxyx_norm, category, *, batch_size):
+        return self._encode(image)
+
+    def _encode(self, image):
+        mean = image[..., :3].astype(np.float32).mean(axis=(1, 2)) + 1
+        return types.SimpleNamespace(embedding=mean / np.linalg.norm(mean, axis=1, keepdims=True))
+
+
+def test_a_bundle_is_evaluated_by_both_conventions(built):
+    """The same figures as from its scores, computed here from the arrays that it was shown."""
+    _, data_dir = built
+    result = evaluation.evaluate_bundle(StandIn(CATEGORIES), data_dir, "rfosd")
+    foregrounds, queries, _ = load_split(
+        data_dir, dataset="fosd", size="rfosd", split="test", foreground_size=16, query_size=16, progress=False
+    )
+    encode = StandIn(CATEGORIES)._encode
+    scores = encode(queries.image).embedding @ encode(foregrounds.image).embedding.T
+    expected = evaluation.evaluate_test(evaluation.read_test(data_dir, "rfosd"), scores)
+    assert result == {"fingerprint": "none", **expected}
+    assert 0 < result["standard"]["overall"]["map"] < 1
+    with pytest.raises(InputError, match="bundle: its categories are Cat, expected Boat, Dog"):
+        evaluation.evaluate_bundle(StandIn(("Cat",)), data_dir, "rfosd")
 
 
 def test_wrong_scores_are_refused(built):
