@@ -16,9 +16,7 @@ _COLUMNS = (
     ("top-1", "pattern_top_1"),
     ("top-3", "pattern_top_3"),
 )
-_ATTRIBUTE_NOTE = (
-    "An attribute's mAP is that of the same ranking among the foregrounds that fit in all other attributes."
-)
+_ATTRIBUTE_NOTE = "An attribute's mAP is that of the same ranking among foregrounds that fit in all other attributes."
 _NONE = "–"
 
 
