@@ -17,7 +17,7 @@ SNOW = np.array([0.85, 0.88, 0.95])
 
 
 class Lane(NamedTuple):
-    """A strip that stays free: along `angle` (radians from +x) through the point `offset` to its left, half width `half`."""
+    """A strip that stays free: along `angle` (radians from +x), its middle `offset` to the left of the origin."""
 
     angle: float | jax.Array
     half: float | jax.Array

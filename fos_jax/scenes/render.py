@@ -161,7 +161,7 @@ def _tight_window(scene: Scene) -> jax.Array:
 
 
 def target_box(scene: Scene) -> jax.Array:
-    """float32 [4], box_yxyx_norm: the silhouette's bounds in the query image, exact to about one percent of its size."""
+    """float32 [4], box_yxyx_norm: the silhouette's bounds in the query image, to about one percent of its size."""
     window = _tight_window(scene)
     is_hit = _target_hit(scene, window, SILHOUETTE_SIZE)[-1].reshape(SILHOUETTE_SIZE, SILHOUETTE_SIZE)
     u0, v0, u1, v1 = _extent(is_hit, window)

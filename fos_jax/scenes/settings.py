@@ -86,7 +86,7 @@ def road(d: Draws, theta, *, reach: float = 1.25) -> Setting:
 
 
 def room(d: Draws, theta) -> Setting:
-    """A floor aligned with the chair; a wall at its back and a table before it, whichever does not hide it from view."""
+    """A floor aligned with the chair; a wall at its back or a table before it, whichever does not hide it from view."""
     away = jnp.sin(theta)  # above 0: the chair looks away from the viewer
     has_wall = (away < -0.35) | ((away < 0.35) & d.flag(0.75))
     has_table = ~has_wall | ((away > -0.35) & d.flag(0.5))

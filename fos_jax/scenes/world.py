@@ -26,7 +26,8 @@ NUM_TARGET: Mapping[str, int] = {
     "car": 18, "chair": 18, "person": 18, "boat": 18, "bottle": 8, "potted_plant": 24, "dog": 18, "truck": 20,
 }  # fmt: skip
 SCALE: Mapping[str, float] = {
-    "car": 0.9, "chair": 1.0, "person": 0.9, "boat": 0.9, "bottle": 0.95, "potted_plant": 0.9, "dog": 1.0, "truck": 0.85,
+    "car": 0.9, "chair": 1.0, "person": 0.9, "boat": 0.9, "bottle": 0.95, "potted_plant": 0.9, "dog": 1.0,
+    "truck": 0.85,
 }  # fmt: skip
 _POSE_YAW = {"upright": 0.0, **{f"lying_{y}": YAW_RAD[y] for y in attributes.YAW_DIAGONAL}}
 

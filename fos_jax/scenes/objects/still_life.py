@@ -18,7 +18,7 @@ SNOW = np.array([0.88, 0.9, 0.95])
 
 
 def bottle(d: Draws, *, lies) -> list[Part]:
-    """A bottle, upright or (`lies`, bool scalar) on its side with the neck toward +x: at most 9 parts, about 1.4 long."""
+    """A bottle, upright or (`lies`, bool scalar) on its side, neck toward +x: at most 8 parts, about 1.4 long."""
     lies = jnp.asarray(lies)
     radius, body = d.uniform(0.2, 0.27), d.uniform(0.3, 0.46)
     neck_radius, neck = d.uniform(0.065, 0.09), d.uniform(0.12, 0.22)
@@ -51,8 +51,10 @@ def bottle(d: Draws, *, lies) -> list[Part]:
 
 
 def potted_plant(d: Draws, *, hangs, winter) -> list[Part]:
-    """A potted plant: leaves and flowers in summer, bare twigs and snow in winter; on the ground with a saucer or, `hangs`,
-    at a height of 0.9 on three chains: at most 24 parts, about 1.5 high."""
+    """A potted plant on a saucer or, `hangs`, on three chains at a height of 0.9: at most 24 parts, about 1.5 high.
+
+    Leaves and flowers in summer; bare twigs and snow in `winter`. Both flags are bool scalars.
+    """
     hangs, winter = jnp.asarray(hangs), jnp.asarray(winter)
     radius, height = d.uniform(0.26, 0.36), d.uniform(0.26, 0.4)
     pot = jnp.where(d.flag(0.4), d.around([0.45, 0.18, 0.08], 0.2), d.colour(value=(0.15, 0.9)))

@@ -1,0 +1,144 @@
+"""The builder at a size of its own, small enough for a test; everything else is as at the real sizes."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of TFDS and its dependencies
+
+from fos_jax.datasets.fos_synthetic import fos_synthetic_dataset_builder as module  # noqa: E402
+from fos_jax.launch.build_dataset import build  # noqa: E402
+
+from fos_jax.errors import InputError  # noqa: E402
+from fos_jax.pattern_table import PatternTable  # noqa: E402
+
+MINIATURE = module.Size(("bottle",), {"train": 5, "validation": 3, "test": 4}, {"train": 0, "validation": 1, "test": 2})
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(module.SIZES, "tiny", MINIATURE)
+        path = tmp_path_factory.mktemp("data")
+        build("fos_synthetic", "tiny", str(path))
+        yield path
+
+
+def records(data_dir, kind):
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(str(data_dir / "fos_synthetic" / f"tiny_{kind}" / "1.0.0"))
+    return {split: list(builder.as_data_source(split=split)) for split in ("train", "validation", "test")}
+
+
+def digests(data_dir):
+    files = sorted(p for p in data_dir.rglob("*") if "array_record" in p.name or p.name == "patterns.json")
+    return {str(p.relative_to(data_dir)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_what_was_promised_is_there(data_dir):
+    foregrounds, queries = records(data_dir, "foregrounds"), records(data_dir, "queries")
+    assert {s: len(r) for s, r in queries.items()} == {"train": 5, "validation": 3, "test": 4}
+    assert {s: len(r) for s, r in foregrounds.items()} == {"train": 5, "validation": 4, "test": 6}
+    for split in queries:
+        pattern_of = {f["id"].decode(): int(f["pattern"]) for f in foregrounds[split]}
+        for f in foregrounds[split]:
+            assert f["image"].shape == (64, 64, 4)
+            assert f["image"].dtype == np.uint8
+            assert f["licence"] == b"Apache-2.0"
+        for q in queries[split]:
+            assert q["image"].shape == (128, 128, 3)
+            y0, x0, y1, x1 = q["box"]
+            assert 0 <= y0 < y1 <= 1
+            assert 0 <= x0 < x1 <= 1
+            assert pattern_of[q["foreground_id"].decode()] in q["patterns"]
+            assert len(q["relevant_foregrounds"]) == 0
+
+
+def test_splits_share_no_object(data_dir):
+    for kind in ("foregrounds", "queries"):
+        rows = [r for part in records(data_dir, kind).values() for r in part]
+        assert len({r["id"] for r in rows}) == len(rows)
+        assert len({hashlib.sha256(r["image"].tobytes()).digest() for r in rows}) == len(rows)
+
+
+def test_pattern_table_counts_the_foregrounds(data_dir):
+    for kind in ("foregrounds", "queries"):
+        table = PatternTable.read(data_dir / "fos_synthetic" / f"tiny_{kind}" / "1.0.0" / "patterns.json")
+        assert table.num_patterns == 20
+        for split, total in (("train", 5), ("validation", 4), ("test", 6)):
+            assert sum(p.counts[split] for p in table.patterns) == total
+    for split, rows in records(data_dir, "foregrounds").items():
+        for p in table.patterns:
+            assert p.counts[split] == sum(int(r["pattern"]) == p.id for r in rows)
+
+
+def test_built_again_elsewhere_it_is_byte_identical(data_dir, tmp_path):
+    build("fos_synthetic", "tiny", str(tmp_path))
+    ours, theirs = digests(data_dir), digests(tmp_path)
+    assert len(ours) == 8
+    assert ours == theirs
+
+
+def test_what_is_built_is_left_alone(data_dir):
+    before = {p: p.stat().st_mtime_ns for p in (data_dir / "fos_synthetic").rglob("*.*") if p.is_file()}
+    build("fos_synthetic", "tiny", str(data_dir))
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_interrupted_build_leaves_nothing_and_can_be_repeated(data_dir, tmp_path, monkeypatch):
+    stream = module.query_stream
+
+    def breaks(*args, **options):
+        for i, row in enumerate(stream(*args, **options)):
+            if i == 2:
+                raise KeyboardInterrupt
+            yield row
+
+    monkeypatch.setattr(module, "query_stream", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        build("fos_synthetic", "tiny", str(tmp_path))
+    assert not list((tmp_path / "fos_synthetic" / "tiny_queries").glob("*"))
+    monkeypatch.setattr(module, "query_stream", stream)
+    build("fos_synthetic", "tiny", str(tmp_path))
+    assert digests(tmp_path) == digests(data_dir)
+
+
+def test_read_where_tensorflow_cannot_be_imported(data_dir):
+    code = f"""
+import sys
+sys.modules["tensorflow"] = None
+import tensorflow_datasets as tfds
+root = {str(data_dir / "fos_synthetic" / "tiny_queries" / "1.0.0")!r}
+print(tfds.builder_from_directory(root).as_data_source(split="train")[0]["image"].shape)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "(128, 128, 3)", done.stderr
+
+
+def test_metadata_is_read_from_the_data_set_folder(data_dir):
+    info = json.loads((data_dir / "fos_synthetic" / "tiny_queries" / "1.0.0" / "dataset_info.json").read_text())
+    assert "patterns" in info["description"]
+    assert "2007.09867" in info["citation"]
+
+
+def test_unknown_names_are_input_errors(tmp_path):
+    with pytest.raises(InputError, match="size: unknown 'huge', expected one of demo, full, tiny"):
+        build("fos_synthetic", "huge", str(tmp_path))
+    with pytest.raises(InputError, match="dataset: unknown 'imaginary'"):
+        build("imaginary", "tiny", str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_sizes_keep_their_promise():
+    demo, full = module.SIZES["demo"], module.SIZES["full"]
+    assert 300 <= len(demo.categories) * demo.queries["test"] <= 500
+    assert len(demo.categories) * demo.num_foregrounds("test") >= 1500
+    assert len(full.categories) >= 8
+    assert len(full.categories) * full.queries["train"] >= 20_000
+    assert len(full.categories) * full.queries["test"] >= 2_000
+    assert len(full.categories) * full.num_foregrounds("test") >= 8_000
