@@ -52,7 +52,7 @@ def headline(result: Mapping[str, Any], names: Names, seconds: float, machine: s
             f"{100 * (student - rival):+.1f}".replace("-", "−"),
             f"points against two streams without distillation ({100 * rival:.1f} %)",
         ),
-        (f"{minutes} min {rest:02d} s", f"for all stages on {machine.split(',')[0]}"),
+        (f"{minutes}:{rest:02d} min", f"for all stages on {machine.split(',')[0]}"),
     ]
 
 
