@@ -16,7 +16,7 @@ import numpy as np
 
 from fos_jax import losses
 from fos_jax.data.arrays import Foregrounds, Queries, fingerprint
-from fos_jax.data.batches import RowsOf
+from fos_jax.data.batches import Rows, RowsOf
 from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder
 from fos_jax.encoders.bundle import save_bundle
 from fos_jax.encoders.foreground import ForegroundEncoder
@@ -144,7 +144,7 @@ def pair_label_task(
     models = {"foreground": config.foreground.to_dict(), "query": config.query.to_dict()}
     foreground_encoder = build_foreground_encoder(models, table, axis_name=axis_name)
     query_encoder = build_query_encoder(models, table, axis_name=axis_name)
-    arrays = {name: RowsOf(getattr(queries, name), query_row) for name in QUERY_INPUTS}
+    arrays: dict[str, Rows] = {name: RowsOf(getattr(queries, name), query_row) for name in QUERY_INPUTS}
     arrays |= {
         "positive_image": RowsOf(foregrounds.image, positive_row),
         "negative_image": RowsOf(foregrounds.image, np.maximum(negative_row, 0)),
