@@ -88,7 +88,7 @@ class Queries:
 def fingerprint(split: Foregrounds | Queries) -> str:
     """Hex digest of all arrays of a split; caches that depend on the data are keyed by it. Source: design decision."""
     digest = hashlib.sha256()
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for field in dataclasses.fields(split):
         value = getattr(split, field.name)
         if isinstance(value, Pairs):
