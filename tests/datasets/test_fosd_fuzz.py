@@ -128,6 +128,43 @@ def replaced(node, path, value):
     return children if isinstance(node, dict) else list(children.values())
 
 
+FIELDS = ("bbox", "class", "similars", "dissimilars", "images", "bg", "fg")
+OUTSIDE = "../../../outside.png"  # beside the manual directory, seen from any of its folders of images
+HOSTILE = [OUTSIDE, "\ud800", "", None, True, math.nan, math.inf, 10**400, [], {}]
+
+
+def one_of_each_shape(node):
+    """A position for every kind of value in a JSON file: all names, all first coordinates, ..."""
+    shapes = {}
+    for path in places(node):
+        child = node
+        for key in path:
+            child = child[key]
+        shapes.setdefault(
+            (tuple(type(key) if len(path) < 3 else key for key in path[-1:]), len(path), type(child)), path
+        )
+    return list(shapes.values())
+
+
+@pytest.mark.parametrize("file", JSON_FILES)
+def test_every_kind_of_value_replaced_by_every_hostile_one(root, file):
+    (root.parent / "outside.png").write_bytes(next((root / "train/fg").iterdir()).read_bytes())
+    node = json.loads((root / file).read_text())
+    for path in one_of_each_shape(node):
+        for value in HOSTILE:
+            check(root, json.dumps(replaced(node, path, value)).encode(), file)
+        if path and isinstance(path[-1], str):
+            check(root, json.dumps(renamed(node, path, OUTSIDE)).encode(), file)
+
+
+def renamed(node, path, name):
+    """The same value under another key."""
+    parent = node
+    for key in path[:-1]:
+        parent = parent[key]
+    return replaced(node, path[:-1], {name if key == path[-1] else key: value for key, value in parent.items()})
+
+
 @pytest.mark.parametrize("file", JSON_FILES)
 @given(data=st.data())
 @fuzz
