@@ -120,7 +120,7 @@ def _hash(i: jax.Array, j: jax.Array) -> jax.Array:
 
 
 def value_noise(u: jax.Array, v: jax.Array) -> jax.Array:
-    """Smooth noise in [-1, 1] on coordinates [N], lattice of one unit. Source: value noise, bilinear with smoothstep."""
+    """Smooth noise in [-1, 1] on coordinates [N], lattice of one unit. Source: value noise with smoothstep weights."""
     i, j = jnp.floor(u), jnp.floor(v)
     a, b = u - i, v - j
     a, b = a * a * (3 - 2 * a), b * b * (3 - 2 * b)

@@ -73,7 +73,7 @@ DOME = ((1, 1, 0), (0, 0, 1), -1.0)  # a paraboloid: full width at the bottom ha
 
 
 def cone(bottom: float, top: float) -> tuple:
-    """Quadric of a truncated cone about z: radius `bottom` at u_z = -1, `top` at u_z = 1, fractions of the half extents."""
+    """Quadric of a cone about z: radius `bottom` at u_z = -1, `top` at u_z = 1, in fractions of the half extents."""
     mean, slope = (bottom + top) / 2, (top - bottom) / 2
     return (1, 1, -(slope**2)), (0, 0, -2 * mean * slope), -(mean**2)
 

@@ -144,7 +144,7 @@ def train_probe(
     def loss_of(params, image, box, category, allowed):
         logs = group_log_probabilities(net.apply(params, filled(image, box), category), group)
         right = jnp.where(allowed, jnp.exp(logs), 0.0) @ member  # [n, G], mass on right values
-        is_group = in_category[category] @ member > 0
+        is_group = jnp.asarray(in_category)[category] @ member > 0
         return -jnp.where(is_group, jnp.log(jnp.maximum(right, 1e-9)), 0.0).sum(-1).mean()
 
     @jax.jit
@@ -195,8 +195,10 @@ def tabular_probe(
       int [n_test]: predicted values.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
 
     row, value = np.nonzero(train_allowed)
     weight = 1.0 / train_allowed.sum(1)[row]
     trees = HistGradientBoostingClassifier(max_iter=60, max_leaf_nodes=8, early_stopping=False, random_state=seed)
-    return trees.fit(train_features[row], value, sample_weight=weight).predict(test_features)
+    with threadpool_limits(1):  # its threads spin while they wait, which is very slow on a busy machine
+        return trees.fit(train_features[row], value, sample_weight=weight).predict(test_features)

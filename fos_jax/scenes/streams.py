@@ -55,7 +55,8 @@ def _run(name: tuple, function: Callable, options: dict, *arguments):
         lock = _compiled.setdefault((key, "lock"), threading.Lock())
     with lock:
         if key not in _compiled:
-            _compiled[key] = jax.jit(function, compiler_options=options).lower(*arguments).compile()
+            chosen = options if jax.default_backend() == "cpu" else None
+            _compiled[key] = jax.jit(function, compiler_options=chosen).lower(*arguments).compile()
     return _compiled[key](*arguments)
 
 
