@@ -134,15 +134,14 @@ HOSTILE = [OUTSIDE, "\ud800", "", None, True, math.nan, math.inf, 10**400, [], {
 
 
 def one_of_each_shape(node):
-    """A position for every kind of value in a JSON file: all names, all first coordinates, ..."""
+    """A position for every kind of value in a JSON file: all names, all coordinates, ..."""
     shapes = {}
     for path in places(node):
         child = node
         for key in path:
             child = child[key]
-        shapes.setdefault(
-            (tuple(type(key) if len(path) < 3 else key for key in path[-1:]), len(path), type(child)), path
-        )
+        field = next((key for key in reversed(path) if key in FIELDS), None)
+        shapes.setdefault((len(path), field, type(child)), path)
     return list(shapes.values())
 
 
