@@ -124,6 +124,7 @@ def make_plan(
     finally:
         if file is not None:
             file.close()
+        reader.close()
     if not count:
         reasons = ", ".join(f"{n} {reason}" for reason, n in (reader.left_out + reader.defects.counts).items())
         raise InputError(f"{reader.name}: no usable photograph ({reasons or 'none listed'})")

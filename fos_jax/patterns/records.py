@@ -117,3 +117,7 @@ class PhotographSource(Protocol):
     def __len__(self) -> int:
         """How many photographs at most, for progress."""
         ...
+
+    def close(self) -> None:
+        """Releases what the reader holds."""
+        ...

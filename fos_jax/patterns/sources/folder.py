@@ -63,3 +63,6 @@ class FolderSource:
         for category, path in self._files:
             entry = AnnotatedObject(path, category, None, None, False, {}, str(self.root / path))
             yield Photograph(path, path, 0, 0, self._licence, (entry,))
+
+    def close(self) -> None:
+        """Nothing to release."""

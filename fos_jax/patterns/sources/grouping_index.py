@@ -1,12 +1,10 @@
 """Objects brought together by photograph, on disk: annotation files list them in any order."""
 
-import contextlib
 import itertools
 import json
 import sqlite3
-import tempfile
+import weakref
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from fos_jax.errors import InputError
@@ -21,8 +19,9 @@ class GroupingIndex:
     """
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="fos_index_")
-        self._database = sqlite3.connect(Path(self._folder.name) / "index.sqlite")
+        # No name: SQLite makes a temporary file and removes it when the connection ends.
+        self._database = sqlite3.connect("")
+        weakref.finalize(self, self._database.close)
         self._database.executescript(
             # Nobody reads the file after this process: no journal, no waiting for the disk.
             """PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32000;
@@ -81,23 +80,15 @@ class GroupingIndex:
 
     def groups(self) -> Iterator[tuple[Row, list[Row]]]:
         """Each photograph that has objects, with them, in the order of the files."""
-        with contextlib.closing(self._database.cursor()) as cursor:
-            # CROSS JOIN keeps photographs in the outer loop: rows then come in order, nothing is sorted.
-            rows = cursor.execute(
-                """SELECT p.key, p.position, p.record, o.key, o.position, o.record
-                FROM photograph p CROSS JOIN object o ON o.photograph = p.key ORDER BY p.position, o.position"""
-            )
-            for head, group in itertools.groupby(rows, key=lambda row: row[:3]):
-                key, position, record = head
-                yield (key, position, json.loads(record)), [(row[3], row[4], json.loads(row[5])) for row in group]
+        # CROSS JOIN keeps photographs in the outer loop: rows then come in order, nothing is sorted.
+        rows = self._database.execute(
+            """SELECT p.key, p.position, p.record, o.key, o.position, o.record
+            FROM photograph p CROSS JOIN object o ON o.photograph = p.key ORDER BY p.position, o.position"""
+        )
+        for head, group in itertools.groupby(rows, key=lambda row: row[:3]):
+            key, position, record = head
+            yield (key, position, json.loads(record)), [(row[3], row[4], json.loads(row[5])) for row in group]
 
     def close(self) -> None:
         """Removes the file."""
         self._database.close()
-        self._folder.cleanup()
-
-    def __enter__(self) -> "GroupingIndex":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -116,7 +116,8 @@ class _Window:
             except (RecursionError, ValueError) as error:  # nested too deep; a number of thousands of digits
                 raise self._error(" ".join(str(error).split())) from None
             else:
-                if end < len(self._text) or self._is_all:  # a number may go on in the next block
+                # A number may go on in the next block: "1" decodes where "1.5", or "1e+9", is cut by the window.
+                if self._is_all or end + 2 < len(self._text):
                     self._at = end
                     return value
             if len(self._text) - self._at > self._limit:
