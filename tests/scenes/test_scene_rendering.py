@@ -27,6 +27,7 @@ def scene(i):
 
 query = jax.jit(functools.partial(render_query, size=SIZE))
 cutout = jax.jit(functools.partial(render_cutout, size=SIZE))
+box_of = jax.jit(target_box)
 
 
 def test_mirrored_scene_gives_the_flipped_images_and_the_mirrored_pattern():
@@ -39,8 +40,8 @@ def test_mirrored_scene_gives_the_flipped_images_and_the_mirrored_pattern():
             assert (np.abs(ours - theirs) > 2).mean() < 0.01  # rounding decides a few pixels on edges
         sun = flipped.light.sun[0]
         assert pattern_rows(CATEGORY)[int(flipped.pattern)]["light"] == ("right" if sun > 0 else "left")
-        y0, x0, y1, x1 = target_box(original)
-        np.testing.assert_allclose(target_box(flipped), [y0, 1 - x1, y1, 1 - x0], atol=2e-2)
+        y0, x0, y1, x1 = box_of(original)
+        np.testing.assert_allclose(box_of(flipped), [y0, 1 - x1, y1, 1 - x0], atol=2e-2)
 
 
 def test_query_shows_nothing_of_the_target():
@@ -76,7 +77,7 @@ def test_cutout_is_tight_and_antialiased():
 def test_box_lies_inside_the_frame_and_inside_the_projected_corners():
     for i in range(4):
         s = scene(i)
-        y0, x0, y1, x1 = np.asarray(target_box(s))
+        y0, x0, y1, x1 = np.asarray(box_of(s))
         assert 0 <= y0 < y1 <= 1
         assert 0 <= x0 < x1 <= 1
         points = np.asarray(project(s.camera, corners(s.target)))[np.asarray(is_solid(s.target))].reshape(-1, 2)

@@ -8,7 +8,7 @@ from fos_jax.scenes.primitives import BOX, CYLINDER_Z, Part, cone, cut, hull, ta
 
 
 def boat(d: Draws, *, ashore) -> list[Part]:
-    """A sailing or motor boat, bow toward +x: at most 17 parts, about 2 long.
+    """A sailing or motor boat, bow toward +x: 16 parts, about 2 long.
 
     Afloat (`ashore` false) it lies in the water to its draught with sails set; ashore it rests on two cradles with
     bare mast, whole hull and keel showing.
@@ -38,9 +38,6 @@ def boat(d: Draws, *, ashore) -> list[Part]:
     seam = (0.0, 0.0, d.uniform(1.5, 3.0), d.uniform(0.0, 0.2))
     return [
         Part(hull(flare), (0.0, 0.0, base), (half_length, half_beam, depth), paint, stripes=seam, gloss=0.2),
-        Part(
-            hull(flare), (0.0, 0.0, base - 0.012), (half_length * 1.004, half_beam * 1.012, depth), bottom, exists=False
-        ),
         Part(hull(0.02), (0.0, 0.0, gunwale), (half_length * 1.02, half_beam * 1.05, 0.03), band),
         Part(
             hull(0.02),
