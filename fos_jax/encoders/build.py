@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from fos_jax.encoders.config import complete_foreground, complete_query
+from fos_jax.encoders.convert import convert_backbone, read_state_dict
 from fos_jax.encoders.foreground import ForegroundEncoder, make_foreground_encoder
 from fos_jax.encoders.query import QueryEncoder, make_query_encoder
 from fos_jax.pattern_table import PatternTable
@@ -34,24 +35,58 @@ def build_query_encoder(
 
 
 def init_foreground(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
-    """Initial variables of the foreground encoder."""
-    size = complete_foreground(config["foreground"])["image_size"]
-    image = jnp.zeros((1, size, size, 4), jnp.uint8)
-    return jax.jit(build_foreground_encoder(config, table).init)(key, image)
+    """Initial variables of the foreground encoder; its backbone starts from `init_weights` where the config has any."""
+    fields = complete_foreground(config["foreground"])
+    return with_public_weights(jax.jit(lambda k: _fresh_foreground(k, config, table))(key), fields)
 
 
 def init_query(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
-    """Initial variables of the query encoder."""
-    size = complete_query(config["query"])["image_size"]
-    image = jnp.zeros((1, size, size, 3), jnp.uint8)
-    box = jnp.array([[0.25, 0.25, 0.75, 0.75]], jnp.float32)
-    return jax.jit(build_query_encoder(config, table).init)(key, image, box, jnp.zeros((1,), jnp.int32))
+    """Initial variables of the query encoder; its backbones start from `init_weights` where the config has any."""
+    fields = complete_query(config["query"])
+    return with_public_weights(jax.jit(lambda k: _fresh_query(k, config, table))(key), fields)
 
 
 def abstract_variables(config: Mapping[str, Any], table: PatternTable, *, has_query: bool) -> dict[str, Any]:
     """Shapes and dtypes of the variables, by encoder ("foreground", "query"); nothing is computed."""
     key = jax.random.key(0)
-    made = {"foreground": jax.eval_shape(lambda k: init_foreground(k, config, table), key)}
+    made = {"foreground": jax.eval_shape(lambda k: _fresh_foreground(k, config, table), key)}
     if has_query:
-        made["query"] = jax.eval_shape(lambda k: init_query(k, config, table), key)
+        made["query"] = jax.eval_shape(lambda k: _fresh_query(k, config, table), key)
     return made
+
+
+def _fresh_foreground(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
+    size = complete_foreground(config["foreground"])["image_size"]
+    return build_foreground_encoder(config, table).init(key, jnp.zeros((1, size, size, 4), jnp.uint8))
+
+
+def _fresh_query(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
+    size = complete_query(config["query"])["image_size"]
+    image = jnp.zeros((1, size, size, 3), jnp.uint8)
+    box = jnp.array([[0.25, 0.25, 0.75, 0.75]], jnp.float32)
+    return build_query_encoder(config, table).init(key, image, box, jnp.zeros((1,), jnp.int32))
+
+
+def with_public_weights(variables: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Replaces every backbone (one a view) by the public weights that the config names.
+
+    Args:
+      variables: of one encoder.
+      fields: `config.foreground` or `config.query` with its defaults; unchanged variables where `init_weights` is "".
+
+    Raises:
+      InputError: the file cannot be read, or does not fit the backbone.
+
+    Source: design decision.
+    """
+    variables = {collection: dict(modules) for collection, modules in variables.items()}
+    path = fields["init_weights"]
+    if not path:
+        return variables
+    state_dict = read_state_dict(path)
+    for module in [name for name in variables["params"] if name.startswith("backbone")]:
+        size = (fields.get("crop_size") if module == "backbone_crop" else None) or fields["image_size"]
+        converted = convert_backbone(fields["backbone"], state_dict, image_size=size, where=str(path))
+        for collection, arrays in converted.items():
+            variables[collection][module] = jax.tree.map(jnp.asarray, arrays)
+    return variables
