@@ -43,7 +43,7 @@ def default_config() -> ConfigDict:
         {"min_luminance": 20.0, "max_luminance": 240.0, "min_contrast": 8.0, "max_clipped": 0.6}
     )
     config.near_duplicate = ConfigDict({"max_distance_bits": 4})
-    return config
+    return config.lock()
 
 
 def config_with(changes: Mapping[str, Any]) -> ConfigDict:

@@ -45,7 +45,7 @@ def default_config() -> ConfigDict:
     config.weights = ConfigDict(
         {"embedding": 1.0, "gradients": 1.0, "shape": 0.5, "truncation": 0.5, "keypoints": 0.7, "viewpoint": 1.0}
     )
-    return config
+    return config.lock()
 
 
 def combine(blocks: Mapping[str, np.ndarray], weights: Mapping[str, float], *, components: int) -> np.ndarray:
