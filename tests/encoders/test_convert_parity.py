@@ -147,3 +147,10 @@ def test_training_mode_normalises_as_torch_does(tiny):
     # Batches of 4 through 2 x 2 maps have small variances, which amplify rounding.
     _assert_close(got.map, expected.permute(0, 2, 3, 1), 1e-3)
     _assert_close(changed["batch_stats"]["bn1"]["mean"], theirs.bn1.running_mean, 1e-4)
+
+
+def test_model_small_against_its_torch_form():
+    theirs = oracle.randomise(oracle.TorchSmall(), 8)
+    image = np.random.default_rng(0).normal(size=(2, 32, 32, 4)).astype(np.float32)
+    got = jax.jit(make_backbone("small").apply)({"params": oracle.small_to_jax(theirs)}, image)
+    _assert_close(got.map, theirs(_torch(image)).permute(0, 2, 3, 1), MODEL)

@@ -194,3 +194,52 @@ class TorchClip(nn.Module):
         for layer in model.encoder.layers:
             x = layer(x)
         return model.post_layernorm(x)
+
+
+class TorchSmallBlock(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(8, width, eps=1e-6)
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.norm2 = nn.GroupNorm(8, width, eps=1e-6)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x):
+        return x + self.conv2(F.relu(self.norm2(self.conv1(F.relu(self.norm1(x))))))
+
+
+class TorchSmall(nn.Module):
+    """The small backbone, in the form that is fastest in PyTorch: its patch layers are strided convolutions."""
+
+    def __init__(self, stem_width=48, width=96, depth=3):
+        super().__init__()
+        self.stem = nn.Conv2d(4, stem_width, 4, 4)
+        self.stem_norm = nn.GroupNorm(8, stem_width, eps=1e-6)
+        self.merge = nn.Conv2d(stem_width, width, 2, 2)
+        self.blocks = nn.Sequential(*[TorchSmallBlock(width) for _ in range(depth)])
+        self.norm = nn.GroupNorm(8, width, eps=1e-6)
+
+    def forward(self, x):
+        """The feature map."""
+        x = self.merge(F.relu(self.stem_norm(self.stem(x))))
+        return F.relu(self.norm(self.blocks(x)))
+
+
+def small_to_jax(module):
+    """Parameters of `TorchSmall` under the names and layouts of our small backbone."""
+    arrays = {name: tensor.detach().numpy() for name, tensor in module.state_dict().items()}
+    params = {}
+    for name, array in arrays.items():
+        *path, kind = name.replace("blocks.", "block_").split(".")
+        if array.ndim == 4:
+            array = array.transpose(2, 3, 1, 0)  # [h, w, in, out]
+            if path[0] in ("stem", "merge"):
+                array = array.reshape(-1, array.shape[-1])  # patches are flattened as rows, columns, channels
+            kind = "kernel"
+        elif kind == "weight":
+            kind = "scale"
+        node = params
+        for part in path:
+            node = node.setdefault(part, {})
+        node[kind] = array
+    return params
