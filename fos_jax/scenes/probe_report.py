@@ -67,7 +67,7 @@ def nuisance(category: str, num_scenes: int) -> dict:
     out = {}
     for split in ("train", "test"):
         starts = range(0, num_scenes, streams.CHUNK)
-        parts = [streams.sample_scenes(12345, split, category, np.arange(s, s + streams.CHUNK)) for s in starts]
+        parts = [streams.sample_scenes(NUISANCE_SEED, split, category, np.arange(s, s + streams.CHUNK)) for s in starts]
         out[split] = {
             "jitter": np.concatenate([np.asarray(p.nuisance) for p in parts]),
             "placed": np.concatenate([np.asarray(p.context.centre).reshape(streams.CHUNK, -1) for p in parts]),
