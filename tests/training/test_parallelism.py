@@ -30,6 +30,39 @@ for mode, count in (("jit", 1), ("jit", 8), ("pmap", 8), ("pmap", 1), ("jit", 3)
         losses.append([float(metrics["loss"]), float(metrics["gradient_norm"])])
     final = run.get(on_device)
     out[f"{{mode}}-{{count}}"] = dict(losses=losses, w=final.params["w"].tolist(), ema=final.ema_params["w"].tolist())
+
+# A model with batch normalisation: its statistics are those of the whole batch in every way of running it.
+import flax.linen as nn, numpy as np, optax
+from fos_jax.training.model import apply_for_training
+from fos_jax.training.state import create_state
+from fos_jax.training.step import make_train_step
+
+class Normalised(nn.Module):
+    axis_name: str | None = None
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = nn.BatchNorm(use_running_average=not train, axis_name=self.axis_name, momentum=0.9)(nn.Dense(5)(x))
+        return nn.Dense(3)(nn.tanh(x))
+
+for mode, count in (("jit", 1), ("jit", 8), ("pmap", 8)):
+    module = Normalised("batch" if mode == "pmap" else None)
+
+    def loss_function(params, batch_stats, batch, keys, constants, gather):
+        logits, batch_stats = apply_for_training(module, params, batch_stats, batch["x"])
+        logits, label = gather((logits, batch["label"]))
+        return optax.softmax_cross_entropy_with_integer_labels(logits, label).mean(), ({{}}, batch_stats)
+
+    variables = Normalised().init(jax.random.key(0), np.zeros((1, 6), np.float32))
+    optimizer = optax.sgd(0.1)
+    run = parallelise(make_train_step(loss_function, optimizer, seed=0), {{}}, mode=mode, devices=jax.devices()[:count])
+    on_device = run.put(create_state(variables, optimizer))
+    batches = training_batches(tiny_run.data(), batch_size=16, seed=0)
+    losses = []
+    for _ in range(20):
+        on_device, metrics = run.step(on_device, next(batches))
+        losses.append(float(metrics["loss"]))
+    means = run.get(on_device).batch_stats["BatchNorm_0"]
+    out[f"bn-{{mode}}-{{count}}"] = dict(losses=losses, mean=means["mean"].tolist(), var=means["var"].tolist())
 print(json.dumps(out))
 """
 
@@ -51,6 +84,12 @@ def test_every_way_gives_the_single_devices_numbers(runs, other):
     np.testing.assert_allclose(many["w"], one["w"], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(many["ema"], one["ema"], rtol=1e-4, atol=1e-5)
     assert one["losses"][-1][0] < one["losses"][0][0]
+
+
+@pytest.mark.parametrize("other", ["bn-jit-8", "bn-pmap-8"])
+def test_batch_normalisation_sees_the_whole_batch(runs, other):
+    for name in ("losses", "mean", "var"):
+        np.testing.assert_allclose(runs[other][name], runs["bn-jit-1"][name], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("rows", "devices", "padded"), [(7, 8, 8), (8, 8, 8), (9, 8, 16), (5, 1, 5)])
