@@ -109,7 +109,7 @@ def _only_input_errors(make, skip):
     assert len(message) < 600
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(raw=_FILE, skip=st.booleans())
 def test_any_coco_like_object(folder, raw, skip):
     path = folder / "instances.json"
@@ -125,7 +125,7 @@ def test_any_bytes_as_json(folder, data, skip):
         _only_input_errors(lambda skip: CocoSource(path, folder, skip_defects=skip), skip)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(data=st.data(), skip=st.booleans())
 def test_any_damage_to_a_good_file(folder, data, skip):
     good = json.dumps(
@@ -161,7 +161,7 @@ _FIELD = st.one_of(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     rows=st.lists(st.lists(_FIELD, min_size=7, max_size=9), max_size=4), raw=st.binary(max_size=20), skip=st.booleans()
 )
