@@ -148,7 +148,7 @@ class State:
         self.revision = revision
 
     def contradictions(self, changes: Changes) -> Iterator[tuple[str, Any]]:
-        """Yields (kind, key) of values that are no longer what `changes` starts from, or that would name lost groups."""
+        """Yields (kind, key) of what `changes` no longer starts from, or what would name groups that are lost."""
         lost = {group for group, record in self.groups.items() if record.merged_into is not None}
         lost -= {group for group, (_, after) in changes.groups.items() if after and after.merged_into is None}
 

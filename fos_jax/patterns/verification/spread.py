@@ -1,0 +1,82 @@
+"""Labels spread: from verified members to proposals for all others, the least certain first."""
+
+import dataclasses
+
+import numpy as np
+
+UNLABELLED = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """What the classifier says of n rows.
+
+    Attributes:
+      label: int64 [n], one of the given labels for every row.
+      certainty: float32 [n]: probability of the label minus that of the next, 0..1; 1 where there is one label only.
+    """
+
+    label: np.ndarray
+    certainty: np.ndarray
+
+
+def spread_labels(
+    features: np.ndarray, labels: np.ndarray, *, inverse_regularisation: float = 10.0, neighbours: int = 5
+) -> Spread | None:
+    """Learns the labelled rows of one category and labels all rows.
+
+    Args:
+      features: float32 [n, k], as `grouping.combine` makes them.
+      labels: int64 [n], `UNLABELLED` (-1) where unknown.
+      inverse_regularisation: C of the logistic regression.
+      neighbours: labelled rows whose labels vote beside it, weighted by closeness.
+
+    Returns:
+      Labels for all rows, or None where no row is labelled. Labelled rows keep theirs.
+
+    Source: design decision: the mean of a multinomial logistic regression (learns which directions matter) and of
+    nearest neighbours (follows patterns that are no convex cluster), both from scikit-learn.
+    """
+    is_labelled = labels != UNLABELLED
+    if not is_labelled.any():
+        return None
+    known, code = np.unique(labels[is_labelled], return_inverse=True)
+    if len(known) == 1:
+        return Spread(np.full(len(labels), known[0]), np.ones(len(labels), np.float32))
+    scale = max(float(np.sqrt(np.mean(features**2) * features.shape[1])), 1e-12)
+    scaled = (features / scale * 4).astype(np.float64)
+    probability = (
+        _regression(scaled[is_labelled], code, scaled, inverse_regularisation)
+        + _neighbours(scaled[is_labelled], code, scaled, len(known), neighbours)
+    ) / 2
+    order = np.partition(probability, -2, axis=1)
+    label = known[probability.argmax(axis=1)]
+    certainty = order[:, -1] - order[:, -2]
+    label[is_labelled], certainty[is_labelled] = labels[is_labelled], 1.0
+    return Spread(label.astype(np.int64), np.clip(certainty, 0, 1).astype(np.float32))
+
+
+def nearest_groups(centres: np.ndarray, index: int, count: int) -> list[int]:
+    """Rows of float [groups, k] nearest to row `index`, the nearest first, without it."""
+    distances = np.linalg.norm(centres - centres[index], axis=1)
+    distances[index] = np.inf
+    order = np.argsort(distances, kind="stable")[: min(count, len(centres) - 1)]
+    return [int(row) for row in order]
+
+
+def _regression(x: np.ndarray, code: np.ndarray, rows: np.ndarray, strength: float) -> np.ndarray:
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=strength, max_iter=1000, tol=1e-3)
+    return model.fit(x, code).predict_proba(rows)
+
+
+def _neighbours(x: np.ndarray, code: np.ndarray, rows: np.ndarray, classes: int, count: int) -> np.ndarray:
+    from sklearn.neighbors import NearestNeighbors
+
+    distance, index = NearestNeighbors(n_neighbors=min(count, len(x))).fit(x).kneighbors(rows)  # [n, count]
+    # Relative to the nearest, so that far rows are told apart as sharply as near ones.
+    weight = np.exp(-4 * (distance / np.maximum(distance[:, :1], 1e-9) - 1).clip(0, 20))
+    votes = np.zeros((len(rows), classes))
+    np.add.at(votes, (np.arange(len(rows))[:, None], code[index]), weight)
+    return votes / votes.sum(axis=1, keepdims=True)
