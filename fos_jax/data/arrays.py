@@ -98,5 +98,5 @@ def fingerprint(split: Foregrounds | Queries) -> str:
     for name, value in arrays.items():
         array = np.ascontiguousarray(value)
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.view(np.uint8).reshape(-1) if array.size else b"")
+        digest.update(array.tobytes())
     return digest.hexdigest()[:16]

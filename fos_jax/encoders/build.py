@@ -62,14 +62,14 @@ def _once(function: Callable[[jax.Array], Any], key: jax.Array) -> Any:
 
 def _fresh_foreground(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
     size = complete_foreground(config["foreground"])["image_size"]
-    return build_foreground_encoder(config, table).init(key, jnp.zeros((1, size, size, 4), jnp.uint8))
+    return dict(build_foreground_encoder(config, table).init(key, jnp.zeros((1, size, size, 4), jnp.uint8)))
 
 
 def _fresh_query(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
     size = complete_query(config["query"])["image_size"]
     image = jnp.zeros((1, size, size, 3), jnp.uint8)
     box = jnp.array([[0.25, 0.25, 0.75, 0.75]], jnp.float32)
-    return build_query_encoder(config, table).init(key, image, box, jnp.zeros((1,), jnp.int32))
+    return dict(build_query_encoder(config, table).init(key, image, box, jnp.zeros((1,), jnp.int32)))
 
 
 def with_public_weights(variables: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,9 @@ from tqdm import tqdm
 from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder
 from fos_jax.encoders.bundle_files import read_bundle
 from fos_jax.encoders.bundle_files import save_bundle as save_bundle
+from fos_jax.encoders.foreground import ForegroundOutput
 from fos_jax.encoders.posteriors import combined_log_posterior, factorised_log_posterior, pattern_log_posterior
+from fos_jax.encoders.query import QueryOutput
 from fos_jax.encoders.unit import unit
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
@@ -150,7 +152,7 @@ class Bundle:
 
         @jax.jit
         def step(variables, image, category):
-            out = encoder.apply(variables, image)
+            out = cast(ForegroundOutput, encoder.apply(variables, image))
             return out.embedding, pattern_log_posterior(out.cosine, category, categories, scale=scale)
 
         return functools.partial(step, variables)
@@ -164,7 +166,7 @@ class Bundle:
 
         @jax.jit
         def step(variables, image, box, category):
-            out = encoder.apply(variables, image, box, category)
+            out = cast(QueryOutput, encoder.apply(variables, image, box, category))
             logits = out.pattern_logits if prototypes is None else out.embedding @ prototypes.T
             flat = pattern_log_posterior(logits, category, table.category_of_pattern, scale=config.flat_scale)
             if not self._has_factorised:

@@ -5,16 +5,17 @@ All are log-probabilities: float32 [B, P], -inf for patterns of other categories
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 _NEVER = -1e9  # stands for -inf inside softmaxes: exp gives 0 and gradients stay finite
 
 
-def is_in_category(category: jax.Array, category_of_pattern: jax.Array) -> jax.Array:
+def is_in_category(category: ArrayLike, category_of_pattern: ArrayLike) -> jax.Array:
     """bool [B, P]: whether each pattern is of the row's category, from int [B] and int [P]."""
     return jnp.asarray(category)[:, None] == jnp.asarray(category_of_pattern)[None, :]
 
 
-def masked_log_softmax(logits: jax.Array, is_allowed: jax.Array) -> jax.Array:
+def masked_log_softmax(logits: ArrayLike, is_allowed: ArrayLike) -> jax.Array:
     """Log-softmax over the allowed entries of each row, -inf elsewhere.
 
     Args:
@@ -26,12 +27,12 @@ def masked_log_softmax(logits: jax.Array, is_allowed: jax.Array) -> jax.Array:
 
     Source: design decision.
     """
-    finite = jnp.where(is_allowed, logits.astype(jnp.float32), _NEVER)
+    finite = jnp.where(is_allowed, jnp.asarray(logits, jnp.float32), _NEVER)
     return jnp.where(is_allowed, jax.nn.log_softmax(finite, axis=-1), -jnp.inf)
 
 
 def pattern_log_posterior(
-    logits: jax.Array, category: jax.Array, category_of_pattern: jax.Array, *, scale: float | jax.Array = 1.0
+    logits: ArrayLike, category: ArrayLike, category_of_pattern: ArrayLike, *, scale: float | jax.Array = 1.0
 ) -> jax.Array:
     """Softmax over the patterns of the row's category.
 
@@ -46,14 +47,14 @@ def pattern_log_posterior(
 
     Source: design decision (design of the pattern posterior: a softmax over prototypes within the category).
     """
-    return masked_log_softmax(logits.astype(jnp.float32) * scale, is_in_category(category, category_of_pattern))
+    return masked_log_softmax(jnp.asarray(logits, jnp.float32) * scale, is_in_category(category, category_of_pattern))
 
 
 def attribute_log_posterior(
-    attribute_logits: jax.Array, attribute_group: jax.Array, *, scale: float | jax.Array = 1.0
+    attribute_logits: ArrayLike, attribute_group: ArrayLike, *, scale: float | jax.Array = 1.0
 ) -> jax.Array:
     """Log-softmax inside each attribute: float [B, V], int [V] (`PatternTable.attribute_group`) to float32 [B, V]."""
-    logits = (attribute_logits.astype(jnp.float32) * scale).T  # [V, B]
+    logits = (jnp.asarray(attribute_logits, jnp.float32) * scale).T  # [V, B]
     group = jnp.asarray(attribute_group)
     num_groups = logits.shape[0]  # never more groups than values
     highest = jax.lax.stop_gradient(jax.ops.segment_max(logits, group, num_groups))[group]  # [V, B]
@@ -62,12 +63,12 @@ def attribute_log_posterior(
 
 
 def factorised_log_posterior(
-    attribute_logits: jax.Array,
-    category: jax.Array,
+    attribute_logits: ArrayLike,
+    category: ArrayLike,
     *,
-    category_of_pattern: jax.Array,
-    attribute_group: jax.Array,
-    has_value: jax.Array,
+    category_of_pattern: ArrayLike,
+    attribute_group: ArrayLike,
+    has_value: ArrayLike,
     scale: float | jax.Array = 1.0,
 ) -> jax.Array:
     """Product of the attribute posteriors of each pattern, normalised over the category's patterns.
@@ -90,7 +91,7 @@ def factorised_log_posterior(
     return masked_log_softmax(joint, is_in_category(category, category_of_pattern))
 
 
-def combined_log_posterior(a: jax.Array, b: jax.Array) -> jax.Array:
+def combined_log_posterior(a: ArrayLike, b: ArrayLike) -> jax.Array:
     """Normalised geometric mean of two posteriors.
 
     Args:

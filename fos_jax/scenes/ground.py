@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 
 class Ground(NamedTuple):
@@ -51,7 +52,7 @@ class Decal(NamedTuple):
     centre: tuple
     angle: float | jax.Array
     half: tuple
-    colour: jax.Array
+    colour: ArrayLike
     round: float | jax.Array = 0.0
     point: float | jax.Array = 0.0
     dash: float | jax.Array = 0.0

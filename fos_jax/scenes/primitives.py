@@ -10,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 
 class Primitives(NamedTuple):
@@ -57,7 +58,7 @@ class Part(NamedTuple):
     quadric: tuple
     centre: tuple
     half: tuple
-    colour: jax.Array
+    colour: ArrayLike
     turn: tuple = (0.0, 0.0, 0.0)
     gloss: float | jax.Array = 0.0
     stripes: tuple = (0.0, 0.0, 0.0, 0.0)
@@ -72,13 +73,13 @@ CYLINDER_Z = ((1, 1, 0), (0, 0, 0), -1.0)
 DOME = ((1, 1, 0), (0, 0, 1), -1.0)  # a paraboloid: full width at the bottom half, a rounded top
 
 
-def cone(bottom: float, top: float) -> tuple:
+def cone(bottom: float | jax.Array, top: float | jax.Array) -> tuple:
     """Quadric of a cone about z: radius `bottom` at u_z = -1, `top` at u_z = 1, in fractions of the half extents."""
     mean, slope = (bottom + top) / 2, (top - bottom) / 2
     return (1, 1, -(slope**2)), (0, 0, -2 * mean * slope), -(mean**2)
 
 
-def taper_x(bottom: float, top: float) -> tuple:
+def taper_x(bottom: float | jax.Array, top: float | jax.Array) -> tuple:
     """Quadric of a box whose x extent goes from `bottom` at u_z = -1 to `top` at u_z = 1."""
     mean, slope = (bottom + top) / 2, (top - bottom) / 2
     return (1, 0, -(slope**2)), (0, 0, -2 * mean * slope), -(mean**2)
@@ -95,7 +96,7 @@ def cut(x: float, y: float, z: float, limit: float) -> tuple:
     return (0, 0, 0), (x, y, z), -limit
 
 
-def hull(flare: float) -> tuple:
+def hull(flare: float | jax.Array) -> tuple:
     """Quadric of a boat's hull, bow at u_x = 1; `flare` narrows the keel (0 none, 0.6 strong)."""
     return (0, 1, 0), (1, 0, -flare), flare - 1.0
 

@@ -142,7 +142,7 @@ def train_probe(
     optimiser = optax.adamw(schedule, weight_decay=1e-3)
 
     def loss_of(params, image, box, category, allowed):
-        logs = group_log_probabilities(net.apply(params, filled(image, box), category), group)
+        logs = group_log_probabilities(jnp.asarray(net.apply(params, filled(image, box), category)), group)
         right = jnp.where(allowed, jnp.exp(logs), 0.0) @ member  # [n, G], mass on right values
         is_group = jnp.asarray(in_category)[category] @ member > 0
         return -jnp.where(is_group, jnp.log(jnp.maximum(right, 1e-9)), 0.0).sum(-1).mean()
@@ -168,7 +168,9 @@ def train_probe(
         if on_step and i % 50 == 0:
             on_step(i, float(loss))
 
-    apply = jax.jit(lambda image, box, c: group_log_probabilities(net.apply(params, filled(image, box), c), group))
+    apply = jax.jit(
+        lambda image, box, c: group_log_probabilities(jnp.asarray(net.apply(params, filled(image, box), c)), group)
+    )
 
     def predict(data: ProbeData) -> np.ndarray:
         parts = []

@@ -39,7 +39,7 @@ class Scene(NamedTuple):
 
 
 def _along(camera: Camera, direction: Vector, distance: jax.Array) -> Vector:
-    return tuple(camera.position[i] + distance * direction[i] for i in range(3))  # type: ignore
+    return tuple(camera.position[i] + distance * direction[i] for i in range(3))
 
 
 def _ground_distance(camera: Camera, direction: Vector) -> jax.Array:

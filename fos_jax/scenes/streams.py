@@ -68,7 +68,8 @@ def _map(function: Callable) -> Callable:
 
 def _only(scene: Scene, *names: str) -> Scene:
     """The scene without the tables a renderer does not read, so that it compiles once for all categories."""
-    return scene._replace(**{n: np.zeros((len(scene.pattern), 0), np.float32) for n in scene._fields if n not in names})
+    empty: dict[str, Any] = {n: np.zeros((len(scene.pattern), 0), np.float32) for n in scene._fields if n not in names}
+    return scene._replace(**empty)
 
 
 def sample_scenes(seed: int, split: str, category: str, indices: np.ndarray) -> Scene:

@@ -11,11 +11,11 @@ from fos_jax.scenes.primitives import Primitives
 FAR = 1e4
 _TINY = 1e-7
 
-Vector = tuple[jax.Array, jax.Array, jax.Array]
+Vector = tuple[jax.Array, ...]  # x, y, z
 
 
 def _apply(matrix: jax.Array, v: Vector) -> Vector:
-    return tuple(matrix[i, 0] * v[0] + matrix[i, 1] * v[1] + matrix[i, 2] * v[2] for i in range(3))  # type: ignore
+    return tuple(matrix[i, 0] * v[0] + matrix[i, 1] * v[1] + matrix[i, 2] * v[2] for i in range(3))
 
 
 def interval(row: Primitives, origin: Vector, direction: Vector) -> tuple[jax.Array, jax.Array]:
@@ -31,7 +31,7 @@ def interval(row: Primitives, origin: Vector, direction: Vector) -> tuple[jax.Ar
 
     Source: slab test and quadratic formula.
     """
-    o = _apply(row.frame, tuple(a - c for a, c in zip(origin, row.centre, strict=True)))  # type: ignore
+    o = _apply(row.frame, tuple(a - c for a, c in zip(origin, row.centre, strict=True)))
     d = _apply(row.frame, direction)
     d = tuple(jnp.where(jnp.abs(x) < _TINY, _TINY, x) for x in d)
     entry, exit_ = jnp.float32(-FAR), jnp.float32(FAR)
@@ -140,4 +140,4 @@ def surface(table: Primitives, index: jax.Array, point: Vector) -> tuple[Vector,
     phase = 0.5 * (rows[23] * u[0] + rows[24] * u[1] + rows[25] * u[2])
     stripe = 1.0 - rows[26] * (phase - jnp.floor(phase) < 0.5)
     colour = tuple(rows[19 + i] * stripe for i in range(3))
-    return tuple(x * scale for x in n), colour, rows[22]  # type: ignore
+    return tuple(x * scale for x in n), colour, rows[22]

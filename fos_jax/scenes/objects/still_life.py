@@ -96,9 +96,7 @@ def potted_plant(d: Draws, *, hangs, winter) -> list[Part]:
         out = radius * d.uniform(0.5, 1.0)
         z_leaf = jnp.where(hangs, rim + d.uniform(-0.3, 0.15), rim + stem * (0.35 + 0.09 * i))
         r_leaf = jnp.where(hangs, radius * 1.08, out)
-        half = tuple(
-            jnp.where(winter, a_, b_) for a_, b_ in zip((0.02, 0.02, 0.2), (0.07 * slim + 0.03, 0.1, 0.2), strict=True)
-        )
+        half = (jnp.where(winter, 0.02, 0.07 * slim + 0.03), jnp.where(winter, 0.02, 0.1), 0.2)
         tilt = jnp.where(winter, 0.35 + 0.5 * lift, jnp.where(hangs, np.pi - 0.35, lift))
         z = jnp.where(winter, rim + stem * (0.3 + 0.08 * i), z_leaf)
         r = jnp.where(winter, 0.12, r_leaf)
