@@ -77,8 +77,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     pkg_dir_path = epath.Path(
         __file__
     ).parent  # TFDS would look below fos_jax/, where the repository has no such folder
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES: ClassVar = {"1.0.0": "Eight categories; sizes tiny, demo and full."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES: ClassVar = {
+        "1.1.0": "Light and chairs easier to read: lower sun, stronger contrast, nearer bystanders, more tables.",
+        "1.0.0": "Eight categories; sizes tiny, demo and full.",
+    }
     BUILDER_CONFIGS: ClassVar = [
         FosSyntheticConfig(name=f"{size}_{kind}", description=f"{kind} of the {size} size", size=size, kind=kind)
         for size in SIZES

@@ -33,7 +33,7 @@ def _outside(lane: Lane, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Arr
 
 
 def _one(d: Draws, x, y, *, indoor: bool, snowy) -> list[Part]:
-    kind, size = d.unit(), d.uniform(0.8, 1.25)
+    kind, size = d.unit(), d.uniform(0.9, 1.35)
     colour, top = d.colour(value=(0.2, 0.85)), d.colour(value=(0.2, 0.85))
     green = jnp.where(snowy, SNOW, d.around([0.08, 0.22, 0.05], 0.4))
     turn = d.uniform(0.0, 1.57)
@@ -42,7 +42,7 @@ def _one(d: Draws, x, y, *, indoor: bool, snowy) -> list[Part]:
     bark = jnp.array([0.16, 0.1, 0.06])
     if indoor:  # a column instead of a tree
         is_post, is_tree = is_post | is_tree, is_tree & False
-    trunk = jnp.where(is_tree, 0.07, jnp.where(is_post, 0.065, 0.17)) * size
+    trunk = jnp.where(is_tree, 0.09, jnp.where(is_post, 0.085, 0.18)) * size
     trunk_half = jnp.where(is_tree, 0.5, jnp.where(is_post, 0.85, 0.36)) * size
     box = (0.27 * size, 0.23 * size, 0.3 * size)
     crown = jnp.where(is_tree, 0.46, jnp.where(is_post, 0.14, 0.24)) * size
@@ -72,9 +72,9 @@ def bystanders(d: Draws, lane: Lane | None, *, indoor: bool = False, snowy=False
       parts (nine), and float32 [6] the drawn places before the lane pushed them (x, y of each).
     """
     places = [
-        (d.uniform(-2.0, -1.15), d.uniform(0.1, 2.4)),
-        (d.uniform(1.15, 2.0), d.uniform(0.1, 2.4)),
-        (d.signed(2.6), d.uniform(2.8, 5.5)),
+        (d.uniform(-1.7, -1.05), d.uniform(-0.2, 1.8)),
+        (d.uniform(1.05, 1.7), d.uniform(-0.2, 1.8)),
+        (d.signed(2.0), d.uniform(2.2, 3.6)),
     ]
     parts: list[Part] = []
     for x, y in places:

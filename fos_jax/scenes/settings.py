@@ -66,7 +66,7 @@ def road(d: Draws, theta, *, reach: float = 1.25) -> Setting:
     """A road along the heading; most have a stop line and a zebra crossing `reach` ahead, others fit both ways."""
     one_way, two_lanes, dashed = d.flag(0.7), d.flag(0.6), d.flag(0.6)
     side = d.sign()
-    lane = d.uniform(0.62, 0.75)
+    lane = d.uniform(0.58, 0.66)
     half = jnp.where(two_lanes, 2 * lane, 1.25 * lane)
     shift = jnp.where(two_lanes, side * lane, 0.0)
     asphalt = d.around(ASPHALT, 0.35)
@@ -82,14 +82,14 @@ def road(d: Draws, theta, *, reach: float = 1.25) -> Setting:
         Decal(_at(theta, reach, shift), theta, (0.07, half - 0.05), WHITE, alpha=one_way),
         Decal(_at(theta, zebra, shift), theta + HALF_PI, (half - 0.05, 0.38), WHITE, dash=0.36, alpha=one_way),
     ]
-    return _finish(d, field, decals, [], Lane(theta, half + 0.35, shift), ~one_way, angle=theta, variance=(0.0, 0.4))
+    return _finish(d, field, decals, [], Lane(theta, half + 0.2, shift), ~one_way, angle=theta, variance=(0.0, 0.25))
 
 
 def room(d: Draws, theta) -> Setting:
-    """A floor aligned with the chair; a wall at its back or a table before it, whichever does not hide it from view."""
+    """A floor aligned with the chair; a wall at its back, a table before it, or both: what does not hide it."""
     away = jnp.sin(theta)  # above 0: the chair looks away from the viewer
-    has_wall = (away < -0.35) | ((away < 0.35) & d.flag(0.75))
-    has_table = ~has_wall | ((away > -0.35) & d.flag(0.5))
+    has_wall = (away < -0.35) | ((away < 0.35) & d.flag(0.5))
+    has_table = away > -0.35
     floor = jnp.where(d.flag(0.6), d.around(WOOD * 1.4, 0.4), d.colour(saturation=(0.0, 0.3), value=(0.3, 0.7)))
     planks = d.flag(0.5)
     wall, skirting = (
@@ -99,7 +99,7 @@ def room(d: Draws, theta) -> Setting:
     top, leg = d.colour(saturation=(0.1, 0.7), value=(0.2, 0.8)), 0.05
     wall_at, table_at = d.uniform(-0.85, -0.6), d.uniform(0.95, 1.1)
     height, width = d.uniform(0.7, 0.8), d.uniform(0.75, 1.05)
-    rug = d.flag(0.45)
+    rug = d.flag(0.7)
     rug_colour = d.colour(value=(0.15, 0.8))
     parts = [
         _box(theta, wall_at, 0.0, 1.1, (0.05, d.uniform(1.5, 2.1), 1.1), wall, exists=has_wall),
@@ -194,7 +194,7 @@ def bench(d: Draws, theta) -> Setting:
         Lane(theta + HALF_PI, 1.5, -0.6),
         False,
         angle=theta,
-        variance=(0.0, 0.4),
+        variance=(0.0, 0.25),
     )
 
 
@@ -330,7 +330,7 @@ def waterside(d: Draws, theta) -> Setting:
         Decal((0.0, 0.0), theta, (60.0, half), d.around(STONE * 1.2, 0.3), alpha=is_path, tile=(0.4, 0.4)),
     ]
     lane = Lane(theta, half + 0.3)
-    return _finish(d, grass, decals, [], lane, is_path, angle=theta, variance=(0.0, 0.4))
+    return _finish(d, grass, decals, [], lane, is_path, angle=theta, variance=(0.0, 0.25))
 
 
 def kennel(d: Draws, theta) -> Setting:
@@ -344,4 +344,4 @@ def kennel(d: Draws, theta) -> Setting:
         _box(theta, at + 0.55, 0.0, 0.32, (0.012, wide * 0.55, 0.32), np.array([0.01, 0.01, 0.01])),
         Part(ELLIPSOID, (*_at(theta, 0.75, 0.45), 0.05), (0.17, 0.17, 0.1), d.colour(saturation=(0.6, 1.0))),
     ]
-    return _finish(d, d.around(GRASS, 0.35), [], parts, Lane(theta, 1.0), False, angle=theta, variance=(0.0, 0.4))
+    return _finish(d, d.around(GRASS, 0.35), [], parts, Lane(theta, 1.0), False, angle=theta, variance=(0.0, 0.25))

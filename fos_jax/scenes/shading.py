@@ -35,7 +35,7 @@ def sky_colour(light: Light, direction: Vector) -> Vector:
     up = jnp.clip(direction[2], 0.0, 1.0)
     lift = 1.0 - (1.0 - up) ** 3
     toward = direction[0] * light.sun[0] + direction[1] * light.sun[1] + direction[2] * light.sun[2]
-    glow = light.glow * (0.75 * jnp.clip(0.5 + 0.5 * toward, 0, 1) ** 5 + 0.6 * jnp.clip(toward, 0, 1) ** 24)
+    glow = light.glow * (0.9 * jnp.clip(0.5 + 0.5 * toward, 0, 1) ** 3 + 0.6 * jnp.clip(toward, 0, 1) ** 24)
     spread = 1.0 / (up + 0.15)
     cloud = value_noise(
         2.0 * light.cloud_flip * direction[0] * spread + light.clouds[0], 2.0 * direction[1] * spread + light.clouds[1]
@@ -46,7 +46,7 @@ def sky_colour(light: Light, direction: Vector) -> Vector:
         + cloud * 0.9
         + glow * light.sun_colour[k] * 0.55
         for k in range(3)
-    )  # type: ignore
+    )
 
 
 def lit(light: Light, colour: Vector, gloss: jax.Array, normal: Vector, view: Vector, visible: jax.Array) -> Vector:
@@ -68,10 +68,10 @@ def lit(light: Light, colour: Vector, gloss: jax.Array, normal: Vector, view: Ve
     shine = jnp.clip(sum(n * h for n, h in zip(normal, half, strict=True)) * length, 0.0, 1.0) ** 32
     ambient = 0.5 + 0.5 * normal[2]
     return tuple(
-        c * (0.16 + 0.20 * ambient * (0.5 * light.zenith[k] + 0.5) + 1.05 * light.sun_colour[k] * facing)
+        c * (0.11 + 0.17 * ambient * (0.5 * light.zenith[k] + 0.5) + 1.45 * light.sun_colour[k] * facing)
         + 0.6 * gloss * shine * visible
         for k, c in enumerate(colour)
-    )  # type: ignore
+    )
 
 
 def tone(colour: Vector) -> jax.Array:

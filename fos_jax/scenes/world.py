@@ -83,7 +83,7 @@ def _object_and_place(category: str, d: Draws, cues: _Cues, theta: jax.Array):
 
 
 def _light(d: Draws, sign: jax.Array) -> Light:
-    azimuth, height = d.uniform(45, 125) * DEGREE, d.uniform(28, 46) * DEGREE
+    azimuth, height = d.uniform(60, 120) * DEGREE, d.uniform(23, 36) * DEGREE
     sun = jnp.stack([sign * jnp.sin(azimuth) * jnp.cos(height), jnp.cos(azimuth) * jnp.cos(height), jnp.sin(height)])
     warm = d.unit()
     return Light(
@@ -91,7 +91,7 @@ def _light(d: Draws, sign: jax.Array) -> Light:
         sun_colour=jnp.stack([1.0 + 0 * warm, 1.0 - 0.12 * warm, 1.0 - 0.3 * warm]) * d.uniform(0.85, 1.05),
         zenith=d.around([0.13, 0.28, 0.62], 0.35),
         horizon=d.around([0.45, 0.52, 0.6], 0.2),
-        glow=d.uniform(0.5, 0.9),
+        glow=d.uniform(0.7, 1.0),
         clouds=jnp.stack([d.signed(50.0), d.signed(50.0), d.uniform(0.0, 0.8)]),
         cloud_flip=d.sign(),
     )

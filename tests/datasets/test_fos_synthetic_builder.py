@@ -16,6 +16,7 @@ from fos_jax.launch.build_dataset import build  # noqa: E402
 from fos_jax.errors import InputError  # noqa: E402
 from fos_jax.pattern_table import PatternTable  # noqa: E402
 
+VERSION = str(module.Builder.VERSION)
 MINIATURE = module.Size(("bottle",), {"train": 5, "validation": 3, "test": 4}, {"train": 0, "validation": 1, "test": 2})
 
 
@@ -31,7 +32,7 @@ def data_dir(tmp_path_factory):
 def records(data_dir, kind):
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(str(data_dir / "fos_synthetic" / f"tiny_{kind}" / "1.0.0"))
+    builder = tfds.builder_from_directory(str(data_dir / "fos_synthetic" / f"tiny_{kind}" / VERSION))
     return {split: list(builder.as_data_source(split=split)) for split in ("train", "validation", "test")}
 
 
@@ -68,7 +69,7 @@ def test_splits_share_no_object(data_dir):
 
 def test_pattern_table_counts_the_foregrounds(data_dir):
     for kind in ("foregrounds", "queries"):
-        table = PatternTable.read(data_dir / "fos_synthetic" / f"tiny_{kind}" / "1.0.0" / "patterns.json")
+        table = PatternTable.read(data_dir / "fos_synthetic" / f"tiny_{kind}" / VERSION / "patterns.json")
         assert table.num_patterns == 20
         for split, total in (("train", 5), ("validation", 4), ("test", 6)):
             assert sum(p.counts[split] for p in table.patterns) == total
@@ -120,7 +121,7 @@ class Hidden:
         return None if name.split(".")[0] == "tensorflow" else self.finder.find_spec(name, *rest)
 sys.meta_path[:] = [Hidden(finder) for finder in sys.meta_path]
 import tensorflow_datasets as tfds
-root = {str(data_dir / "fos_synthetic" / "tiny_queries" / "1.0.0")!r}
+root = {str(data_dir / "fos_synthetic" / "tiny_queries" / VERSION)!r}
 print(tfds.builder_from_directory(root).as_data_source(split="train")[0]["image"].shape, "tensorflow" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -128,7 +129,7 @@ print(tfds.builder_from_directory(root).as_data_source(split="train")[0]["image"
 
 
 def test_metadata_is_read_from_the_data_set_folder(data_dir):
-    info = json.loads((data_dir / "fos_synthetic" / "tiny_queries" / "1.0.0" / "dataset_info.json").read_text())
+    info = json.loads((data_dir / "fos_synthetic" / "tiny_queries" / VERSION / "dataset_info.json").read_text())
     assert "patterns" in info["description"]
     assert "2007.09867" in info["citation"]
 
