@@ -47,7 +47,7 @@ SIZES = {
     ),
     "demo": Size(
         ("car", "chair", "person", "boat"),
-        {"train": 1600, "validation": 64, "test": 112},
+        {"train": 1200, "validation": 64, "test": 112},
         {"train": 0, "validation": 64, "test": 288},
     ),
     "full": Size(

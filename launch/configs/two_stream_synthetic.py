@@ -31,7 +31,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
             "query": {"backbone": "small", "image_size": 64, "views": ("frame",), "dtype": "float32"},
             "two_stream": {"scale": 10.0, "same_category_only": True},
             "augment": {
-                "mirror_probability": 0.0,
+                "mirror_probability": 0.5,
                 "box_expansion": 0.1,
                 "brightness": 0.04,
                 "contrast": 0.1,
@@ -54,6 +54,9 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
         config.foreground.update(image_size=32, embedding_size=32)
         config.query.update(image_size=32)
         config.training.update(batch_size=16, num_steps=12, log_every_steps=4, validate_every_steps=6)
+    if mode == "demo":  # as many steps as the student, which costs about as much as teacher and student together
+        config.foreground.image_size = 48
+        config.training.update(num_steps=450, validate_every_steps=225)
     if mode == "full":
         config.foreground.update(backbone="resnet50", image_size=128, dtype="bfloat16")
         config.query.update(backbone="resnet50", image_size=128, dtype="bfloat16")
