@@ -17,7 +17,7 @@ import numpy as np
 from fos_jax import losses
 from fos_jax.data.arrays import Foregrounds, Queries, fingerprint
 from fos_jax.data.batches import Rows, RowsOf
-from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder
+from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, init_foreground, init_query
 from fos_jax.encoders.bundle import save_bundle
 from fos_jax.encoders.foreground import ForegroundEncoder
 from fos_jax.encoders.query import QueryEncoder
@@ -28,7 +28,6 @@ from fos_jax.training.loop import Task
 from fos_jax.training.model import Encoder, apply_for_training
 from fos_jax.training.step import Gather, LossFunction, Metrics
 from fos_jax.training.student_task import QUERY_INPUTS, RankingMeasure
-from fos_jax.training.teacher_task import initial_variables
 
 
 def label_triples(queries: Queries) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -153,10 +152,8 @@ def pair_label_task(
         "fitting_rows": RowsOf(_padded(queries), query_row),
     }
     variables = {
-        "foreground": initial_variables(foreground_encoder, config.seed, jnp.asarray(foregrounds.image[:1])),
-        "query": initial_variables(
-            query_encoder, config.seed + 1, *(jnp.asarray(getattr(queries, n)[:1]) for n in QUERY_INPUTS)
-        ),
+        "foreground": init_foreground(jax.random.key(config.seed), models, table),
+        "query": init_query(jax.random.key(config.seed + 1), models, table),
     }
     encode_foregrounds, encode_queries = Encoder(foreground_encoder, ("image",)), Encoder(query_encoder, QUERY_INPUTS)
     held_inputs = {name: getattr(held, name) for name in QUERY_INPUTS}

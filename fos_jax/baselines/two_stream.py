@@ -18,7 +18,7 @@ import numpy as np
 from fos_jax import losses
 from fos_jax.data.arrays import Foregrounds, Queries, fingerprint
 from fos_jax.data.batches import RowsOf
-from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder
+from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, init_foreground, init_query
 from fos_jax.encoders.bundle import save_bundle
 from fos_jax.encoders.foreground import ForegroundEncoder
 from fos_jax.encoders.posteriors import is_in_category, pattern_log_posterior
@@ -32,7 +32,6 @@ from fos_jax.training.model import Encoder, apply_for_training
 from fos_jax.training.step import Gather, LossFunction, Metrics
 from fos_jax.training.student_task import QUERY_INPUTS, RankingMeasure
 from fos_jax.training.teacher import pattern_targets
-from fos_jax.training.teacher_task import initial_variables
 
 
 def make_two_stream_loss(
@@ -143,10 +142,8 @@ def two_stream_task(
     arrays = {name: RowsOf(getattr(queries, name), rows) for name in QUERY_INPUTS}
     arrays["foreground_image"] = RowsOf(foregrounds.image, queries.foreground_index[rows])
     variables = {
-        "foreground": initial_variables(foreground_encoder, config.seed, jnp.asarray(foregrounds.image[:1])),
-        "query": initial_variables(
-            query_encoder, config.seed + 1, *(jnp.asarray(getattr(queries, n)[:1]) for n in QUERY_INPUTS)
-        ),
+        "foreground": init_foreground(jax.random.key(config.seed), models, table),
+        "query": init_query(jax.random.key(config.seed + 1), models, table),
     }
     encode_foregrounds, encode_queries = Encoder(foreground_encoder, ("image",)), Encoder(query_encoder, QUERY_INPUTS)
     held_foregrounds, held = validation

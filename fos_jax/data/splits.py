@@ -202,7 +202,7 @@ def _prepare_queries(root: Path, split: str, side: int, table: PatternTable, pro
         labels[i] = {kind: [_text(v) for v in record.get(f"{kind}_foregrounds", ())] for kind in _LABELS}
         photo = images.read_image(record["image"])
         height, width = photo.shape[:2]
-        box_px = boxes.box_yxyx_norm_to_xyxy_px(np.asarray(_box_values(record["box"])), width, height)
+        box_px = boxes.box_yxyx_norm_to_xyxy_px(_box_values(record["box"]), width, height)
         image[i], box[i] = images.prepare_query(photo, box_px, side)
         patterns = [int(p) for p in np.asarray(record["patterns"]).ravel()]
         if any(not 0 <= p < table.num_patterns for p in patterns):

@@ -12,6 +12,7 @@ from absl import logging
 from tqdm import tqdm
 
 from fos_jax.data.batches import Rows, training_batches
+from fos_jax.errors import InputError
 from fos_jax.training import record
 from fos_jax.training.checkpoints import Checkpoints
 from fos_jax.training.parallelism import Parallel, parallelise
@@ -42,7 +43,7 @@ class Task:
     loss_function: LossFunction
     constants: Any
     arrays: Mapping[str, Rows]
-    ids: Sequence[str]
+    ids: Sequence[str] | np.ndarray
     validate: Callable[[dict[str, Any]], dict[str, float]]
     finish: Callable[[dict[str, Any], dict[str, float]], None]
     inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -95,8 +96,10 @@ def train(
             logging.info("%s: going on after step %d", workdir, start)
         with record.MetricsLog(workdir, from_step=start) as log:
             _run(task, settings, parallel, parallel.put(state), start, batches, checkpoints, log, progress)
-        chosen = checkpoints.best_step() if settings.keep == "best" else None
-        restored = checkpoints.restore(checkpoints.latest_step() if chosen is None else chosen, initial)
+        chosen = checkpoints.best_step() if settings.keep == "best" else checkpoints.latest_step()
+        if chosen is None:
+            raise InputError(f"config: training.num_steps is {settings.num_steps}, expected at least 1")
+        restored = checkpoints.restore(chosen, initial)
     variables = state_variables(restored.state)
     task.finish(variables, {**task.validate(variables), "step": restored.step})
     return variables
@@ -141,7 +144,9 @@ def _run(
 
 
 def _fetch(
-    pending: list[tuple[int, np.ndarray, dict[str, jax.Array]]], ids: Sequence[str], checkpoints: Checkpoints
+    pending: list[tuple[int, np.ndarray, dict[str, jax.Array]]],
+    ids: Sequence[str] | np.ndarray,
+    checkpoints: Checkpoints,
 ) -> dict[str, float]:
     """Means of the metrics since the last fetch; waits for the device only here."""
     values = jax.device_get([metrics for _, _, metrics in pending])

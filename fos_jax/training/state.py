@@ -79,7 +79,10 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """AdamW with linear warm-up, cosine decay to zero and clipping of the gradient's norm.
 
-    A run shorter than twice the warm-up warms up for half of it. Weight decay spares vectors and scalars (biases, normalisation), as is usual. Source: design decision.
+    A run shorter than twice the warm-up warms up for half of it. Weight decay spares vectors and scalars (biases,
+    normalisation), as is usual.
+
+    Source: Loshchilov & Hutter, ICLR 2019 (AdamW); the schedule is a design decision.
     """
     warmup_steps = min(warmup_steps, num_steps // 2)
     schedule = optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup_steps, max(num_steps, 1))

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from fos_jax.data.arrays import Foregrounds, Queries, fingerprint
-from fos_jax.encoders.build import build_query_encoder
+from fos_jax.encoders.build import build_query_encoder, init_query
 from fos_jax.encoders.bundle import Bundle, save_bundle
 from fos_jax.encoders.posteriors import (
     combined_log_posterior,
@@ -25,7 +26,6 @@ from fos_jax.training.distill import make_distill_loss
 from fos_jax.training.loop import Task
 from fos_jax.training.model import Encoder
 from fos_jax.training.teacher import encode_once, pattern_targets
-from fos_jax.training.teacher_task import initial_variables
 
 QUERY_INPUTS = ("image", "box_yxyx_norm", "category")
 
@@ -99,7 +99,7 @@ def distill_task(
         )
 
     return Task(
-        variables=initial_variables(encoder, config.seed, *(jnp.asarray(arrays[name][:1]) for name in QUERY_INPUTS)),
+        variables=init_query(jax.random.key(config.seed), models, table),
         loss_function=make_distill_loss(
             encoder,
             table,

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from fos_jax.data.arrays import Foregrounds, fingerprint
-from fos_jax.encoders.build import build_foreground_encoder
+from fos_jax.encoders.build import build_foreground_encoder, init_foreground
 from fos_jax.encoders.bundle import save_bundle
 from fos_jax.encoders.posteriors import is_in_category
 from fos_jax.errors import InputError
@@ -44,8 +43,8 @@ def pretrain_task(
     Source: design decision.
     """
     train, validation = _labelled(train, "train"), _labelled(validation, "validation")
-    encoder = build_foreground_encoder({"foreground": config.foreground.to_dict()}, table, axis_name=axis_name)
-    initial = initial_variables(encoder, config.seed, jnp.asarray(train.image[:1]))
+    models = {"foreground": config.foreground.to_dict()}
+    encoder = build_foreground_encoder(models, table, axis_name=axis_name)
     encode = Encoder(encoder, ("image",))
     is_allowed = np.asarray(is_in_category(validation.category, table.category_of_pattern))
     truth = np.eye(table.num_patterns, dtype=np.float32)[validation.pattern]
@@ -71,7 +70,7 @@ def pretrain_task(
         )
 
     return Task(
-        variables=initial,
+        variables=init_foreground(jax.random.key(config.seed), models, table),
         loss_function=make_pretrain_loss(
             encoder,
             table,
@@ -86,14 +85,6 @@ def pretrain_task(
         finish=finish,
         inputs={"train": fingerprint(train), "validation": fingerprint(validation), "patterns": table.fingerprint()},
     )
-
-
-def initial_variables(module: Any, seed: int, *inputs: jax.Array) -> dict[str, Any]:
-    """Variables of a linen module drawn from a seed, as numpy arrays. Source: design decision."""
-    # It runs once: without the compiler's optimisation it is ready in a quarter of the time.
-    init = jax.jit(module.init, compiler_options={"xla_backend_optimization_level": 0})
-    variables = init(jax.random.key(seed), *inputs)
-    return jax.tree.map(np.asarray, dict(variables))
 
 
 def _labelled(foregrounds: Foregrounds, split: str) -> Foregrounds:

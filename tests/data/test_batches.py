@@ -38,7 +38,7 @@ def test_same_seed_same_rows_other_seed_other_rows():
     assert rows(3) != rows(4)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(n=st.integers(1, 20), batch_size=st.integers(1, 9), stop=st.integers(0, 12))
 def test_restored_state_goes_on_at_the_next_batch(n, batch_size, stop):
     whole = training_batches(_arrays(n), batch_size=batch_size, seed=7)
