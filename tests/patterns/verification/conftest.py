@@ -54,11 +54,10 @@ def world(tmp_path_factory):
             path = folder / "photographs" / category / f"{'rulc'[kind]}{number}.png"
             Image.fromarray(picture(kind, number)).save(path)
     source = {"kind": "folder", "root": str(folder / "photographs"), "categories": None, "licence": "CC0"}
-    lenient = {"size.min_area_px": 1, "size.min_side_px": 1, "near_duplicate.max_distance": -1, "blur.min_sharpness": 0}
-    config = config_with({key: value for key, value in lenient.items() if _has(config_with({}), key)})
-    extract(
-        folder / "cutouts", {**source, "skip_defects": False}, config, photographs_per_shard=10, runner="in_process"
-    )
+    everything = {"near_duplicate.max_distance_bits": -1, "blurred.min_sharpness": 0.0, "exposure.min_contrast": 0.0}
+    everything |= {"size.min_area_px": 1, "size.min_short_side_px": 1, "size.min_long_side_px": 1}
+    source |= {"skip_defects": False}
+    extract(folder / "cutouts", source, config_with(everything), photographs_per_shard=10, runner="in_process")
     cutouts = CutoutSet(folder / "cutouts")
     ids = cutouts.column("id")
     truth = [Path(path).stem[0] for path in cutouts.column("source_path")]
@@ -70,14 +69,6 @@ def world(tmp_path_factory):
     proposals = Proposals(tuple(ids), tuple(cutouts.column("category")), group, confidence, cutouts.fingerprint, {})
     write_proposals(folder / "proposals.parquet", proposals)
     return World(folder / "cutouts", folder / "proposals.parquet", truth)
-
-
-def _has(config, dotted):
-    for name in dotted.split("."):
-        if name not in config:
-            return False
-        config = config[name]
-    return True
 
 
 class Server:
