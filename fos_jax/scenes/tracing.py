@@ -52,10 +52,11 @@ def interval(row: Primitives, origin: Vector, direction: Vector) -> tuple[jax.Ar
     one, two = q / safe_a, qc / safe_q
     low, high = jnp.minimum(one, two), jnp.maximum(one, two)
     # qa > 0: inside between the roots. qa < 0: inside before the first or after the second; the box holds one of them.
-    before = jnp.minimum(exit_, low)
+    # (The longer one: the other nappe of a cone may touch the box at the tip.)
+    before, after = jnp.minimum(exit_, low), jnp.maximum(entry, high)
     opens = qa < 0
-    use_before = before >= entry
-    new_entry = jnp.where(opens, jnp.where(use_before, entry, jnp.maximum(entry, high)), jnp.maximum(entry, low))
+    use_before = before - entry >= exit_ - after
+    new_entry = jnp.where(opens, jnp.where(use_before, entry, after), jnp.maximum(entry, low))
     new_exit = jnp.where(opens, jnp.where(use_before, before, exit_), jnp.minimum(exit_, high))
     # No root: all inside (qc <= 0) or all outside. Same where the quadric is constant.
     no_root = (discriminant < 0) | ((jnp.abs(qa) < 1e-12) & (jnp.abs(qb) < 1e-12))
