@@ -192,7 +192,6 @@ def torch_network(backbone: str):
                 channels = self.backbone.fc.in_features
                 del self.backbone.fc
                 self.backbone.conv1 = torch.nn.Conv2d(4, 64, 7, 2, 3, bias=False)
-                # Small residual branches, as trained networks have them: activations keep their size in bfloat16.
                 oracle.randomise(self.backbone, 0)
             torch.manual_seed(0)
             self.embedding = torch.nn.Linear(channels, EMBEDDING_SIZE)

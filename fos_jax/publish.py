@@ -19,7 +19,7 @@ _PAUSE_S = 0.1
 
 
 @contextlib.contextmanager
-def published_directory(target: str | Path) -> Iterator[Path]:
+def published_directory(target: str | Path, *, needed_bytes: int = 0) -> Iterator[Path]:
     """Yields a new directory beside `target` that becomes `target` when the block ends without an exception.
 
     Everything is flushed to the disk, then renamed in one step; a directory that is already there is replaced. On any
@@ -28,6 +28,8 @@ def published_directory(target: str | Path) -> Iterator[Path]:
 
     Args:
       target: the directory to make or replace.
+      needed_bytes: free space that must be there before anything is written; a disk that is known to be too small is
+        better refused at once than found full by whichever layer happens to write last.
 
     Raises:
       InputError: `target` is a file, or the operating system refuses (a full disk, no permission).
@@ -43,6 +45,9 @@ def published_directory(target: str | Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         for left in target.parent.glob(f"{prefix}*"):  # of a killed process
             shutil.rmtree(left, ignore_errors=True)
+        free = shutil.disk_usage(target.parent).free
+        if free < needed_bytes:
+            raise OSError(errno.ENOSPC, f"No space left on device: {free:,} bytes free, {needed_bytes:,} needed")
         aside.mkdir()
         yield aside
         _flush(aside)

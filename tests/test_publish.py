@@ -58,6 +58,15 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     assert _names(tmp_path) == []
 
 
+def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path):
+    with (
+        pytest.raises(InputError, match=r"No space left on device: [\d,]+ bytes free, 1,000,000,0"),
+        published_directory(tmp_path / "out", needed_bytes=10**18),
+    ):
+        pytest.fail("the block was entered")
+    assert _names(tmp_path) == []
+
+
 def test_what_a_killed_process_left_is_removed(tmp_path):
     left = tmp_path / ".out.partial-0123"
     left.mkdir()

@@ -11,7 +11,9 @@ variables/     an Orbax checkpoint of all arrays
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,7 +69,8 @@ def save_bundle(
     check_arrays(_shapes(arrays), expected_shapes(resolved, table, has_query=query_variables is not None), str(path))
     fingerprint = _fingerprint(resolved, table, arrays)
     manifest = {"format_version": FORMAT_VERSION, "fingerprint": fingerprint}
-    with published_directory(path) as aside:
+    needed = sum(array.nbytes for array in jax.tree.leaves(arrays))
+    with published_directory(path, needed_bytes=needed) as aside:
         _write_json(aside / "config.json", resolved)
         (aside / "patterns.json").write_text(table.to_json(), "utf-8")
         _write_json(aside / "metrics.json", metrics or {})
@@ -198,23 +201,34 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(path, arrays)
+        with ocp.StandardCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+            checkpointer.save(path.absolute(), arrays)  # Orbax takes no relative path
     except (ValueError, RuntimeError) as error:  # how the storage layer reports what the operating system refused
-        raise OSError(_first_line(error)) from error
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        raise OSError(os.strerror(int(code[1])) if code else _first_line(error)) from error
 
 
 def _load_arrays(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]]:
     if not path.is_dir():
         raise InputError(f"{path}: no such directory, expected a checkpoint")
     try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            tree = checkpointer.metadata(path).item_metadata.tree
+        with ocp.PyTreeCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+            tree = checkpointer.metadata(path.absolute()).item_metadata.tree
             restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
-            arrays = checkpointer.restore(path, restore_args=restore_args)
+            arrays = checkpointer.restore(path.absolute(), restore_args=restore_args)
     except Exception as error:  # a damaged checkpoint raises whatever its layers happen to raise
         raise InputError(f"{path}: the checkpoint cannot be read ({_first_line(error)})") from error
     return _shapes(arrays), arrays
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """On several hosts each reads a bundle, and one writes it, without waiting for the others."""
+    this = jax.process_index()
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=this, active_processes={this}, barrier_sync_key_prefix=f"process_{this}"
+    )
 
 
 def _first_line(error: BaseException) -> str:

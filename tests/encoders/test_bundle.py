@@ -80,13 +80,13 @@ def test_the_directory_says_what_wrote_it(saved):
 def test_encodings_are_those_of_the_encoders(bundle, parts, config, table):
     image, category = _foregrounds(3)
     got = bundle.encode_foregrounds(image, category)
-    out = build_foreground_encoder(config, table).apply(parts["foreground_variables"], image)
+    out = jax.jit(build_foreground_encoder(config, table).apply)(parts["foreground_variables"], image)
     np.testing.assert_allclose(got.embedding, out.embedding, atol=1e-5)
     expected = pattern_log_posterior(out.cosine, category, table.category_of_pattern, scale=16.0)
     np.testing.assert_allclose(got.log_posterior, expected, rtol=1e-4, atol=1e-4)
     image, box, category = _queries(3)
     got = bundle.encode_queries(image, box, category)
-    out = build_query_encoder(config, table).apply(parts["query_variables"], image, box, category)
+    out = jax.jit(build_query_encoder(config, table).apply)(parts["query_variables"], image, box, category)
     np.testing.assert_allclose(got.embedding, out.embedding, atol=1e-5)
     expected = pattern_log_posterior(out.pattern_logits, category, table.category_of_pattern, scale=2.0)
     np.testing.assert_allclose(got.log_posterior_flat, expected, rtol=1e-4, atol=1e-4)
@@ -322,6 +322,7 @@ def test_a_write_that_the_system_refuses_leaves_the_previous_bundle(copied):
     )
     assert done.returncode != 0
     assert "InputError" in done.stderr.splitlines()[-1], done.stderr
+    assert "File too large" in done.stderr.splitlines()[-1]
     assert [p.name for p in copied.parent.iterdir()] == ["bundle"]
     assert load_bundle(copied).fingerprint == before
 
@@ -351,3 +352,8 @@ def test_wrong_rectangles_are_refused(bundle, box):
     boxes[1] = box
     with pytest.raises(InputError, match="box_yxyx_norm: row 1 is"):
         bundle.encode_queries(image, boxes, category)
+
+
+def test_relative_path(saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(saved.parent)
+    assert load_bundle(saved.name).fingerprint == load_bundle(saved).fingerprint
