@@ -54,7 +54,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
     if mode == "demo":  # 48 px: the accuracy of 64 px in half the time
         config.foreground.image_size = 48
         config.optimizer.learning_rate = 3e-3
-        config.training.update(num_steps=700, validate_every_steps=350)
+        config.training.update(num_steps=550, validate_every_steps=275)
     if mode == "full":
         config.foreground.update(backbone="resnet50", image_size=128, dtype="bfloat16")
         config.optimizer.update(learning_rate=1e-3, warmup_steps=500)

@@ -56,7 +56,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
         config.training.update(batch_size=16, num_steps=12, log_every_steps=4, validate_every_steps=6)
     if mode == "demo":  # as many steps as the student, which costs about as much as teacher and student together
         config.foreground.image_size = 48
-        config.training.update(num_steps=450, validate_every_steps=225)
+        config.training.update(num_steps=400, validate_every_steps=200)
     if mode == "full":
         config.foreground.update(backbone="resnet50", image_size=128, dtype="bfloat16")
         config.query.update(backbone="resnet50", image_size=128, dtype="bfloat16")

@@ -354,6 +354,6 @@ def test_wrong_rectangles_are_refused(bundle, box):
         bundle.encode_queries(image, boxes, category)
 
 
-def test_relative_path(saved, tmp_path, monkeypatch):
+def test_relative_path(saved, monkeypatch):
     monkeypatch.chdir(saved.parent)
     assert load_bundle(saved.name).fingerprint == load_bundle(saved).fingerprint
