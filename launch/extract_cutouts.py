@@ -37,7 +37,7 @@ _BEAM = flags.DEFINE_list("beam_options", [], "Beam's pipeline options; its dire
 
 
 def _source() -> dict[str, Any]:
-    fields = {
+    by_kind: dict[str, dict[str, flags.FlagHolder]] = {
         "coco": {"annotations": _ANNOTATIONS, "images": _IMAGES},
         "open_images": {
             "segmentations": _ANNOTATIONS,
@@ -46,7 +46,8 @@ def _source() -> dict[str, Any]:
             "class_descriptions": _CLASSES,
         },
         "folder": {"root": _IMAGES},
-    }[_SOURCE.value]
+    }
+    fields = by_kind[_SOURCE.value]
     for holder in fields.values():
         if holder.value is None:
             raise InputError(f"--{holder.name}: is missing, expected with --source={_SOURCE.value}")

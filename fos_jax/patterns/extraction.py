@@ -156,8 +156,8 @@ def read_plan(folder: str | Path) -> Plan:
         raw = json.loads(path.read_text("utf-8"))
         if raw.pop("format_version") != FORMAT_VERSION:
             raise InputError(f"{path}: format_version is not {FORMAT_VERSION}")
-        paths = {name: Path(raw.pop(name)) for name in ("root", "mask_root")}
-        return Plan(folder=Path(folder), **{**raw, "messages": tuple(raw["messages"])}, **paths)
+        raw |= {"root": Path(raw["root"]), "mask_root": Path(raw["mask_root"]), "messages": tuple(raw["messages"])}
+        return Plan(folder=Path(folder), **raw)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}), expected the plan of an extraction") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

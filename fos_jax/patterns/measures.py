@@ -125,8 +125,8 @@ def _holes(mask: np.ndarray, area: int) -> float:
 
 def _readings(rgba: np.ndarray, mask: np.ndarray) -> tuple[float, float, float, float]:
     """Sharpness, luminance, contrast and clipped share."""
-    grey = cv2.cvtColor(rgba[..., :3], cv2.COLOR_RGB2GRAY)
-    inside = mask.view(np.uint8)
+    grey: np.ndarray = cv2.cvtColor(rgba[..., :3], cv2.COLOR_RGB2GRAY)
+    inside: np.ndarray = mask.view(np.uint8)
     scale = _READING_SIDE_PX / max(mask.shape)
     if scale < 1:
         size = tuple(max(1, round(side * scale)) for side in mask.shape[::-1])

@@ -13,8 +13,7 @@ import numpy as np
 
 from fos_jax.errors import InputError
 from fos_jax.images import MAX_PIXELS, read_cutout
-
-_SUFFIXES = (".png", ".webp", ".tif", ".tiff")  # what can carry an alpha channel
+from fos_jax.patterns.sources.folder import FolderSource
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,20 +107,11 @@ class FolderCutouts:
           InputError: no such folder, an unknown category, a link that leaves the root, or no image at all. Unusable
             images raise while iterating, named by path.
         """
-        self.name = f"folder {root}"
+        source = FolderSource(root, categories=categories, category_names=category_names, licence=licence)
+        self.name = source.name
         self.skipped: Counter[str] = Counter()
-        self._root, self._licence, self._skip_defects, self._max_pixels = Path(root), licence, skip_defects, max_pixels
-        if not self._root.is_dir():
-            raise InputError(f"{root}: no such folder")
-        self._files: list[tuple[str, Path]] = []
-        for folder in sorted(path for path in self._root.iterdir() if path.is_dir() and not path.name.startswith(".")):
-            category = map_category(folder.name, category_names or {})
-            if category not in categories:
-                raise InputError(f"{folder}: unknown category {category!r}, expected one of {', '.join(categories)}")
-            files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
-            self._files += [(category, check_inside(self._root, path)) for path in files]
-        if not self._files:
-            raise InputError(f"{root}: no image found, expected <category>/*.png")
+        self._root, self._licence, self._skip_defects, self._max_pixels = source.root, licence, skip_defects, max_pixels
+        self._files = [(photograph.objects[0].category, self._root / photograph.path) for photograph in source]
 
     def __len__(self) -> int:
         return len(self._files)
@@ -185,13 +175,6 @@ class DatasetCutouts:
                 licence=_text(example["licence"]),
                 pattern=int(example["pattern"]),
             )
-
-
-def check_inside(root: Path, path: Path) -> Path:
-    """`path` itself; `InputError` where it, or what it links to, lies outside `root`."""
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise InputError(f"{path}: leaves the folder {root}")
-    return path
 
 
 def _text(value: bytes | str) -> str:

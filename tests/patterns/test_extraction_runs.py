@@ -192,4 +192,4 @@ def test_the_program_ends_with_2_and_one_line(tmp_path):
     command = [sys.executable, "-m", "fos_jax.launch.extract_cutouts", "--images=none", "--annotations=none.json"]
     done = subprocess.run([*command, f"--output={tmp_path}/o"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "error: images: none is not a folder"
+    assert done.stderr.splitlines()[-1] == "error: images: none: no such folder"

@@ -70,10 +70,10 @@ class CocoSource:
                 f"{annotations}: categories: none is named {', '.join(missing or sorted(self._wanted))}; there are "
                 f"{', '.join(sorted(set(self._categories.values())))}"
             )
-        orphan = self._index.orphan()
-        if orphan is not None:
-            where = f"{annotations}: annotations[{orphan[0]}].image_id"
-            self.defects.add("unknown image", InputError(f"{where}: {orphan[1][:40]} is not among the images"))
+        count, position, image = self._index.orphans()
+        for _ in range(count):
+            where = f"{annotations}: annotations[{position}].image_id"
+            self.defects.add("unknown image", InputError(f"{where}: {image[:40]} is not among the images"))
         self._opening = (self.defects.counts.copy(), list(self.defects.messages))
 
     def __len__(self) -> int:

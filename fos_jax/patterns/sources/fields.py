@@ -75,5 +75,5 @@ def check_folder(path: str | Path, *, where: str) -> Path:
     """An existing folder."""
     folder = Path(path)
     if not folder.is_dir():
-        raise InputError(f"{where}: {path} is not a folder")
+        raise InputError(f"{where}: {path}: no such folder")
     return folder

@@ -66,10 +66,11 @@ class GroupingIndex:
         self._database.execute("CREATE INDEX by_photograph ON object (photograph, position)")
         self._database.commit()
 
-    def orphan(self) -> tuple[int, str] | None:
-        """(position, photograph's id) of an object whose photograph is not there, None where all are."""
+    def orphans(self) -> tuple[int, int, str]:
+        """How many objects have no photograph, and of the first of them its position and its photograph's id."""
         row = self._database.execute(
-            "SELECT position, photograph FROM object WHERE photograph NOT IN (SELECT key FROM photograph) LIMIT 1"
+            """SELECT COUNT(*), MIN(position), photograph FROM object
+            WHERE photograph NOT IN (SELECT key FROM photograph)"""
         ).fetchone()
         return row
 

@@ -105,7 +105,7 @@ class OpenImagesSource:
                     if not _SAFE_NAME.fullmatch(row[field]):
                         raise InputError(f"{where}: {field} is {brief(row[field])}, expected a plain name")
                 mask = check_inside(self.mask_root, row["MaskPath"], where=f"{where}: MaskPath")
-                record = {"category": category, "mask": mask, "box_xyxy_norm": _box(row, where)}
+                record: dict[str, Any] = {"category": category, "mask": mask, "box_xyxy_norm": _box(row, where)}
                 if row.get("PredictedIoU"):
                     record["predicted_iou"] = _number(row, "PredictedIoU", where)
             except InputError as error:
