@@ -212,7 +212,7 @@ def _load_arrays(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, Any]
     if not path.is_dir():
         raise InputError(f"{path}: no such directory, expected a checkpoint")
     try:
-        with ocp.PyTreeCheckpointer(multiprocessing_options=_alone()) as checkpointer:
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(), multiprocessing_options=_alone()) as checkpointer:
             tree = checkpointer.metadata(path.absolute()).item_metadata.tree
             restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
             arrays = checkpointer.restore(path.absolute(), restore_args=restore_args)
