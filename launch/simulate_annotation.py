@@ -41,8 +41,8 @@ def _from_cutouts():
     from fos_jax.patterns.proposals import read_proposals
     from fos_jax.patterns.verification.features import Features, read_or_describe
 
-    if _PROPOSALS.value is None:
-        raise InputError("--proposals: is missing, expected with --cutouts")
+    if _PROPOSALS.value is None or _CUTOUTS.value is None:
+        raise InputError("--cutouts and --proposals: one is missing, expected both")
     cutouts, proposals = CutoutSet(_CUTOUTS.value), read_proposals(_PROPOSALS.value)
     if list(proposals.cutout_ids) != cutouts.column("id"):
         raise InputError(f"{_PROPOSALS.value}: of other cut-outs than {_CUTOUTS.value}")

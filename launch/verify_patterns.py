@@ -22,20 +22,20 @@ _PORT = flags.DEFINE_integer("port", 8765, "Port on 127.0.0.1; 0 takes a free on
 _BLOCKS = flags.DEFINE_list("blocks", ["gradients", "shape", "truncation"], "Descriptors that labels spread by.")
 
 
-def _export() -> None:
+def _export(path: str) -> None:
     from fos_jax.patterns.verification.export import write_export
     from fos_jax.patterns.verification.store import Store
 
-    write_export(_EXPORT.value, Store(_STORE.value))
-    print(_EXPORT.value)
+    write_export(path, Store(_STORE.value))
+    print(path)
 
 
 def main() -> None:
     if _EXPORT.value:
-        return _export()
-    for holder in (_CUTOUTS, _PROPOSALS):
-        if holder.value is None:
-            raise InputError(f"--{holder.name}: is missing, expected with a server (--export needs only --store)")
+        return _export(_EXPORT.value)
+    if _CUTOUTS.value is None or _PROPOSALS.value is None:
+        missing = _CUTOUTS if _CUTOUTS.value is None else _PROPOSALS
+        raise InputError(f"--{missing.name}: is missing, expected with a server (--export needs only --store)")
     from fos_jax.patterns.cutout_set import CutoutSet
     from fos_jax.patterns.proposals import read_proposals
     from fos_jax.patterns.verification.features import Features, read_or_describe

@@ -176,7 +176,8 @@ def make_app(store: Store, thumbnail: Callable[[int], bytes], features: Features
         if word is not None and (not isinstance(word, str) or not 1 <= len(word) <= 100):
             raise InputError("request: expected a text of 1 to 100 characters")
         revisions = _revisions(body.get("revisions", {}))
-        done = await run_in_threadpool(store.act, body.get("annotator"), kind, parameters, revisions, request=word)
+        annotator: Any = body.get("annotator")  # the store says what it must be
+        done = await run_in_threadpool(store.act, annotator, kind, parameters, revisions, request=word)
         return JSONResponse({"action": done.action, "kind": done.kind, "revisions": dict(done.revisions)})
 
     routes = [

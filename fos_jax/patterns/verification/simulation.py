@@ -78,8 +78,9 @@ def simulate(
 
 def together(parts: list[Simulated]) -> Simulated:
     """The sums over categories; without a curve."""
-    sums = [sum(getattr(p, name) for p in parts) for name in ("cutouts", "patterns", "actions", "one_by_one", "shown")]
-    return Simulated(*sums, curve=())
+    names = [f.name for f in dataclasses.fields(Simulated) if f.name != "curve"]
+    sums = {name: sum(getattr(p, name) for p in parts) for name in names}
+    return Simulated(**sums, curve=())
 
 
 def summary(simulated: Simulated) -> dict[str, Any]:
