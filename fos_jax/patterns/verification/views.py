@@ -114,9 +114,7 @@ def suggestions(labels: np.ndarray, rejected: np.ndarray, features: Features, ca
     """
     spread = spread_labels(features.values[category], labels)
     if spread is None:
-        raise InputError(
-            f"category: nothing of {category} is verified yet, expected members to learn from"
-        )
+        raise InputError(f"category: nothing of {category} is verified yet, expected members to learn from")
     found: dict[int, list[list[float]]] = {}
     order = np.argsort(spread.certainty, kind="stable")
     for row in order[(labels[order] == UNLABELLED) & ~rejected[order]]:

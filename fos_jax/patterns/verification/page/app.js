@@ -9,6 +9,7 @@ import { agreementSheet, disagreementSheet, groupName, historySheet } from "./sh
 
 const VIEWS = ["groups", "spread", "disagreements", "agreement", "history"];
 const LOOK_EVERY_MS = 4000;
+const MOST_PROPOSED = 60; // one Enter accepts no more than can be looked at
 
 const api = new Api((text) => (text ? notify(text, "bad", 0) : hideNotice()));
 const grid = new Grid(byId("grid"), () => drawHead());
@@ -57,7 +58,7 @@ async function readSpread(keep) {
     notify(error.message);
     return { batches: [], revisions: {} };
   });
-  page.batches = found.batches;
+  page.batches = found.batches.map((batch) => ({ ...batch, all: batch.cutouts.length, cutouts: batch.cutouts.slice(0, MOST_PROPOSED) }));
   page.revisions = found.revisions;
   page.batch = keep ? Math.min(page.batch, Math.max(found.batches.length - 1, 0)) : 0;
   drawBatch(keep);
@@ -146,7 +147,7 @@ function drawHead() {
     const facts = factsOf(batch.group);
     return byId("head").replaceChildren(
       el("span", { class: "cover" }, facts.cover.map(thumbnail)),
-      el("div", {}, el("h2", {}, `Do these belong to ${groupName(batch.group, facts)}?`), el("small", {}, `${batch.cutouts.length} proposed, least certain first`)),
+      el("div", {}, el("h2", {}, `Do these belong to ${groupName(batch.group, facts)}?`), el("small", {}, `${batch.all} proposed${batch.all > batch.cutouts.length ? `, these ${batch.cutouts.length} are least certain` : ", least certain first"}`)),
       selection,
     );
   }
@@ -163,7 +164,7 @@ function drawHead() {
 function drawBatch(keep) {
   const batch = page.batches[page.batch];
   drawList(
-    page.batches.map(({ group, cutouts }, index) => [index, factsOf(group), groupName(group, factsOf(group)), [`${cutouts.length} proposed · from ${Math.round(100 * cutouts[0][1])} % sure`]]),
+    page.batches.map(({ group, cutouts, all }, index) => [index, factsOf(group), groupName(group, factsOf(group)), [`${all} proposed · from ${Math.round(100 * cutouts[0][1])} % sure`]]),
     page.batch,
     (index) => ((page.batch = index), drawBatch(false)),
   );
@@ -340,17 +341,18 @@ const ACTIONS = {
   j: () => step(1), k: () => step(-1), "[": () => turn(-1), "]": () => turn(1), "+": () => grid.resize(1.25), "=": () => grid.resize(1.25), "-": () => grid.resize(0.8),
   v: () => openView(VIEWS[(VIEWS.indexOf(page.view) + 1) % VIEWS.length]), "?": () => showKeys(KEYS),
 };
-const ON_GRID = ["Enter", "m", "r", "a", "i", "Escape", " "];
+const ON_GRID = ["Enter", "m", "r", "a", "i", " ", "s", "g", "n", "t", "c"];
 
 function onKey(event) {
   if (byId("dialog").open || event.ctrlKey || event.metaKey || event.altKey || !page.session) return;
   const hasGrid = page.view === "groups" || page.view === "spread";
   if (hasGrid && grid.move(event.key, event.shiftKey)) return event.preventDefault();
-  if (/^[1-9]$/.test(event.key)) {
-    const number = Number(event.key) - 1;
-    if (page.view !== "disagreements") return VIEWS[number] && run(() => openView(VIEWS[number]));
+  const view = VIEWS[Number(event.key) - 1];
+  if (view) return run(() => openView(view));
+  if (page.view === "disagreements" && /^[a-f]$/.test(event.key)) {
     const sides = [...new Set(Object.values(page.queue.queue[page.at]?.verdicts || {}))];
-    return sides[number] === undefined ? undefined : run(() => settle(page.at, sides[number]));
+    const side = sides[event.key.charCodeAt(0) - 97];
+    return side === undefined ? undefined : run(() => settle(page.at, side));
   }
   if (!(event.key in ACTIONS) || (!hasGrid && ON_GRID.includes(event.key))) return undefined;
   event.preventDefault();

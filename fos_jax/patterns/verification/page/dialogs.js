@@ -2,6 +2,9 @@
 
 import { byId, el, thumbnail } from "./dom.js";
 
+// The key that answers a question must not go on to act on the page behind it.
+byId("dialog").addEventListener("keydown", (event) => event.stopPropagation());
+
 function open(content, onOpen) {
   const dialog = byId("dialog");
   return new Promise((resolve) => {

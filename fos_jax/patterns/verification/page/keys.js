@@ -25,7 +25,8 @@ export const KEYS = [
   ["Go", [
     ["j k", "next, previous group"],
     ["[ ]", "previous, next category"],
-    ["1 … 5", "views; in disagreements: side with a verdict"],
+    ["1 … 5", "views"],
+    ["a b", "in disagreements: side with a verdict"],
     ["v", "next view"],
     ["u", "undo my last action"],
     ["?", "this help"],
@@ -37,7 +38,7 @@ export const HINTS = {
     ["g", "merge group"], ["n", "name"], ["t", "attributes"], ["c", "compatible"], ["j k", "groups"], ["u", "undo"], ["?", "all keys"]],
   spread: [["Space", "mark what does not belong"], ["Enter", "the rest belongs there, next"], ["m", "move marked"], ["r", "reject marked"], ["j k", "batches"],
     ["u", "undo"], ["?", "all keys"]],
-  disagreements: [["1 2", "side with a verdict"], ["j k", "next, previous"], ["v", "next view"], ["u", "undo"], ["?", "all keys"]],
-  agreement: [["v", "next view"], ["?", "all keys"]],
-  history: [["v", "next view"], ["u", "undo"], ["?", "all keys"]],
+  disagreements: [["a b", "side with a verdict"], ["j k", "next, previous"], ["1 … 5", "views"], ["u", "undo"], ["?", "all keys"]],
+  agreement: [["1 … 5", "views"], ["?", "all keys"]],
+  history: [["1 … 5", "views"], ["u", "undo"], ["?", "all keys"]],
 };

@@ -21,7 +21,7 @@ export function disagreementSheet({ queue, groups }, at, choose) {
           el(
             "button",
             { onclick: () => choose(index, group), "data-group": String(group) },
-            el("kbd", {}, String(side + 1)),
+            el("kbd", {}, String.fromCharCode(97 + side)),
             el("span", { class: "cover" }, groups[group].cover.filter((c) => c !== entry.cutout).slice(0, 5).map(thumbnail)),
             el("span", {}, groupName(group, groups[group]), el("small", {}, `${who.join(", ")} ${who.length > 1 ? "say" : "says"} so`)),
           ),
