@@ -54,9 +54,10 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
         config.foreground.update(image_size=32, embedding_size=32)
         config.query.update(image_size=32)
         config.training.update(batch_size=16, num_steps=12, log_every_steps=4, validate_every_steps=6)
-    if mode == "demo":  # as many steps as the student, which costs about as much as teacher and student together
+    if mode == "demo":  # as long as teacher and student together take
         config.foreground.image_size = 48
-        config.training.update(num_steps=400, validate_every_steps=200)
+        config.query.image_size = 48
+        config.training.update(num_steps=650, validate_every_steps=325)
     if mode == "full":
         config.foreground.update(backbone="resnet50", image_size=128, dtype="bfloat16")
         config.query.update(backbone="resnet50", image_size=128, dtype="bfloat16")
