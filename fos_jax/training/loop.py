@@ -101,7 +101,8 @@ def train(
             raise InputError(f"config: training.num_steps is {settings.num_steps}, expected at least 1")
         restored = checkpoints.restore(chosen, initial)
     variables = state_variables(restored.state)
-    task.finish(variables, {**task.validate(variables), "step": restored.step})
+    if record.is_writer():
+        task.finish(variables, {**task.validate(variables), "step": restored.step})
     return variables
 
 

@@ -18,6 +18,11 @@ from fos_jax.errors import InputError
 PACKAGES = ("fos-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "tensorflow-datasets")
 
 
+def is_writer() -> bool:
+    """Whether this process writes what all hosts share: the first one does."""
+    return jax.process_index() == 0
+
+
 def write_config(workdir: Path, config: Mapping[str, Any]) -> None:
     """Writes `config.json`, or checks that the one there is the same: a run is resumed with the config it began with.
 
@@ -40,7 +45,8 @@ def write_config(workdir: Path, config: Mapping[str, Any]) -> None:
                     "(take another --workdir or the same config)"
                 )
         return
-    write_whole(path, json.dumps(resolved, indent=1) + "\n")
+    if is_writer():
+        write_whole(path, json.dumps(resolved, indent=1) + "\n")
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -68,7 +74,8 @@ def write_circumstances(workdir: Path, **more: Any) -> None:
         "cpu_count": os.cpu_count(),
         "devices": {"count": len(devices), "kind": devices[0].device_kind, "processes": jax.process_count()},
     }
-    write_whole(workdir / "run.json", json.dumps({**facts, **more}, indent=1) + "\n")
+    if is_writer():
+        write_whole(workdir / "run.json", json.dumps({**facts, **more}, indent=1) + "\n")
 
 
 def commit() -> str | None:
@@ -86,6 +93,8 @@ def commit() -> str | None:
 class MetricsLog:
     """`metrics.jsonl` and `tensorboard/`: one line a logged step, none twice however often a run is resumed.
 
+    Only the first process of several writes.
+
     Args:
       workdir: of the run.
       from_step: steps done; what earlier starts logged beyond it is dropped, since it will be logged again.
@@ -97,10 +106,15 @@ class MetricsLog:
         from tensorboardX import SummaryWriter
 
         self._path = workdir / "metrics.jsonl"
+        self._closing = contextlib.ExitStack()
+        if not is_writer():
+            return
         kept = [line for line in _lines(self._path) if line["step"] <= from_step]
         write_whole(self._path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115 (closed in __exit__)
-        self._board = SummaryWriter(str(workdir / "tensorboard"), purge_step=from_step + 1, flush_secs=10)
+        self._file = self._closing.enter_context(self._path.open("a", encoding="utf-8"))
+        self._board = self._closing.enter_context(
+            SummaryWriter(str(workdir / "tensorboard"), purge_step=from_step + 1, flush_secs=10)
+        )
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -109,11 +123,12 @@ class MetricsLog:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         with contextlib.suppress(OSError):  # what `write` could not flush, it has reported
-            self._file.close()
-            self._board.close()
+            self._closing.close()
 
     def write(self, step: int, kind: str, metrics: Mapping[str, float]) -> None:
         """Logs metrics after `step` steps; `kind` is "train" or "validation"."""
+        if not is_writer():
+            return
         try:
             self._file.write(json.dumps({"step": step, "kind": kind, **metrics}) + "\n")
             self._file.flush()

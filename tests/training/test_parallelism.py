@@ -2,12 +2,14 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_run
 
 from fos_jax.training.parallelism import pad_batch
 
@@ -90,6 +92,37 @@ def test_every_way_gives_the_single_devices_numbers(runs, other):
 def test_batch_normalisation_sees_the_whole_batch(runs, other):
     for name in ("losses", "mean", "var"):
         np.testing.assert_allclose(runs[other][name], runs["bn-jit-1"][name], rtol=1e-4, atol=1e-5)
+
+
+HOST = """
+import sys
+sys.path.insert(0, {folder!r})
+import jax
+jax.config.update("jax_cpu_collectives_implementation", "gloo")
+jax.distributed.initialize("localhost:{port}", 2, int(sys.argv[1]))
+import tiny_run
+tiny_run.main({workdir!r}, 8)
+"""
+
+
+def test_two_hosts_train_what_one_does_and_one_of_them_writes(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    folder = str(Path(__file__).parent)
+    code = HOST.format(folder=folder, port=port, workdir=str(tmp_path / "two"))
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    hosts = [subprocess.Popen([sys.executable, "-c", code, str(i)], env=environment) for i in range(2)]
+    try:
+        assert [host.wait(timeout=250) for host in hosts] == [0, 0]
+    finally:
+        for host in hosts:
+            host.kill()
+    tiny_run.main(str(tmp_path / "one"), 8)
+    one, two = (np.load(tmp_path / name / "bundle.npz") for name in ("one", "two"))
+    np.testing.assert_allclose(two["w"], one["w"], rtol=1e-4, atol=1e-5)
+    lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("one", "two")]
+    assert len(lines[0]) == len(lines[1])
 
 
 @pytest.mark.parametrize(("rows", "devices", "padded"), [(7, 8, 8), (8, 8, 8), (9, 8, 16), (5, 1, 5)])
