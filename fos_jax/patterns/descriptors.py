@@ -10,7 +10,7 @@ Blocks (name: what, width):
 The last two only where annotations carry them; unknown rows are NaN and take no side in grouping.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -70,14 +70,36 @@ def describe(
         result["viewpoint"] = viewpoint_block(attributes)
     from_pictures = [name for name in ("embedding", "gradients", "shape") if name in blocks]
     if from_pictures:
-        result |= _from_pictures(cutouts, from_pictures, embed, embed_side_px, progress)
+        result |= describe_pictures(
+            cutouts.pictures(),
+            cutouts.column("category"),
+            from_pictures,
+            embed=embed,
+            embed_side_px=embed_side_px,
+            progress=progress,
+        )
     return {name: result[name] for name in blocks}
 
 
-def _from_pictures(
-    cutouts: CutoutSet, blocks: Sequence[str], embed: Embed | None, side: int, progress: bool
+def describe_pictures(
+    pictures: Iterable[tuple[int, np.ndarray]],
+    categories: Sequence[str],
+    blocks: Sequence[str],
+    *,
+    embed: Embed | None = None,
+    embed_side_px: int = 64,
+    progress: bool = True,
 ) -> dict[str, np.ndarray]:
-    categories = cutouts.column("category")
+    """The blocks that need nothing but pictures ("embedding", "gradients", "shape").
+
+    Args:
+      pictures: (index, uint8 [h, w, 4]) of each of the n cut-outs, in any order.
+      categories: [n].
+      blocks, embed, embed_side_px, progress: as `describe`.
+
+    Returns:
+      Block -> float32 [n, width].
+    """
     rows: dict[str, dict[int, np.ndarray]] = {name: {} for name in blocks}
     waiting: list[tuple[int, np.ndarray]] = []
 
@@ -88,19 +110,19 @@ def _from_pictures(
             rows["embedding"].update(zip(indices, np.asarray(vectors, np.float32), strict=True))
             waiting.clear()
 
-    with tqdm(desc="descriptors", unit=" cut-outs", total=len(cutouts), disable=not progress) as bar:
-        for index, rgba in cutouts.pictures():
+    with tqdm(desc="descriptors", unit=" cut-outs", total=len(categories), disable=not progress) as bar:
+        for index, rgba in pictures:
             if "shape" in rows:
                 rows["shape"][index] = shape_descriptor(rgba[..., 3] >= 128)
             if "gradients" in rows:
                 rows["gradients"][index] = gradient_descriptor(prepare_cutout(rgba, _GRADIENT_SIDE_PX))
             if "embedding" in rows:
-                waiting.append((index, prepare_cutout(rgba, side)))
+                waiting.append((index, prepare_cutout(rgba, embed_side_px)))
                 if len(waiting) == _BATCH:
                     flush()
             bar.update()
     flush()
-    return {name: np.stack([found[i] for i in range(len(cutouts))]) for name, found in rows.items()}
+    return {name: np.stack([found[i] for i in range(len(categories))]) for name, found in rows.items()}
 
 
 def shape_descriptor(mask: np.ndarray) -> np.ndarray:

@@ -10,13 +10,20 @@ HASH_BITS = 64
 _READING_SIDE_PX = 64
 
 
-def perceptual_hash(rgb: np.ndarray) -> int:
-    """64-bit DCT hash of uint8 [h, w, 3]; a few bits differ between copies of one picture. Library: imagehash."""
+def perceptual_hash(pixels: np.ndarray) -> int:
+    """64-bit DCT hash; a few bits differ between copies of one picture. Library: imagehash.
+
+    Args:
+      pixels: uint8 [h, w, 3], or [h, w, 4] that is zero where nothing is visible, as cut-outs are: those are laid on
+        grey, so that the silhouette is part of the picture.
+    """
     import imagehash
 
-    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    if max(grey.shape) > _READING_SIDE_PX:  # the hash reads 32 x 32; averaging down to twice that loses it nothing
-        grey = cv2.resize(grey, (_READING_SIDE_PX, _READING_SIDE_PX), interpolation=cv2.INTER_AREA)
+    if max(pixels.shape) > _READING_SIDE_PX:  # the hash reads 32 x 32; averaging down to twice that loses it nothing
+        pixels = cv2.resize(pixels, (_READING_SIDE_PX, _READING_SIDE_PX), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY if pixels.shape[2] == 3 else cv2.COLOR_RGBA2GRAY)
+    if pixels.shape[2] == 4:
+        grey = cv2.add(grey, (255 - pixels[..., 3]) // 2)
     bits = imagehash.phash(Image.fromarray(grey)).hash.reshape(-1)  # bool [64]
     return int(np.packbits(bits).view(">u8")[0])
 

@@ -125,13 +125,15 @@ def _holes(mask: np.ndarray, area: int) -> float:
 
 def _readings(rgba: np.ndarray, mask: np.ndarray) -> tuple[float, float, float, float]:
     """Sharpness, luminance, contrast and clipped share."""
-    grey: np.ndarray = cv2.cvtColor(rgba[..., :3], cv2.COLOR_RGB2GRAY)
+    grey: np.ndarray = cv2.cvtColor(rgba, cv2.COLOR_RGBA2GRAY)
     inside: np.ndarray = mask.view(np.uint8)
     scale = _READING_SIDE_PX / max(mask.shape)
     if scale < 1:
         size = tuple(max(1, round(side * scale)) for side in mask.shape[::-1])
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-        inside = cv2.resize(inside, size, interpolation=cv2.INTER_NEAREST)
+        whole = cv2.resize(inside * np.uint8(255), size, interpolation=cv2.INTER_AREA)
+        # Pixels on the edge mix with what is hidden; a thin object has no others.
+        inside = ((whole == 255) if whole.max() == 255 else (whole > 0)).view(np.uint8)
     if not inside.any():
         return 0.0, 0.0, 0.0, 1.0
     values = grey[inside > 0].astype(np.float32)
