@@ -48,7 +48,7 @@ SIZES = {
     "demo": Size(
         ("car", "chair", "person"),
         {"train": 1200, "validation": 64, "test": 112},
-        {"train": 0, "validation": 64, "test": 288},
+        {"train": 0, "validation": 64, "test": 388},
     ),
     "full": Size(
         CATEGORIES,
