@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 UNLABELLED = -1
 
@@ -45,10 +46,11 @@ def spread_labels(
         return Spread(np.full(len(labels), known[0]), np.ones(len(labels), np.float32))
     scale = max(float(np.sqrt(np.mean(features**2) * features.shape[1])), 1e-12)
     scaled = (features / scale * 4).astype(np.float64)
-    probability = (
-        _regression(scaled[is_labelled], code, scaled, inverse_regularisation)
-        + _neighbours(scaled[is_labelled], code, scaled, len(known), neighbours)
-    ) / 2
+    with threadpool_limits(1):  # the matrices are small: threads that wait for each other cost ten times the work
+        probability = (
+            _regression(scaled[is_labelled], code, scaled, inverse_regularisation)
+            + _neighbours(scaled[is_labelled], code, scaled, len(known), neighbours)
+        ) / 2
     order = np.partition(probability, -2, axis=1)
     label = known[probability.argmax(axis=1)]
     certainty = order[:, -1] - order[:, -2]

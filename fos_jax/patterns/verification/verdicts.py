@@ -16,7 +16,8 @@ def agreement(state: State, *, category: str | None = None) -> list[dict[str, An
     Returns:
       For each pair that judged some cut-out both: `annotators` (two names), `cutouts` (how many both judged), `same`
       (share with the same verdict), `ari` (adjusted Rand index of the two groupings) and `kappa` (Cohen's; the group is
-      the label, and the rejected are a group too). Kappa is None where both used one and the same label throughout.
+      the label, and the rejected are a group too). Kappa is None where both used one and the same label
+      throughout, ARI where there is one cut-out only.
 
     Source: Hubert and Arabie, 1985, and Cohen, 1960, as scikit-learn has them; see `state` for what the verdicts mean.
     """
@@ -36,7 +37,7 @@ def agreement(state: State, *, category: str | None = None) -> list[dict[str, An
                 "annotators": list(pair),
                 "cutouts": len(labels),
                 "same": sum(a == b for a, b in labels) / len(labels),
-                "ari": float(adjusted_rand_score(first, second)),
+                "ari": float(adjusted_rand_score(first, second)) if len(labels) > 1 else None,
                 "kappa": float(cohen_kappa_score(first, second)) if is_varied else None,
             }
         )

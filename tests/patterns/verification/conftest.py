@@ -24,7 +24,7 @@ def picture(kind, number):
     if kind == 3:
         inside = (rows - 24) ** 2 + (columns - 24) ** 2 < (14 + number % 5) ** 2
     else:
-        inside = (np.abs(rows - 24) < (columns - 4 - number % 3) / 2) & (columns < 42)
+        inside = (np.abs(rows - 24) < (44 - columns - number % 3) / 2) & (columns > 6)
         inside = np.rot90(inside, kind)
     rgba[inside] = (*[(200, 60, 40), (40, 120, 200), (60, 160, 70), (180, 150, 40)][kind], 255)
     rgba[inside, 1] = np.minimum(rgba[inside, 1].astype(int) + 7 * number % 50, 255)
