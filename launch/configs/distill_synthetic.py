@@ -64,7 +64,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
         config.query.update(image_size=32)
         config.training.update(batch_size=16, num_steps=12, log_every_steps=4, validate_every_steps=6)
     if size == "demo":
-        # On validation, 700 steps at 48 px reached .61 mAP (flat) where 400 at 64 px, as long a run, reached .50.
+        # One seed each, validation, flat mAP: 48 px, 700 steps .61; 64 px, 400 steps .50 (two things changed at once).
         config.query.image_size = 48
         config.training.update(num_steps=700, validate_every_steps=350)
     if size == "full":
