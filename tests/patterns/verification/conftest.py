@@ -87,10 +87,14 @@ class Server:
         assert self.address.startswith("http://127.0.0.1:"), self.process.stderr.read()
 
     def stop(self, *, kill=False):
-        """Ends the process; returns its exit code and what it wrote to stderr."""
-        (self.process.kill if kill else self.process.terminate)()
-        _, errors = self.process.communicate(timeout=30)
-        return self.process.returncode, errors
+        """Ends the process; returns its exit code (None where it had ended by itself) and what it wrote to stderr."""
+        is_running = self.process.poll() is None
+        if is_running:
+            (self.process.kill if kill else self.process.terminate)()
+        if self.process.stdout.closed:
+            return self.process.returncode, ""
+        _, errors = self.process.communicate(timeout=60)
+        return self.process.returncode if is_running else None, errors
 
     def request(self, path, body: Any = None, *, headers=None, raw=None):
         """(status, headers, bytes); a body is posted as JSON."""
@@ -122,8 +126,7 @@ def start_server(world, tmp_path):
 
     yield start
     for server in servers:
-        if server.process.poll() is None:
-            server.stop(kill=True)
+        server.stop(kill=True)
 
 
 @pytest.fixture(scope="module")

@@ -212,6 +212,8 @@ def test_session_of_two_annotators_from_proposals_to_export(start_server, open_p
     assert read_export(tmp_path / "export.json").also_compatible == ((0, 3),)
     for page in (ann, bob):
         assert page.errors() == []
+    code, errors = server.stop(kill=True)
+    assert code is not None, errors
 
 
 def test_a_group_of_thousands_holds_only_what_is_in_sight(shared_server, open_page):

@@ -67,7 +67,7 @@ async function readSpread(keep) {
 async function readQueue() {
   page.queue = await api.get("/api/disagreements", { category: page.category });
   page.at = Math.min(page.at, Math.max(page.queue.queue.length - 1, 0));
-  return disagreementSheet(page.queue, page.at, settle);
+  return disagreementSheet(page.queue, page.at, (index, group) => run(() => settle(index, group)));
 }
 
 async function readAgreement() {
@@ -101,7 +101,7 @@ function drawHeader() {
     ...Object.entries(progress).map(([name, facts]) =>
       el(
         "button",
-        { "aria-current": String(name === page.category), onclick: () => openCategory(name), title: `${facts.mine} of ${facts.cutouts} judged by you, ${facts.judged} by anybody` },
+        { "aria-current": String(name === page.category), onclick: () => run(() => openCategory(name)), title: `${facts.mine} of ${facts.cutouts} judged by you, ${facts.judged} by anybody` },
         `${name} ${facts.mine}/${facts.cutouts}`,
         bar(facts.cutouts ? facts.mine / facts.cutouts : 0),
       ),
@@ -112,7 +112,7 @@ function drawHeader() {
     ...VIEWS.map((view, index) =>
       el(
         "button",
-        { "aria-current": String(view === page.view), onclick: () => openView(view), "data-view": view },
+        { "aria-current": String(view === page.view), onclick: () => run(() => openView(view)), "data-view": view },
         el("kbd", {}, String(index + 1)),
         ` ${view[0].toUpperCase()}${view.slice(1)} `,
         view === "disagreements" && disputed ? el("span", { class: "count" }, String(disputed)) : null,
@@ -129,7 +129,7 @@ function drawList(rows, chosen, choose) {
     ...rows.map(([key, { cover }, name, note]) =>
       el(
         "div",
-        { class: key === chosen ? "group chosen" : "group", role: "option", "aria-selected": String(key === chosen), "data-group": String(key), onclick: () => choose(key) },
+        { class: key === chosen ? "group chosen" : "group", role: "option", "aria-selected": String(key === chosen), "data-group": String(key), onclick: () => run(() => choose(key)) },
         el("span", { class: "cover" }, cover.map((cutout) => Object.assign(thumbnail(cutout), { loading: "lazy" }))),
         el("span", {}, name, el("small", {}, note)),
       ),
@@ -321,7 +321,7 @@ function step(by) {
   }
   if (page.view === "disagreements") {
     page.at = Math.max(0, Math.min(page.queue.queue.length - 1, page.at + by));
-    byId("sheet").replaceChildren(...disagreementSheet(page.queue, page.at, settle));
+    byId("sheet").replaceChildren(...disagreementSheet(page.queue, page.at, (index, group) => run(() => settle(index, group))));
     return byId("sheet").querySelector(".chosen")?.scrollIntoView({ block: "nearest" });
   }
   const at = page.groups.findIndex((entry) => entry.group === page.open?.group);
@@ -359,7 +359,7 @@ function onKey(event) {
   return run(ACTIONS[event.key]);
 }
 
-// Keys come faster than answers: each waits for the one before.
+// Keys and clicks come faster than answers: each waits for the one before.
 let running = Promise.resolve();
 let waiting = 0;
 function run(what) {
