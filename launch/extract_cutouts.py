@@ -9,7 +9,8 @@ Photographs come in COCO's format, in Open Images' layout, or as a folder of rea
 
 The same command goes on where it was interrupted. report.html in the output says what fell to which filter.
 On a cluster: --runner=beam --beam_options=--runner=FlinkRunner,--flink_master=host:8081 (also SparkRunner,
-DataflowRunner), with the output and the photographs on a file system that all workers share.
+DataflowRunner), with the output and the photographs on a file system that all workers share. Beam wants older packages
+than the rest: install it in an environment of its own, from requirements-beam.lock.
 """
 
 import json

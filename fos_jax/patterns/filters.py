@@ -38,7 +38,7 @@ def default_config() -> ConfigDict:
     config.fragmented = ConfigDict({"min_largest_part": 0.9})
     config.holes = ConfigDict({"max_share": 0.2})
     config.box_mismatch = ConfigDict({"min_agreement": 0.5})
-    config.blurred = ConfigDict({"min_sharpness": 40.0})
+    config.blurred = ConfigDict({"min_sharpness": 20.0})
     config.exposure = ConfigDict(
         {"min_luminance": 20.0, "max_luminance": 240.0, "min_contrast": 8.0, "max_clipped": 0.6}
     )

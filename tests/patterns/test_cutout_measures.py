@@ -135,7 +135,7 @@ _GOOD = Measures(100, 80, 5000, (), 1.0, 0.0, 500.0, 120.0, 40.0, 0.0, 1.0)
         ({"largest_part": 0.89}, ("fragmented",)),
         ({"holes": 0.21}, ("holes",)),
         ({"box_agreement": 0.49}, ("box_mismatch",)),
-        ({"sharpness": 39.0}, ("blurred",)),
+        ({"sharpness": 19.0}, ("blurred",)),
         ({"luminance": 10.0}, ("exposure",)),
         ({"luminance": 250.0}, ("exposure",)),
         ({"contrast": 7.0}, ("exposure",)),

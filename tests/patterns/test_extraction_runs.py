@@ -17,6 +17,7 @@ from fos_jax.patterns.cutout_set import CutoutSet
 from fos_jax.patterns.extraction import make_plan, read_plan, run_shard
 from fos_jax.patterns.filters import config_with, default_config
 from fos_jax.patterns.finishing import finish
+from fos_jax.patterns.proposals import read_proposals
 from fos_jax.patterns.running import extract
 from fos_jax.patterns.shards import read_summary
 
@@ -155,6 +156,7 @@ def test_a_full_disk_leaves_no_half_shard(coco_folder, tmp_path, monkeypatch):
 
 _KILLED = """
 import sys
+from fos_jax.patterns.proposals import read_proposals
 from fos_jax.patterns.running import extract
 from fos_jax.patterns.filters import default_config
 source = {"kind": "coco", "annotations": sys.argv[2], "images": sys.argv[3]}
@@ -193,3 +195,21 @@ def test_the_program_ends_with_2_and_one_line(tmp_path):
     done = subprocess.run([*command, f"--output={tmp_path}/o"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == "error: images: none: no such folder"
+
+
+def test_the_program_that_proposes(coco_folder, tmp_path):
+    paths = coco_folder(photographs=6, objects=2)
+    _extract(tmp_path / "cutouts", _source(paths))
+    command = [sys.executable, "-m", "fos_jax.launch.propose_patterns", f"--cutouts={tmp_path}/cutouts"]
+    command += [f"--output={tmp_path}/proposed", "--blocks=shape,truncation"]
+    done = subprocess.run([*command, "--truth=azimuth_deg"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    written = {path.name for path in (tmp_path / "proposed").iterdir()}
+    assert written == {"proposals.parquet", "groups.png", "agreement.json", "worst_groups.png"}
+    proposals = read_proposals(tmp_path / "proposed" / "proposals.parquet")
+    cutouts = CutoutSet(tmp_path / "cutouts")
+    assert proposals.cutouts == cutouts.fingerprint
+    assert list(proposals.cutout_ids) == cutouts.column("id")
+    failed = subprocess.run([*command, "--truth=viewpoint"], capture_output=True, text=True, check=False)
+    assert failed.returncode == 2
+    assert failed.stderr.splitlines()[-1].startswith("error: truth: 'viewpoint' is not annotated for 12 cut-outs")
