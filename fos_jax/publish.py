@@ -14,8 +14,9 @@ from pathlib import Path
 from fos_jax.errors import InputError
 
 _ASIDE = ".partial-"
-_REMOVALS = 50
-_PAUSE_S = 0.1
+_REMOVALS = 100
+_PAUSE_S = 0.05
+_GONE = 10  # looks in a row at which a removed directory must still be gone
 
 
 @contextlib.contextmanager
@@ -52,18 +53,22 @@ def published_directory(target: str | Path, *, needed_bytes: int = 0) -> Iterato
         yield aside
         _flush(aside)
         _rename(aside, target)
-    except OSError as error:
+    except BaseException as error:
+        _remove(aside)
+        if not isinstance(error, OSError):
+            raise
         reason = ": ".join(filter(None, [error.strerror or str(error), error.filename and str(error.filename)]))
         raise InputError(f"{target}: cannot be written ({reason}); what was there before is unchanged") from error
-    finally:
-        _remove(aside)
+    shutil.rmtree(aside, ignore_errors=True)  # holds the earlier `target` where the two were exchanged
 
 
 def _remove(directory: Path) -> None:
-    """Removes a tree into which threads of a failed write may still be putting files for a moment."""
+    """Removes a tree that threads of a failed write may still be filling, or making anew, for a moment."""
+    gone = 0
     for _ in range(_REMOVALS):
         shutil.rmtree(directory, ignore_errors=True)
-        if not directory.exists():
+        gone = 0 if directory.exists() else gone + 1
+        if gone == _GONE:
             return
         time.sleep(_PAUSE_S)
 

@@ -12,7 +12,7 @@ from etils import epath
 from fos_jax.scenes.attributes import CATEGORIES, pattern_rows, pattern_table
 from fos_jax.scenes.streams import SPLITS, cutout_stream, query_stream
 
-SEED = 0
+SEED = 1
 LICENCE = "Apache-2.0"
 QUERY_PX = 128
 FOREGROUND_PX = 64
@@ -77,8 +77,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     pkg_dir_path = epath.Path(
         __file__
     ).parent  # TFDS would look below fos_jax/, where the repository has no such folder
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES: ClassVar = {
+        "1.2.0": "Another seed: splits that nobody had looked at while the scenes were shaped.",
         "1.1.0": "Light and chairs easier to read: lower sun, stronger contrast, nearer bystanders, more tables.",
         "1.0.0": "Eight categories; sizes tiny, demo and full.",
     }
