@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install oracle lint test demo bench probe lock clean distclean
+.PHONY: help install oracle lint test demo patterns-demo bench probe lock clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -60,6 +60,9 @@ test: lint oracle ## lint, types, import contract and all tests
 
 demo: $(STAMP) ## data set, training, evaluation, gallery, search and report, on a CPU
 	$(BIN)/fos-demo --workdir=$(RUNS)/demo --data_dir=$(DATA_DIR)
+
+patterns-demo: $(STAMP) ## from photographs to patterns, a data set, training, search and report, on a CPU
+	$(BIN)/fos-patterns-demo --workdir=$(RUNS)/patterns_demo
 
 probe: $(STAMP) ## check that each pattern attribute can be read from the query image, and nothing else
 	$(BIN)/fos-probe --data_dir=$(DATA_DIR)

@@ -8,9 +8,9 @@ import importlib
 import time
 
 from absl import flags, logging
-from fos_jax.launch.program import run_program
 
 from fos_jax.errors import InputError
+from fos_jax.launch.program import run_program
 
 _DATASET = flags.DEFINE_string("dataset", "fos_synthetic", "Name of the data set.")
 _SIZE = flags.DEFINE_string("size", "demo", "First part of the configs' names, such as tiny, demo or full.")

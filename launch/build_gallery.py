@@ -14,9 +14,9 @@ A gallery that is already there is replaced in one step at the end; until then i
 from pathlib import Path
 
 from absl import flags
-from fos_jax.launch.program import run_program
 
 from fos_jax.errors import InputError
+from fos_jax.launch.program import run_program
 
 _BUNDLE = flags.DEFINE_string("bundle", None, "Directory of the model bundle.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "Directory of the gallery.", required=True)

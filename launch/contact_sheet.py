@@ -10,8 +10,8 @@ import cv2
 import jax
 import numpy as np
 from absl import flags
-from fos_jax.launch.program import run_program
 
+from fos_jax.launch.program import run_program
 from fos_jax.scenes.attributes import CATEGORIES, pattern_rows
 from fos_jax.scenes.render import render_photograph
 from fos_jax.scenes.streams import render_cutouts, render_queries, sample_scenes

@@ -5,13 +5,14 @@ fails or the student does not beat its controls.
 """
 
 import sys
-import time
 from pathlib import Path
 
 from absl import flags
+
+from fos_jax.launch.demo_report import write_demo_report
 from fos_jax.launch.demo_stages import RECTANGLE_ONLY, TWO_STREAMS, search_commands, stages_of
 from fos_jax.launch.program import run_program
-from fos_jax.launch.stages import StageError, StageRun, run_stages
+from fos_jax.launch.stages import StageError, run_stages
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "Folder for everything but the data set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the data set.")
@@ -34,55 +35,24 @@ def main() -> int:
     console.print(
         f"[{len(runs)} of {len(runs)} stages done] report: search, composites, map", style="bold", markup=False
     )
-    missed = _report(console, work, data, size, runs)
+    _, missed = write_demo_report(
+        console,
+        work,
+        data,
+        runs,
+        dataset="fos_synthetic",
+        size=size,
+        rivals={RECTANGLE_ONLY: "rectangle_only", TWO_STREAMS: "two_streams"},
+        rectangle_only=RECTANGLE_ONLY,
+        two_streams=TWO_STREAMS,
+        commands=search_commands(work),
+    )
     if size == "tiny":
         console.print("\nSize tiny shows that everything runs; its figures mean nothing.")
         return 0
     for sentence in missed:
         print(f"error: {sentence}", file=sys.stderr)
     return 1 if missed else 0
-
-
-def _report(console, work: Path, data: Path, size: str, runs: list[StageRun]) -> list[str]:
-    """Writes page and metrics, prints the tables; returns what the figures miss."""
-    from fos_jax.data.splits import load_split
-    from fos_jax.evaluation.results import read_results
-    from fos_jax.evaluation.tables import rich_tables
-    from fos_jax.report import acceptance, assemble, demo_files
-    from fos_jax.report.machine import describe_machine
-    from fos_jax.report.page import write_report
-    from fos_jax.retrieval.search import ForegroundSearch
-
-    started = time.monotonic()
-    result = read_results(work / "evaluation.json")
-    search = ForegroundSearch.open(work / "gallery")
-    sides = {"foreground_size": search.bundle.foreground_size, "query_size": search.bundle.query_size}
-    foregrounds, queries, _ = load_split(data, size=size, split="test", **sides)
-    stages = [(run.stage.name, run.seconds, run.stage.note) for run in runs]
-    names = assemble.Names(rectangle_only=RECTANGLE_ONLY, two_streams=TWO_STREAMS)
-    report = assemble.assemble_report(
-        result=result,
-        search=search,
-        queries=queries,
-        foregrounds=foregrounds,
-        workdirs={"teacher": work / "teacher", "student": work / "student"}
-        | {RECTANGLE_ONLY: work / "rectangle_only", TWO_STREAMS: work / "two_streams"},
-        names=names,
-        stages=stages,
-        machine=describe_machine(),
-        commands=search_commands(work),
-    )
-    page = write_report(report, work / "report" / "index.html")
-    stages.append(("report", time.monotonic() - started, "search, composites, map"))
-    missed = acceptance.unmet(result, rectangle_only=RECTANGLE_ONLY, two_streams=TWO_STREAMS)
-    metrics = demo_files.write_metrics(work / "metrics.json", result, stages, describe_machine(), missed)
-    console.print(rich_tables(result))
-    console.print(demo_files.time_table(stages, skipped={run.stage.name for run in runs if run.is_skipped}))
-    console.print(f"Figures: {metrics.resolve()}", soft_wrap=True)
-    console.print(f"Report:  {page.resolve()}", soft_wrap=True)
-    for purpose, command in report.commands:
-        console.print(f"\n{purpose}:\n  {command}", soft_wrap=True, markup=False)
-    return missed
 
 
 def run() -> None:

@@ -16,6 +16,7 @@ Choose and tune on --split=validation; the figure to report is that of --split=t
 """
 
 from absl import flags
+
 from fos_jax.launch.program import run_program
 
 _BUNDLE = flags.DEFINE_string("bundle", None, "Directory of the model bundle.", required=True)
@@ -67,7 +68,6 @@ def _evaluate_fosd() -> None:
     from pathlib import Path
 
     from fos_jax.datasets.fosd.evaluation import evaluate_bundle
-
     from fos_jax.encoders.bundle import load_bundle
 
     results = evaluate_bundle(

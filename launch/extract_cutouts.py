@@ -17,9 +17,9 @@ import json
 from typing import Any
 
 from absl import flags
-from fos_jax.launch.program import run_program
 
 from fos_jax.errors import InputError
+from fos_jax.launch.program import run_program
 
 _SOURCE = flags.DEFINE_enum("source", "coco", ["coco", "open_images", "folder"], "Format of the annotations.")
 _ANNOTATIONS = flags.DEFINE_string("annotations", None, "COCO: JSON file. Open Images: segmentation CSV.")

@@ -10,9 +10,10 @@ Modes of the config: mini (seconds, on the tiny data set), demo, full. Single fi
 from pathlib import Path
 
 from absl import flags
+from ml_collections import config_flags
+
 from fos_jax.launch import training_program as program
 from fos_jax.launch.program import run_program
-from ml_collections import config_flags
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", str(Path(__file__).parent / "configs" / "pretrain_synthetic.py:demo"), "Config file, colon, mode."

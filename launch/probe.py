@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 from absl import flags
-from fos_jax.launch.program import run_program
 from tqdm import tqdm
 
 from fos_jax.errors import InputError
+from fos_jax.launch.program import run_program
 from fos_jax.scenes import probes
 from fos_jax.scenes.probe_report import markdown, probe_rows
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 from absl import flags
-from fos_jax.launch.program import run_program
 
 from fos_jax.errors import InputError
+from fos_jax.launch.program import run_program
 
 _CUTOUTS = flags.DEFINE_string("cutouts", None, "Folder that fos-extract-cutouts wrote.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write.", required=True)

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 from absl import flags
+
 from fos_jax.launch.program import run_program
 
 _GALLERY = flags.DEFINE_string("gallery", None, "Directory of the gallery.", required=True)

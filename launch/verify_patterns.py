@@ -10,9 +10,9 @@ and ends; the page has a button for the same.
 from pathlib import Path
 
 from absl import flags, logging
-from fos_jax.launch.program import run_program
 
 from fos_jax.errors import InputError
+from fos_jax.launch.program import run_program
 
 _CUTOUTS = flags.DEFINE_string("cutouts", None, "Folder that fos-extract-cutouts wrote.")
 _PROPOSALS = flags.DEFINE_string("proposals", None, "File that fos-propose-patterns wrote.")

@@ -10,7 +10,7 @@ from typing import Any
 
 from fos_jax.datasets.fosd.checks import BoxNorm, Checker, read_object
 from fos_jax.datasets.fosd.names import identifier
-from fos_jax.datasets.fosd.problems import Report, shown
+from fos_jax.datasets.problems import Report, shown
 
 BACKGROUNDS_PER_CATEGORY = 20  # in each test set; FOSD's own evaluation looks at exactly so many
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from fos_jax.datasets.fosd import annotations
 from fos_jax.datasets.fosd.annotations import Annotation
 from fos_jax.datasets.fosd.names import Tree, identifier, mask_place, source_id
-from fos_jax.datasets.fosd.problems import Problem, Report, shown
 from fos_jax.datasets.fosd.segmentations import read_segmentations
-
+from fos_jax.datasets.problems import Problem, Report, shown
 from fos_jax.errors import InputError
 
 BENCHMARKS = ("sfosd", "rfosd")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fos_jax.datasets.fosd.names import identifier, name_defect
-from fos_jax.datasets.fosd.problems import Problem, Report, shown
+from fos_jax.datasets.problems import Problem, Report, shown
 
 BoxNorm = tuple[float, float, float, float]
 

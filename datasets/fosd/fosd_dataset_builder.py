@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
+
+from fos_jax.boxes import box_xyxy_px_to_yxyx_norm
 from fos_jax.datasets.fosd import pixels
 from fos_jax.datasets.fosd.benchmark import BENCHMARKS, read_benchmark
 from fos_jax.datasets.fosd.layout import make_cutout, require_valid
-from fos_jax.datasets.fosd.problems import Problem
 from fos_jax.datasets.fosd.splits import SPLITS, Split, split_benchmark
-
-from fos_jax.boxes import box_xyxy_px_to_yxyx_norm
+from fos_jax.datasets.problems import Problem
 from fos_jax.errors import InputError
 from fos_jax.images import encode_png
 from fos_jax.pattern_table import PatternTable

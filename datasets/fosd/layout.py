@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from fos_jax.datasets.fosd import pixels
-from fos_jax.datasets.fosd.benchmark import BENCHMARKS, PARTS, Foreground, Query, read_benchmark
-from fos_jax.datasets.fosd.problems import LayoutError, Problem
 from tqdm import tqdm
 
+from fos_jax.datasets.fosd import pixels
+from fos_jax.datasets.fosd.benchmark import BENCHMARKS, PARTS, Foreground, Query, read_benchmark
+from fos_jax.datasets.problems import LayoutError, Problem
 from fos_jax.errors import InputError
 
 

@@ -7,7 +7,7 @@ import functools
 import os
 from pathlib import Path
 
-from fos_jax.datasets.fosd.problems import Problem, Report
+from fos_jax.datasets.problems import Problem, Report
 
 SUFFIXES = (".png", ".jpg")  # FOSD's README shows .jpg, its script writes .png
 _MAX_NAME_BYTES = 255

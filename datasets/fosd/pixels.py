@@ -9,10 +9,10 @@ Source: field.md section 3.
 from pathlib import Path
 
 import numpy as np
-from fos_jax.datasets.fosd.problems import LayoutError, Problem
 from PIL import Image
 
 from fos_jax.boxes import BoxXyxyPx
+from fos_jax.datasets.problems import LayoutError, Problem
 from fos_jax.images import MAX_PIXELS, encode_png
 
 _FORMATS = ("PNG", "JPEG")

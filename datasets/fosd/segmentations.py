@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fos_jax.datasets.fosd.names import identifier, name_defect, source_id
-from fos_jax.datasets.fosd.problems import Problem, Report, shown
+from fos_jax.datasets.problems import Problem, Report, shown
 
 BOX_COLUMNS = ("BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
 COLUMNS = ("MaskPath", "ImageID", *BOX_COLUMNS)  # what is read; LabelName, BoxID, PredictedIoU and Clicks are not

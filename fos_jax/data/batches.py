@@ -1,9 +1,14 @@
 """Batches of rows: a Grain iterator for training, whose state saves and restores, and padded ones for evaluation."""
 
-from collections.abc import Iterator, Mapping
+from __future__ import annotations
 
-import grain
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    import grain
 
 Batch = dict[str, np.ndarray]
 _ENDLESS_EPOCHS = 1 << 31  # Grain's own `repeat()` overflows for a single row in batches of one
@@ -51,6 +56,8 @@ def training_batches(
 
     Source: Grain documentation (MapDataset, checkpointing of iterators).
     """
+    import grain
+
     n = _check(arrays)
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, expected at least 1")

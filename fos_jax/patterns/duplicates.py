@@ -51,7 +51,7 @@ def near_duplicates(hashes: np.ndarray, max_distance_bits: int) -> np.ndarray:
     # Exact copies first: large buckets of equal hashes would cost their square.
     distinct, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     order = np.argsort(first)  # distinct hashes in the order in which they come
-    neighbours = _pairs_within(distinct[order], max_distance_bits)
+    neighbours = near_duplicate_pairs(distinct[order], max_distance_bits)
     stands_for = np.arange(distinct.size)
     for later, earlier in neighbours:
         if stands_for[later] == later and stands_for[earlier] == earlier:
@@ -61,7 +61,7 @@ def near_duplicates(hashes: np.ndarray, max_distance_bits: int) -> np.ndarray:
     return first[order][stands_for[rank[inverse.reshape(-1)]]]
 
 
-def _pairs_within(hashes: np.ndarray, max_distance_bits: int) -> list[tuple[int, int]]:
+def near_duplicate_pairs(hashes: np.ndarray, max_distance_bits: int) -> list[tuple[int, int]]:
     """(later, earlier) pairs within the distance, sorted: each item's earlier neighbours are settled before it."""
     if max_distance_bits == 0:
         return []

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fos_jax.data.arrays import Foregrounds, Queries
-from fos_jax.report.contents import CurvePanel, Figure, MapPanel, Report
+from fos_jax.report.contents import CurvePanel, Figure, MapPanel, Picture, Report
 from fos_jax.report.curves import panel, read_curve
 from fos_jax.report.examples import make_example, pick_queries
 from fos_jax.report.figures import COLUMNS, best_of, breakdowns, headline_row, metric_rows
@@ -33,32 +33,31 @@ NOTES = (
 
 @dataclasses.dataclass(frozen=True)
 class Names:
-    """Names of the evaluation's methods."""
+    """Names of the evaluation's methods; `two_streams` is None where that rival was not run."""
 
     rectangle_only: str
-    two_streams: str
+    two_streams: str | None
 
 
 def headline(result: Mapping[str, Any], names: Names, seconds: float, machine: str) -> list[tuple[str, str]]:
     """The few numbers to read first."""
     student = headline_row(result)["figures"]["map"]["value"]
     rectangle = best_of(result, names.rectangle_only)["figures"]["map"]["value"]
-    rival = best_of(result, names.two_streams)["figures"]["map"]["value"]
     minutes, rest = divmod(round(seconds), 60)
-    return [
+    tiles = [
         (f"{100 * student:.1f} %", "mAP of the student, by pattern posterior"),
         (f"{student / rectangle:.1f} ×", f"the control that sees the rectangle only ({100 * rectangle:.1f} %)"),
-        (
-            f"{100 * (student - rival):+.1f}".replace("-", "−"),
-            f"points against two streams without distillation ({100 * rival:.1f} %)",
-        ),
-        (f"{minutes}:{rest:02d} min", f"for all stages on {machine.split(',')[0]}"),
     ]
+    if names.two_streams:
+        rival = best_of(result, names.two_streams)["figures"]["map"]["value"]
+        points = f"{100 * (student - rival):+.1f}".replace("-", "−")
+        tiles.append((points, f"points against two streams without distillation ({100 * rival:.1f} %)"))
+    return [*tiles, (f"{minutes}:{rest:02d} min", f"for all stages on {machine.split(',')[0]}")]
 
 
 def training_curves(workdirs: Mapping[str, Any], names: Names) -> list[CurvePanel]:
     """Diagrams of the runs; keys of `workdirs`: "teacher", "student" and the names of the rivals."""
-    student, rivals = workdirs["student"], (names.rectangle_only, names.two_streams)
+    student, rivals = workdirs["student"], [n for n in (names.rectangle_only, names.two_streams) if n]
     maps = [("map_both", "both heads"), ("map_flat", "flat head"), ("map_cosine", "cosine")]
     panels = [
         panel("Teacher: training loss", "loss", [read_curve(workdirs["teacher"], "train", "loss", "loss")]),
@@ -153,6 +152,9 @@ def assemble_report(
     stages: Sequence[tuple[str, float, str]],
     machine: str,
     commands: Sequence[tuple[str, str]],
+    title: str = TITLE,
+    summary: str = SUMMARY,
+    pictures: Sequence[Picture] = (),
     num_examples: int = 12,
     seed: int = 0,
 ) -> Report:
@@ -167,6 +169,8 @@ def assemble_report(
       stages: (name, seconds, note).
       machine: one line on the hardware.
       commands: (purpose, shell command) pairs.
+      title, summary: at the page's head.
+      pictures: how the data came about.
       num_examples: queries shown; drawn by the seed, not by their results.
       seed: of that draw and of the map.
 
@@ -178,9 +182,9 @@ def assemble_report(
     parts: dict[str, Sequence[tuple[str, Figure]]] = breakdowns(result)
     seconds = sum(stage[1] for stage in stages)
     return Report(
-        title=TITLE,
+        title=title,
         headline=headline(result, names, seconds, machine),
-        summary=SUMMARY,
+        summary=summary,
         columns=list(COLUMNS.values()),
         rows=metric_rows(result),
         breakdowns=parts,
@@ -191,6 +195,7 @@ def assemble_report(
         facts=provenance(result, workdirs, machine),
         notes=NOTES,
         commands=commands,
+        pictures=pictures,
     )
 
 

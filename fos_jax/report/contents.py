@@ -121,6 +121,15 @@ class MapPanel:
 
 
 @dataclasses.dataclass(frozen=True)
+class Picture:
+    """One picture of how the data came about: `image` is uint8 [h, w, 3]."""
+
+    title: str
+    caption: str
+    image: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class Report:
     """The whole page.
 
@@ -138,6 +147,7 @@ class Report:
       facts: (name, value) pairs: what was measured where.
       notes: sentences on how to read the figures.
       commands: (what for, shell command) pairs.
+      pictures: how the data came about, in order; none where it was rendered.
     """
 
     title: str
@@ -153,3 +163,4 @@ class Report:
     facts: Sequence[tuple[str, str]]
     notes: Sequence[str]
     commands: Sequence[tuple[str, str]]
+    pictures: Sequence[Picture] = ()

@@ -118,6 +118,13 @@ def render_photograph(scene: Scene, *, size: int = 96, samples: int = 2) -> jax.
     return jnp.round(255 * _shrink(_picture(scene, whole, size * samples), samples)).astype(jnp.uint8)
 
 
+def render_mask(scene: Scene, *, size: int = 96) -> jax.Array:
+    """Where the target is seen in `render_photograph`, one ray a pixel: bool [size, size]."""
+    direction, hit, _, is_hit = _target_hit(scene, jnp.array(FULL_FRAME), size)
+    before, _ = tracing.nearest(scene.context, tuple(scene.camera.position), direction)
+    return (is_hit & (hit < before)).reshape(size, size)
+
+
 def target_bounds(camera: Camera, target: Primitives) -> jax.Array:
     """float32 [4] (u0, v0, u1, v1): a window that surely holds the target (from the corners of its primitives)."""
     points = project(camera, corners(target))  # [K, 8, 2]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fos_jax.scenes.attributes import CATEGORIES, pattern_rows
-from fos_jax.scenes.render import Scene, render_cutout, render_query, target_box
+from fos_jax.scenes.render import Scene, render_cutout, render_mask, render_photograph, render_query, target_box
 from fos_jax.scenes.world import sample_scene
 
 SPLITS = ("train", "validation", "test")
@@ -93,6 +93,15 @@ def render_cutouts(scenes: Scene, *, size: int, samples: int = 2) -> np.ndarray:
     return np.asarray(_run(("cutout", size, samples), draw, _FAST_LOOPS, _only(scenes, "camera", "light", "target")))
 
 
+def render_photographs(scenes: Scene, *, size: int, samples: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Scenes with their targets, uint8 [n, size, size, 3], and where the targets are seen, bool [n, size, size]."""
+    draw = _map(functools.partial(render_photograph, size=size, samples=samples))
+    names = ("camera", "light", "ground", "context", "target")
+    image = _run(("photograph", size, samples), draw, _FAST_LOOPS, _only(scenes, *names))
+    mask = _run(("mask", size), _map(functools.partial(render_mask, size=size)), _FAST_LOOPS, _only(scenes, *names))
+    return np.asarray(image), np.asarray(mask)
+
+
 def _stream(render: Callable[[Scene], dict], seed: int, split: str, counts: Mapping[str, int]) -> Iterator[dict]:
     def chunk(category: str, start: int) -> dict[str, np.ndarray]:
         # The last chunk is rendered whole and cut afterwards: one compiled shape, and the same pixels for any count.
@@ -146,3 +155,19 @@ def cutout_stream(
       category, index, pattern (inside the category), image uint8 [size, size, 4].
     """
     return _stream(lambda scenes: {"image": render_cutouts(scenes, size=size, samples=samples)}, seed, split, counts)
+
+
+def photograph_stream(
+    seed: int, split: str, counts: Mapping[str, int], *, size: int = 160, samples: int = 2
+) -> Iterator[dict[str, Any]]:
+    """The same scenes with their targets in them, as photographs with instance masks; arguments as `query_stream`.
+
+    Yields:
+      category, index, pattern (inside the category), image uint8 [size, size, 3], mask bool [size, size].
+    """
+
+    def render(scenes: Scene) -> dict[str, np.ndarray]:
+        image, mask = render_photographs(scenes, size=size, samples=samples)
+        return {"image": image, "mask": mask}
+
+    return _stream(render, seed, split, counts)

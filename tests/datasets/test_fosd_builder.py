@@ -9,14 +9,14 @@ import types
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from fos_jax.datasets.fosd import evaluation, pixels
-from fos_jax.datasets.fosd.fosd_dataset_builder import Builder
-from fos_jax.datasets.fosd.names import identifier, source_id
-from fos_jax.datasets.fosd.splits import is_validation
 from fosd_miniature import CATEGORIES, write_miniature, write_object
 from PIL import Image
 
 from fos_jax.data.splits import load_split
+from fos_jax.datasets.fosd import evaluation, pixels
+from fos_jax.datasets.fosd.fosd_dataset_builder import Builder
+from fos_jax.datasets.fosd.names import identifier, source_id
+from fos_jax.datasets.fosd.splits import is_validation
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
 

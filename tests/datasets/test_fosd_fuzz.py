@@ -8,12 +8,13 @@ import struct
 import zlib
 
 import pytest
-from fos_jax.datasets.fosd import layout, pixels
-from fos_jax.datasets.fosd.benchmark import BENCHMARKS, PARTS, read_benchmark
-from fos_jax.datasets.fosd.splits import split_benchmark
 from fosd_miniature import write_miniature
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from fos_jax.datasets.fosd import layout, pixels
+from fos_jax.datasets.fosd.benchmark import BENCHMARKS, PARTS, read_benchmark
+from fos_jax.datasets.fosd.splits import split_benchmark
 
 JSON_FILES = (
     "train/labels/category.json",

@@ -5,10 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from fos_jax.launch import build_dataset
 from fosd_miniature import write_miniature
 
 from fos_jax.errors import InputError
+from fos_jax.launch import build_dataset
 
 
 def run(*arguments):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from fos_jax.launch import stages as stages_module
 from fos_jax.launch.stages import Stage, StageError, run_stages, size_of
 

@@ -23,13 +23,8 @@ HEAVY = (
     "torch",
 )
 BASE = "import jax, flax.linen, optax, orbax.checkpoint, numpy, cv2, sklearn"
-# Module patterns of each room; of training, the pure step and what it stands on. The losses of pretraining and
-# distillation reach data.batches, and with it grain, through model.py.
-LIGHT = {
-    "scenes": ["**/*.py"],
-    "encoders": ["*.py"],
-    "training": ["augment.py", "parallelism.py", "state.py", "step.py"],
-}
+# Module patterns of each room: what rendering and training need where the heavy packages are absent.
+LIGHT = {"scenes": ["**/*.py"], "encoders": ["*.py"], "training": ["*.py"], "baselines": ["*.py"]}
 
 
 def loaded_by(code: str) -> set[str]:

@@ -4,11 +4,11 @@ import jax
 import ml_collections
 import numpy as np
 import pytest
-from fos_jax.launch.configs import distill_synthetic, pretrain_synthetic, two_stream_synthetic
 from tests_synthetic import table
 
 from fos_jax.encoders.build import abstract_variables, build_foreground_encoder, build_query_encoder
 from fos_jax.errors import InputError
+from fos_jax.launch.configs import distill_synthetic, pretrain_synthetic, two_stream_synthetic
 from fos_jax.training.augment import colour_jitter
 from fos_jax.training.state import make_optimizer
 

@@ -1,0 +1,118 @@
+"""TFDS builder of a benchmark from photographs whose patterns people verified; needs no TensorFlow."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from etils import epath
+
+from fos_jax.boxes import box_xyxy_px_to_yxyx_norm
+from fos_jax.datasets.fos_patterns import layout
+from fos_jax.datasets.fos_patterns.sizes import SIZES
+from fos_jax.errors import InputError
+from fos_jax.images import encode_png
+from fos_jax.patterns import data_card
+from fos_jax.patterns.benchmark import SPLITS, Benchmark
+from fos_jax.patterns.benchmark_pictures import query_picture, stored_cutout
+from fos_jax.patterns.cutout_set import CutoutSet
+
+FOREGROUNDS, QUERIES = "foregrounds", "queries"
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Configs `{tight,jittered}_{foregrounds,queries}`, splits train, validation and test."""
+
+    # TFDS would look below fos_jax/datasets, which an editable installation maps elsewhere.
+    pkg_dir_path = epath.Path(__file__).parent
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "manual_dir holds cutouts/ (fos-extract-cutouts), verified.json (fos-verify-patterns --export) and, where they "
+        "were moved since, the photographs in images/; see README.md beside this builder."
+    )
+    BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [
+        tfds.core.BuilderConfig(name=f"{size}_{kind}") for size in SIZES for kind in (FOREGROUNDS, QUERIES)
+    ]
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        category = tfds.features.ClassLabel()  # its names are data
+        features = {"id": tfds.features.Text(), "category": category}
+        if self._kind == FOREGROUNDS:
+            features |= {
+                "image": tfds.features.Image(shape=(None, None, 4), encoding_format="png"),
+                "pattern": tfds.features.Scalar(dtype=np.int64),
+                "source_id": tfds.features.Text(),
+                "licence": tfds.features.Text(),
+            }
+        else:
+            features |= {
+                "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+                "box": tfds.features.BBoxFeature(),
+                "foreground_id": tfds.features.Text(),
+                "patterns": tfds.features.Sequence(tfds.features.Scalar(dtype=np.int64)),
+                "relevant_foregrounds": tfds.features.Sequence(tfds.features.Text()),
+            }
+        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+
+    @property
+    def _kind(self) -> str:
+        return self.builder_config.name.split("_")[1]
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+        try:
+            manual_dir = Path(dl_manager.manual_dir)
+        except AssertionError:
+            raise InputError("manual_dir: no such directory, expected one with cutouts/ and verified.json") from None
+        plan = layout.plan(manual_dir, SIZES[self.builder_config.name.split("_")[0]])
+        cutouts, verified, _ = layout.read_inputs(manual_dir)
+        self.info.features["category"].names = list(plan.table.categories)
+        folder = Path(self.data_dir)
+        card = data_card.card(plan, cutouts, verified)
+        (folder / "patterns.json").write_text(plan.table.to_json(), encoding="utf-8")
+        (folder / "data_card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+        (folder / "DATA_CARD.md").write_text(data_card.markdown(card), encoding="utf-8")
+        return {split: self._generate_examples(plan, cutouts, split) for split in SPLITS}
+
+    def _generate_examples(
+        self, plan: Benchmark, cutouts: CutoutSet, split: str
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        examples = self._foregrounds if self._kind == FOREGROUNDS else self._queries
+        return examples(plan, cutouts, split)
+
+    def _foregrounds(self, plan: Benchmark, cutouts: CutoutSet, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        entry_of = {entry.index: entry for entry in plan.of_split(split)}
+        for index, rgba in cutouts.pictures(sorted(entry_of)):
+            entry = entry_of[index]
+            yield (
+                entry.id,
+                {
+                    "id": entry.id,
+                    "image": encode_png(stored_cutout(rgba, plan.settings.cutout_side_px)),
+                    "category": entry.category,
+                    "pattern": entry.pattern,
+                    "source_id": entry.source_id,
+                    "licence": entry.licence,
+                },
+            )
+
+    def _queries(self, plan: Benchmark, cutouts: CutoutSet, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        for entry in plan.of_split(split):
+            if not entry.photograph:
+                continue
+            rgb, box, (width, height) = query_picture(entry, plan)
+            y0, x0, y1, x1 = map(float, box_xyxy_px_to_yxyx_norm(box, width, height))
+            yield (
+                entry.id,
+                {
+                    "id": entry.id,
+                    "image": encode_png(rgb),
+                    "box": tfds.features.BBox(ymin=y0, xmin=x0, ymax=y1, xmax=x1),
+                    "category": entry.category,
+                    "foreground_id": entry.id,
+                    "patterns": np.flatnonzero(plan.is_compatible[entry.pattern]).tolist(),
+                    "relevant_foregrounds": [],
+                },
+            )

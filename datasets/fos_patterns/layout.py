@@ -1,0 +1,75 @@
+"""What the manual directory must hold, read and checked before anything is written.
+
+    <manual_dir>/cutouts/        folder that fos-extract-cutouts wrote
+    <manual_dir>/verified.json   export of the verification (fos-verify-patterns --export)
+    <manual_dir>/images/         the photographs; where it is absent, the folder that extraction read them from
+
+Each may be a link.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from fos_jax.datasets.fos_patterns.sizes import SIZES
+from fos_jax.datasets.problems import Problem
+from fos_jax.errors import InputError
+from fos_jax.patterns.benchmark import SPLITS, Benchmark, Settings, plan_benchmark
+from fos_jax.patterns.benchmark_pictures import query_picture
+from fos_jax.patterns.cutout_set import CutoutSet
+from fos_jax.patterns.verification.export import VerifiedPatterns, read_export
+
+
+def read_inputs(manual_dir: str | Path) -> tuple[CutoutSet, VerifiedPatterns, Path | None]:
+    """Cut-outs, verified patterns, and the folder of photographs where there is an own one.
+
+    Raises:
+      InputError: one of them is missing or damaged.
+    """
+    root = Path(manual_dir)
+    if not root.is_dir():
+        raise InputError(f"manual_dir: {root} is not a directory, expected one with cutouts/ and verified.json")
+    images = root / "images"
+    return CutoutSet(root / "cutouts"), read_export(root / "verified.json"), images if images.is_dir() else None
+
+
+def plan(manual_dir: str | Path, settings: Settings) -> Benchmark:
+    """The benchmark that a manual directory makes.
+
+    Raises:
+      InputError: see `read_inputs` and `plan_benchmark`; also a split without foregrounds or without queries.
+    """
+    cutouts, verified, images = read_inputs(manual_dir)
+    benchmark = plan_benchmark(cutouts, verified, settings, photographs=images)
+    for split in SPLITS:
+        entries = benchmark.of_split(split)
+        if not any(entry.photograph for entry in entries):
+            raise InputError(
+                f"{manual_dir}: split {split} has {len(entries)} foregrounds and no query, expected some "
+                "(verify more cut-outs that come with a photograph)"
+            )
+    return benchmark
+
+
+def validate(manual_dir: str | Path, *, sizes: Iterable[str] = SIZES, progress: bool = False) -> list[Problem]:
+    """Everything that keeps the data set from being built; reads every photograph, writes nothing.
+
+    Raises:
+      InputError: no such directory.
+    """
+    problems: dict[Problem, None] = {}
+    read_inputs(manual_dir)
+    for size in sizes:
+        try:
+            benchmark = plan(manual_dir, SIZES[size])
+        except InputError as error:
+            problems[Problem(str(manual_dir), "", str(error), "a benchmark that can be built")] = None
+            continue
+        queries = [entry for entry in benchmark.entries if entry.photograph]
+        for entry in tqdm(queries, desc="checking photographs", unit="img", disable=not progress):
+            try:
+                query_picture(entry, benchmark)
+            except InputError as error:
+                problems[Problem(entry.photograph, entry.id, str(error), "the photograph it was cut from")] = None
+    return sorted(problems)
