@@ -103,8 +103,8 @@ def markdown(values: Mapping[str, Any]) -> str:
             ],
         ),
         "",
-        f"{of_patterns['patterns']} patterns of {of_patterns['smallest']} to {of_patterns['largest']} foregrounds, half of "
-        f"them with {of_patterns['median']:g} or more; {of_patterns[f'below_{_SMALL}_in_train']} have fewer than "
+        f"{of_patterns['patterns']} patterns: {of_patterns['smallest']} to {of_patterns['largest']} foregrounds, half "
+        f"of them with {of_patterns['median']:g} or more; {of_patterns[f'below_{_SMALL}_in_train']} have fewer than "
         f"{_SMALL} in train, {of_patterns['absent_from_train']} none. {values['also_compatible_pairs']} pairs of "
         "patterns are marked as also compatible.",
         "",
@@ -115,9 +115,9 @@ def markdown(values: Mapping[str, Any]) -> str:
         f"{settings['growth'][1]:g} of their size on each side; photographs at most {settings['longest_side_px']} px, "
         f"cut-outs at most {settings['cutout_side_px']} px; seed {settings['seed']}.",
         f"Of {photographs['photographs']} photographs {photographs['linked']} hang together with another one (they "
-        f"show the same object, or their hashes differ by at most {values['near_duplicate_bits']} bits; the largest such group "
-        f"has {photographs['largest']}); such groups were never divided among splits, and no two splits share "
-        "a photograph or a near-duplicate (checked pair by pair).",
+        f"show the same object, or their hashes differ by at most {values['near_duplicate_bits']} bits; the largest "
+        f"such group has {photographs['largest']}); such groups were never divided among splits, and no two "
+        "splits share a photograph or a near-duplicate (checked pair by pair).",
         "",
         *_table(["left out of the benchmark", "cut-outs"], sorted(values["left_out"].items())),
         "",

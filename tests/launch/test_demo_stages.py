@@ -3,10 +3,22 @@
 import re
 from pathlib import Path
 
+import pytest
+
+from fos_jax.launch import patterns_demo, patterns_demo_stages
 from fos_jax.launch.demo_stages import search_commands, stages_of
 from fos_jax.launch.stages import _source_files
 
-STAGES = stages_of(Path("work"), Path("data"), "demo")
+DEMOS = {
+    "demo": stages_of(Path("work"), Path("data"), "demo"),
+    "patterns, photographs": patterns_demo_stages.stages_of(Path("work"), Path("coco"), "demo"),
+    "patterns, rendered": patterns_demo_stages.stages_of(Path("work"), None, "demo"),
+}
+
+
+@pytest.fixture(params=DEMOS.values(), ids=DEMOS.keys())
+def stages(request):
+    return request.param
 
 
 def flags_of(module: str) -> set[str]:
@@ -18,25 +30,26 @@ def flags_of(module: str) -> set[str]:
     return set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", text))
 
 
-def test_every_flag_is_one_of_its_program():
-    for stage in STAGES:
+def test_every_flag_is_one_of_its_program(stages):
+    for stage in stages:
         module, *arguments = stage.command
-        flags = {re.match(r"--(\w+)", text)[1] for text in arguments if text.startswith("--")}
+        is_change = re.compile(r"--config\.").match
+        flags = {re.match(r"--(\w+)", t)[1] for t in arguments if t.startswith("--") and not is_change(t)}
         assert flags, stage.name
         assert flags <= flags_of(module), f"{module} has no {flags - flags_of(module)}"
 
 
 def test_printed_commands_use_flags_that_exist():
-    for _, command in search_commands(Path("work")):
+    for _, command in [*search_commands(Path("work")), *patterns_demo._commands(Path("work"))]:
         program, *arguments = command.split()
         module = "launch." + program.removeprefix("fos-").replace("-", "_")
         flags = {re.match(r"--(\w+)", text)[1] for text in arguments}
         assert flags <= flags_of(module), f"{program} has no {flags - flags_of(module)}"
 
 
-def test_stages_read_only_what_earlier_ones_leave():
+def test_stages_read_only_what_earlier_ones_leave(stages):
     done: dict[str, list[Path]] = {}
-    for stage in STAGES:
+    for stage in stages:
         assert set(stage.after) <= set(done), stage.name
         readable = [path for name in stage.after for path in done[name]]
         for text in stage.command[1:]:
@@ -47,8 +60,8 @@ def test_stages_read_only_what_earlier_ones_leave():
     assert len(outputs) == len(set(outputs))
 
 
-def test_configs_and_sources_exist():
-    for stage in STAGES:
+def test_configs_and_sources_exist(stages):
+    for stage in stages:
         assert all(_source_files(source) for source in stage.sources)
         for text in stage.command:
             if text.startswith("--config="):
