@@ -19,7 +19,7 @@ from fos_jax.scenes.streams import render_cutouts, render_queries, sample_scenes
 _CATEGORIES = flags.DEFINE_list("categories", list(CATEGORIES), "Categories to draw.")
 _COUNT = flags.DEFINE_integer("count", 8, "Scenes of each category, spread over its patterns.", lower_bound=1)
 _COLUMNS = flags.DEFINE_integer("columns", 4, "Scenes in a row.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 1000, "Seed of the scenes; data sets use 0.")
+_SEED = flags.DEFINE_integer("seed", 1000, "Seed of the scenes; data sets use 1.")
 _OUTPUT = flags.DEFINE_string("output", "contact_sheet.png", "PNG file to write.")
 
 SIDE_PX = 128
