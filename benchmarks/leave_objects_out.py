@@ -1,0 +1,397 @@
+"""Interchangeable retrieval of real objects that no training saw: ETH-80, leaving objects out.
+
+    python benchmarks/leave_objects_out.py [--workdir=FOLDER] [--output=FILE.json] [--pictures=FOLDER]
+
+A pattern is a category and a viewpoint bin (25 bins, `agreement.viewpoint_bins`); ETH-80's annotations carry viewpoint
+and object. Of each category's seven objects one is for validation in all splits and is never tested; in each of three
+splits two others are tested, every time different ones, and four train. Every test cut-out queries the test cut-outs of
+its category that show another object; relevant are those of its viewpoint bin. Standard AP over the whole ranking
+(ties: expected value), its mean within each category, then over the categories.
+
+Rankings, by what they know:
+  nothing          chance (all scores alike)
+  no labels        pixels (64 px), gradients, shape and both (blocks centred and scaled as for proposals), all by cosine
+  viewpoint labels of the training objects: teacher (the project's foreground encoder and pretraining; cosine of its
+                   embeddings, and posterior), linear (logistic regression on gradients+shape, also of the mirrored
+                   cut-outs; posterior)
+The teacher's checkpoint and the linear model's regularisation are chosen on the validation objects of the split.
+
+One JSON line a split and ranking, then one a ranking over all splits, then teacher against the others, paired and
+bootstrapped over the test objects (queries of one object are not independent). Figures: benchmarks/RESULTS.md.
+"""
+
+import argparse
+import dataclasses
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import ml_collections
+import numpy as np
+
+from fos_jax.data.arrays import Foregrounds
+from fos_jax.evaluation import bootstrap, metrics
+from fos_jax.images import encode_png, prepare_cutout
+from fos_jax.pattern_table import Pattern, PatternTable
+from fos_jax.patterns.agreement import viewpoint_bins
+from fos_jax.patterns.contact_sheet import contact_sheet
+from fos_jax.patterns.cutout_set import CutoutSet
+from fos_jax.patterns.descriptors import describe_pictures
+from fos_jax.patterns.filters import config_with
+from fos_jax.patterns.grouping import combine, default_config
+from fos_jax.patterns.running import extract
+from fos_jax.training import record
+
+if TYPE_CHECKING:
+    from fos_jax.encoders.bundle import Bundle
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "real" / "eth80"
+NUM_BINS, RINGS, SPLITS = 25, ("steep", "raised", "level"), 3
+DEFORMED = 7  # deformed copies of each training cut-out that the teacher sees beside it
+TEACHER = "teacher, posterior"
+REGULARISATION = (1.0, 10.0, 100.0)  # inverse strengths tried on the validation objects
+WITHOUT_LABELS = {"gradients": ["gradients"], "shape": ["shape"], "gradients+shape": ["gradients", "shape"]}
+
+
+@dataclasses.dataclass(frozen=True)
+class Objects:
+    """n cut-outs: RGBA pictures of any size, and str [n] category, str [n] object, int [n] viewpoint bin."""
+
+    pictures: list[np.ndarray]
+    category: np.ndarray
+    object: np.ndarray
+    viewpoint: np.ndarray
+
+
+def read_eth80(folder: Path) -> Objects:
+    """Extracts into `folder`, or reads what an earlier run left there."""
+    source = {"kind": "coco", "annotations": str(REAL / "instances.json"), "images": str(REAL / "images")}
+    extract(folder, source, config_with({}), progress=False)
+    cutouts = CutoutSet(folder)
+    pictures, attributes = dict(cutouts.pictures()), cutouts.attributes()
+    return Objects(
+        pictures=[pictures[i] for i in range(len(cutouts))],
+        category=np.array(cutouts.column("category")),
+        object=np.array([entry["object"] for entry in attributes]),
+        viewpoint=viewpoint_bins(attributes),
+    )
+
+
+def split_objects(category: np.ndarray, objects: np.ndarray, split: int, *, seed: int = 0) -> np.ndarray:
+    """ "train", "validation" or "test" for each cut-out, the same for all cut-outs of an object: str [n].
+
+    Objects of each category stand in a drawn order: split k tests the k-th pair, the last one validates in every split
+    (so that nothing tuned on it has seen an object that is ever tested), the others train.
+    """
+    part = np.full(len(objects), "train", dtype="<U10")
+    rng = np.random.default_rng(seed)
+    for name in np.unique(category):
+        order = rng.permutation(np.unique(objects[category == name]))
+        if len(order) < 2 * SPLITS + 1:
+            raise ValueError(f"{name}: {len(order)} objects, expected at least {2 * SPLITS + 1}")
+        in_category = category == name
+        part[in_category & np.isin(objects, order[2 * split : 2 * split + 2])] = "test"
+        part[in_category & (objects == order[-1])] = "validation"
+    return part
+
+
+def viewpoint_table(categories: Sequence[str]) -> PatternTable:
+    """A pattern for each category and viewpoint bin, in the order category * 25 + bin.
+
+    Mirrored, azimuth a becomes 180 - a in ETH-80: at 0 an animal looks left, at 90 into the camera, at 180 right. All
+    views from the top lie the same way; mirrored they would lie as none in the data does, so they have no mirror image.
+    """
+    patterns = []
+    for c, name in enumerate(categories):
+        for view in range(NUM_BINS):
+            ring, sector = divmod(view - 1, 8)
+            where = f"{RINGS[ring]}, azimuth {45 * sector}" if view else "top"
+            mirrored = c * NUM_BINS + 1 + 8 * ring + (4 - sector) % 8 if view else -1
+            patterns.append(Pattern(len(patterns), name, {}, f"{name}, {where}", mirrored, {}))
+    return PatternTable(tuple(categories), {name: {} for name in categories}, tuple(patterns))
+
+
+def precision_among_other_objects(
+    scores: np.ndarray, category: np.ndarray, objects: np.ndarray, viewpoint: np.ndarray
+) -> np.ndarray:
+    """Average precision of each cut-out as a query among those of its category that show other objects.
+
+    Args:
+      scores: float [n, n], of query and cut-out; relevant is what has the query's viewpoint.
+      category, objects, viewpoint: [n].
+
+    Returns:
+      float64 [n], NaN where no other object is seen from there.
+    """
+    same_category, same_object, same_view = (a[:, None] == a[None, :] for a in (category, objects, viewpoint))
+    valid = same_category & ~same_object
+    return metrics.average_precision(metrics.rank_relevant(scores, same_view & valid, valid))
+
+
+def teacher_config(split: int) -> ml_collections.ConfigDict:
+    """The project's demo settings, but for rate, length and stronger colours. Source: three trials on the validation
+    objects of split 0 (those are tested in no split), listed in benchmarks/RESULTS.md.
+    """
+    config = {
+        "seed": split,
+        "foreground": {"backbone": "small", "embedding_size": 128, "image_size": 48, "dtype": "float32"},
+        "pretraining": {"scale": 16.0, "margin": 0.1, "contrastive_weight": 0.0, "contrastive_scale": 10.0},
+        "augment": {"mirror_probability": 0.5, "brightness": 0.25, "contrast": 0.4, "saturation": 0.5, "hue": 3.0},
+        "optimizer": {"learning_rate": 5e-3, "warmup_steps": 50, "weight_decay": 0.05, "clip_norm": 1.0},
+        "training": {
+            "batch_size": 64,
+            "num_steps": 800,
+            "log_every_steps": 50,
+            "validate_every_steps": 200,
+            "ema_decay": 0.0,
+            "keep": "best",
+        },
+    }
+    return ml_collections.ConfigDict(config).lock()
+
+
+def deformed(rgba: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A cut-out turned by up to 7 degrees, stretched by up to 1.25 and sheared by up to 0.12: uint8 [h, w, 4].
+
+    Four objects a category are too few to learn that proportions say nothing of the viewpoint. The canvas is large
+    enough for every result, and `prepare_cutout` crops it again.
+    """
+    height, width = rgba.shape[:2]
+    turn, stretch, shear = (
+        np.deg2rad(rng.uniform(-7, 7)),
+        np.exp(rng.uniform(-0.22, 0.22) / 2),
+        rng.uniform(-0.12, 0.12),
+    )
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    matrix = rotation @ np.array([[1, shear], [0, 1]]) @ np.diag([stretch, 1 / stretch])
+    side = 2 * max(height, width)
+    offset = np.array([side / 2, side / 2]) - matrix @ np.array([width / 2, height / 2])
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    premultiplied = np.concatenate([rgba[..., :3] * alpha, 255 * alpha], axis=-1)  # hidden colours must not bleed
+    warped = cv2.warpAffine(premultiplied, np.column_stack([matrix, offset]), (side, side))
+    warped[..., :3] /= np.maximum(warped[..., 3:], 1) / 255
+    return np.clip(np.rint(warped), 0, 255).astype(np.uint8)
+
+
+def train_teacher(
+    data: Objects, part: np.ndarray, config: ml_collections.ConfigDict, workdir: Path
+) -> tuple["Bundle", Foregrounds]:
+    """The bundle of a teacher trained on the training objects, and all n cut-outs as it sees them."""
+    from fos_jax.encoders.bundle import load_bundle
+    from fos_jax.training.loop import train
+    from fos_jax.training.teacher_task import pretrain_task
+
+    foregrounds, table = as_foregrounds(data, config.foreground.image_size)
+    chosen = {}
+    for name in ("train", "validation"):
+        rows = np.flatnonzero(part == name)
+        chosen[name] = Foregrounds(
+            **{f.name: getattr(foregrounds, f.name)[rows] for f in dataclasses.fields(Foregrounds)}
+        )
+    task = pretrain_task(config, chosen["train"], chosen["validation"], table, bundle_path=workdir / "bundle")
+    train(task, config, workdir, progress=False)
+    return load_bundle(workdir / "bundle"), foregrounds
+
+
+def as_foregrounds(data: Objects, size: int) -> tuple[Foregrounds, PatternTable]:
+    """What training and encoding take."""
+    table = viewpoint_table(np.unique(data.category).tolist())
+    category = np.unique(data.category, return_inverse=True)[1].astype(np.int32)
+    images = np.stack([prepare_cutout(picture, size) for picture in data.pictures])
+    ids = np.array([f"{name} {row}" for row, name in enumerate(data.object)])
+    return Foregrounds(ids, images, category, (category * NUM_BINS + data.viewpoint).astype(np.int32)), table
+
+
+def linear_posterior(
+    described: Mapping[str, np.ndarray], mirrored: Mapping[str, np.ndarray], data: Objects, part: np.ndarray
+) -> np.ndarray:
+    """p(viewpoint bin | descriptors) by logistic regression in each category: float64 [n, 25]."""
+    from sklearn.linear_model import LogisticRegression
+
+    table = viewpoint_table([""])
+    out = np.zeros((len(data.category), NUM_BINS))
+    for name in np.unique(data.category):
+        rows = np.flatnonzero(data.category == name)
+        n, is_train = len(rows), part[rows] == "train"
+        both = {b: np.concatenate([described[b][rows], mirrored[b][rows]]) for b in described}
+        features = combine(both, default_config().weights, components=128)
+        view = data.viewpoint[rows]
+        use = np.flatnonzero(np.concatenate([is_train, is_train & (table.mirror[view] >= 0)]))
+        labels = np.concatenate([view, table.mirror[view]])
+        found = []
+        for inverse in REGULARISATION:
+            model = LogisticRegression(C=inverse, max_iter=2000).fit(features[use], labels[use])
+            probability = np.zeros((n, NUM_BINS))
+            probability[:, model.classes_] = model.predict_proba(features[:n])
+            held_out = np.flatnonzero(part[rows] == "validation")
+            loss = -np.mean(np.log(np.maximum(probability[held_out, view[held_out]], 1e-12)))
+            found.append((loss, probability))
+        out[rows] = min(found, key=lambda entry: entry[0])[1]
+    return out
+
+
+def unlabelled_scores(described: Mapping[str, np.ndarray], data: Objects, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Ranking -> scores, float [m, m], of those that know no viewpoints."""
+    result = {"chance": np.zeros((len(rows), len(rows)))}
+    pixels = (
+        np.stack([prepare_cutout(data.pictures[i], 64)[..., :3].reshape(-1) for i in rows]).astype(np.float32) - 128
+    )
+    result["pixels"] = cosine(pixels)
+    for name, blocks in WITHOUT_LABELS.items():
+        scores = np.zeros((len(rows), len(rows)))
+        for category in np.unique(data.category):
+            here = np.flatnonzero(data.category[rows] == category)
+            parts = {block: described[block][rows[here]] for block in blocks}
+            vectors = combine(parts, default_config().weights, components=10_000)
+            scores[np.ix_(here, here)] = cosine(vectors)
+        result[name] = scores
+    return result
+
+
+def cosine(vectors: np.ndarray) -> np.ndarray:
+    """Of all pairs of rows: float [n, k] -> [n, n]."""
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return unit @ unit.T
+
+
+def mean_by_category(values: np.ndarray, category: np.ndarray) -> dict[str, float]:
+    return {str(c): round(float(np.nanmean(values[category == c])), 4) for c in np.unique(category)}
+
+
+def framed(rgba: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """A small picture in a frame of that colour: uint8 [64, 64, 4], opaque."""
+    out = np.empty((64, 64, 4), np.uint8)
+    out[:] = (*colour, 255)
+    out[3:61, 3:61, :3] = prepare_cutout(rgba, 58)[..., :3]
+    return out
+
+
+def retrieval_sheet(
+    data: Objects, rows: np.ndarray, scores: Mapping[str, np.ndarray], precision: Mapping[str, np.ndarray]
+) -> np.ndarray:
+    """Of each category two queries, at the teacher's lower and upper quartile; right hits green, wrong ones red."""
+    category, objects, view = data.category[rows], data.object[rows], data.viewpoint[rows]
+    sheet = []
+    for name in np.unique(category):
+        here = np.flatnonzero((category == name) & np.isfinite(precision[TEACHER]))
+        here = here[np.argsort(precision[TEACHER][here], kind="stable")]
+        for query in (here[len(here) // 4], here[3 * len(here) // 4]):
+            gallery = np.flatnonzero((category == name) & (objects != objects[query]))
+            for method in (TEACHER, "linear, posterior", "gradients+shape"):
+                best = gallery[np.argsort(-scores[method][query, gallery], kind="stable")]
+                colours = [(40, 170, 70) if view[i] == view[query] else (210, 50, 40) for i in best[:15]]
+                hits = [framed(data.pictures[rows[i]], c) for i, c in zip(best, colours, strict=False)]
+                label = f"{objects[query]}\n{method}\nAP {precision[method][query]:.2f}"
+                sheet.append((label, [framed(data.pictures[rows[query]], (255, 255, 255)), *hits]))
+    return contact_sheet(sheet)
+
+
+def run_split(
+    data: Objects, described, mirrored, split: int, config: ml_collections.ConfigDict, workdir: Path
+) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]:
+    """Rows of the test, scores and average precisions of each ranking, and facts about the training."""
+    part = split_objects(data.category, data.object, split)
+    rows = np.flatnonzero(part == "test")
+    started = time.perf_counter()
+    bundle, foregrounds = train_teacher(data, part, config, workdir)
+    seconds = time.perf_counter() - started
+    encoded = bundle.encode_foregrounds(foregrounds.image[rows], foregrounds.category[rows])
+    posterior = np.exp(encoded.log_posterior)
+    linear = linear_posterior(described, mirrored, data, part)[rows]
+    scores = unlabelled_scores(described, data, rows) | {
+        "linear, posterior": linear @ linear.T,
+        "teacher, cosine": encoded.embedding @ encoded.embedding.T,
+        TEACHER: posterior @ posterior.T,
+    }
+    labels = data.category[rows], data.object[rows], data.viewpoint[rows]
+    precision = {name: precision_among_other_objects(values, *labels) for name, values in scores.items()}
+    return rows, scores, precision, {"training_s": round(seconds, 1), **bundle.metrics["validation"]}
+
+
+def compare(precision: Mapping[str, np.ndarray], category: np.ndarray, objects: np.ndarray) -> list[dict[str, Any]]:
+    """Teacher minus each other ranking, over means of test objects (each is tested once)."""
+    names, of_object = np.unique(objects, return_inverse=True)
+    category_of = np.array([category[of_object == i][0] for i in range(len(names))])
+    class_id = np.unique(category_of, return_inverse=True)[1]
+    draws = bootstrap.resample(class_id)
+    means = {k: np.array([np.nanmean(v[of_object == i]) for i in range(len(names))]) for k, v in precision.items()}
+    lines = []
+    for name in means:
+        if name == TEACHER:
+            continue
+        gap = bootstrap.paired_difference(draws, means[TEACHER], means[name], class_id)
+        verdict = "won" if gap.low > 0 else "lost" if gap.high < 0 else "undecided"
+        lines.append(
+            {
+                "teacher_against": name,
+                "difference": round(gap.difference, 4),
+                "interval_95": [round(gap.low, 4), round(gap.high, 4)],
+                "objects_better": int(np.sum(means[TEACHER] > means[name])),
+                "objects": len(names),
+                "verdict": verdict,
+            }
+        )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workdir", help="keeps cut-outs and teachers; a run that was stopped goes on there")
+    parser.add_argument("--output", help="JSON file with all lines and the circumstances")
+    parser.add_argument("--pictures", help="folder for retrieval sheets, one a split")
+    args = parser.parse_args()
+    if not (REAL / "instances.json").is_file():
+        print(json.dumps({"benchmark": "leave_objects_out", "skipped": f"{REAL} is absent"}))
+        return
+    lines: list[dict[str, Any]] = []
+
+    def report(line: dict[str, Any]) -> None:
+        lines.append({"benchmark": "leave_objects_out", **line})
+        print(json.dumps(lines[-1]), flush=True)
+
+    with tempfile.TemporaryDirectory() as temporary:
+        workdir = Path(args.workdir or temporary)
+        data = read_eth80(workdir / "cutouts")
+        blocks = ["gradients", "shape"]
+        described = describe_pictures(enumerate(data.pictures), data.category, blocks)
+        flipped = (np.ascontiguousarray(picture[:, ::-1]) for picture in data.pictures)
+        mirrored = describe_pictures(enumerate(flipped), data.category, blocks)
+        pooled: dict[str, list[np.ndarray]] = {}
+        maps: dict[str, list[float]] = {}
+        tested = []
+        for split in range(SPLITS):
+            directory = workdir / f"teacher_{split}"
+            rows, scores, precision, training = run_split(
+                data, described, mirrored, split, teacher_config(split), directory
+            )
+            tested.append(rows)
+            for name, values in precision.items():
+                by_category = mean_by_category(values, data.category[rows])
+                mean = round(float(np.mean(list(by_category.values()))), 4)
+                pooled.setdefault(name, []).append(values)
+                maps.setdefault(name, []).append(mean)
+                queries = int(np.isfinite(values).sum())
+                line = {"split": split, "ranking": name, "map": mean, "by_category": by_category, "queries": queries}
+                report(line | ({"training": training} if name.startswith("teacher") else {}))
+            if args.pictures:
+                Path(args.pictures).mkdir(parents=True, exist_ok=True)
+                sheet = retrieval_sheet(data, rows, scores, precision)
+                (Path(args.pictures) / f"leave_objects_out_{split}.png").write_bytes(encode_png(sheet))
+    for name, values in maps.items():
+        spread = {"map_mean": round(float(np.mean(values)), 4), "map_sd": round(float(np.std(values, ddof=1)), 4)}
+        report({"ranking": name, "splits": SPLITS, **spread, "map_by_split": values})
+    everything = {name: np.concatenate(parts) for name, parts in pooled.items()}
+    order = np.concatenate(tested)
+    for line in compare(everything, data.category[order], data.object[order]):
+        report(line)
+    if args.output:
+        circumstances = {"commit": record.commit(), "config": teacher_config(0).to_dict()}
+        Path(args.output).write_text(json.dumps({**circumstances, "lines": lines}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The ETH-80 benchmark on stand-in arrays: who may be asked about whom, and what is held out."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "leave_objects_out.py"
+
+
+@pytest.fixture(scope="module")
+def program():
+    spec = importlib.util.spec_from_file_location("leave_objects_out", PROGRAM)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+def test_precision_leaves_the_own_object_out(program):
+    """Five cars (objects a, a, b, b, c; views 0, 1, 0, 1, 0) and a dog, with scores whose ranking is plain.
+
+    Query 0 (a, view 0) may see 2, 3, 4; scores .2, .9, .5 rank 3, 4, 2; relevant 4 and 2: (1/2 + 2/3) / 2 = 7/12.
+    Its own object's other picture scores highest, and so does the dog: neither counts.
+    Query 1 (a, view 1) sees 2, 3, 4, all alike; relevant 3, expected over ties: (1 + 1/2 + 1/3) / 3 = 11/18.
+    Query 5, the only dog, has nothing to find.
+    """
+    scores = np.zeros((6, 6))
+    scores[0] = [9, 8, 0.2, 0.9, 0.5, 7]
+    category = np.array(["car"] * 5 + ["dog"])
+    objects = np.array(["a", "a", "b", "b", "c", "d"])
+    viewpoint = np.array([0, 1, 0, 1, 0, 0])
+    found = program.precision_among_other_objects(scores, category, objects, viewpoint)
+    np.testing.assert_allclose(found[[0, 1]], [7 / 12, 11 / 18], atol=1e-12)
+    assert np.isnan(found[5])
+
+
+def test_splits_share_no_object_and_never_test_what_tuning_saw(program):
+    objects = np.repeat([f"{name}{i}" for name in ("car", "cow") for i in range(7)], 3)
+    category = np.array([name[:3] for name in objects])
+    tested, validated = [], []
+    for split in range(program.SPLITS):
+        part = program.split_objects(category, objects, split)
+        of = {name: set(objects[part == name]) for name in ("train", "validation", "test")}
+        for name in ("car", "cow"):
+            counts = {key: sum(entry.startswith(name) for entry in values) for key, values in of.items()}
+            assert counts == {"train": 4, "validation": 1, "test": 2}
+        assert sum(map(len, of.values())) == len(set.union(*of.values())) == 14
+        tested.append(of["test"])
+        validated.append(of["validation"])
+    assert sum(map(len, tested)) == len(set.union(*tested))
+    assert len({frozenset(entry) for entry in validated}) == 1
+    assert not validated[0] & set.union(*tested)
+
+
+def test_too_few_objects_are_refused(program):
+    with pytest.raises(ValueError, match="car: 6 objects, expected at least 7"):
+        program.split_objects(np.array(["car"] * 6), np.arange(6).astype(str), 0)
+
+
+def test_mirrored_viewpoints(program):
+    """Side becomes the other side, front and back stay, and two mirrorings are none; the top view has no mirror."""
+    table = program.viewpoint_table(["car", "cow"])
+    bins = program.viewpoint_bins(
+        [{"polar_deg": 90, "azimuth_deg": a} for a in (0, 45, 90, 225, 270)] + [{"polar_deg": 0, "azimuth_deg": 0}]
+    )
+    mirrored = program.viewpoint_bins([{"polar_deg": 90, "azimuth_deg": a} for a in (180, 135, 90, 315, 270)])
+    np.testing.assert_array_equal(table.mirror[bins], [*mirrored, -1])
+    np.testing.assert_array_equal(table.mirror[25 + bins[:-1]], 25 + mirrored)
+    has_mirror = np.flatnonzero(table.mirror >= 0)
+    np.testing.assert_array_equal(table.mirror[table.mirror[has_mirror]], has_mirror)
+    assert table.patterns[25 + bins[1]].description == "cow, level, azimuth 45"
+
+
+def test_deformed_cutouts_keep_colour_and_fit_the_canvas(program):
+    """A red block, its hidden pixels green: deformed it is as large, red, and clear of every side."""
+    picture = np.zeros((40, 60, 4), np.uint8)
+    picture[..., 1] = 255
+    picture[5:35, 5:55] = (200, 0, 0, 255)
+    for seed in range(5):
+        found = program.deformed(picture, np.random.default_rng(seed))
+        solid = found[..., 3] == 255
+        np.testing.assert_allclose(solid.sum(), 30 * 50, rtol=0.12)
+        np.testing.assert_array_equal(np.unique(found[solid], axis=0), [[200, 0, 0, 255]])
+        edge = np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
+        assert not edge[:, 3].any()
+
+
+def test_comparison_is_paired_over_objects(program):
+    """The teacher is better by 0.1 on each of four objects, however many queries each has."""
+    objects = np.array(["a"] * 5 + ["b"] + ["c"] * 2 + ["d"])
+    category = np.array(["car"] * 6 + ["cow"] * 3)
+    base = np.linspace(0.1, 0.8, len(objects))
+    base[2] = np.nan
+    (line,) = program.compare({program.TEACHER: base + 0.1, "chance": base}, category, objects)
+    assert line["teacher_against"] == "chance"
+    assert (line["difference"], line["interval_95"], line["objects_better"], line["objects"]) == (0.1, [0.1, 0.1], 4, 4)
+    assert line["verdict"] == "won"
+
+
+def test_linear_rival_reads_mirrored_cutouts(program):
+    """Descriptors that say the sector outright: trained on one side only, the other side is known by its mirror."""
+    rng = np.random.default_rng(0)
+    view = np.array([17, 21, 19] * 12)
+    position = {17: (1.0, 0.0), 21: (-1.0, 0.0), 19: (0.0, 1.0)}
+    described = np.array([position[v] for v in view]) + rng.normal(0, 0.05, (len(view), 2))
+    part = np.where(np.arange(len(view)) < 18, "train", "test").astype("<U10")
+    part[18:24] = "validation"
+    part[(part == "train") & (view == 21)] = "test"
+    data = program.Objects([], np.array(["car"] * len(view)), np.arange(len(view)).astype(str), view)
+    found = program.linear_posterior({"gradients": described}, {"gradients": described * [-1, 1]}, data, part)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(found.argmax(axis=1), view)
