@@ -5,7 +5,9 @@ Examples: python -m fos_jax.launch.build_dataset --dataset=fos_synthetic --size=
 """
 
 import importlib
+import shutil
 import time
+from pathlib import Path
 
 from absl import flags, logging
 
@@ -60,15 +62,23 @@ def build(dataset: str, size: str, data_dir: str, *, manual_dir: str | None = No
         raise InputError(f"size: unknown {size!r}, expected one of {', '.join(known)}")
     paths = []
     for kind in KINDS:
-        start = time.monotonic()
+        start, started = time.monotonic(), time.time()
         builder = cls(config=f"{size}_{kind}", data_dir=data_dir, file_format="array_record")
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(try_download_gcs=False, manual_dir=manual_dir),
             file_format="array_record",
         )
+        _remove_leftovers(Path(builder.data_path).parent, before=started)
         logging.info("%s: ready in %.1f s", builder.data_path, time.monotonic() - start)
         paths.append(str(builder.data_path))
     return paths
+
+
+def _remove_leftovers(folder: Path, *, before: float) -> None:
+    """Removes what killed builds left: TFDS's hidden folders in which nothing changed since `before` (Unix time)."""
+    for left in folder.glob("incomplete.*"):
+        if max(path.stat().st_mtime for path in [left, *left.rglob("*")]) < before:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def main() -> None:

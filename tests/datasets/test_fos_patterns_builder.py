@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -216,6 +218,18 @@ def test_the_same_inputs_give_the_same_bytes(work, data_dir, tmp_path):
         assert len(records) == 3
         for name in [*records, "patterns.json", "DATA_CARD.md"]:
             assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_what_a_killed_build_left_goes_and_a_running_one_stays(work, tmp_path):
+    killed, running = (tmp_path / "fos_patterns" / "tight_queries" / f"incomplete.{n}_1.0.0" for n in ("OLD", "NEW"))
+    for folder in (killed, running):
+        folder.mkdir(parents=True)
+        (folder / "half.array_record").write_bytes(b"half")
+    for path in (killed, killed / "half.array_record"):
+        os.utime(path, (1_000_000, 1_000_000))
+    os.utime(running / "half.array_record", (time.time() + 60,) * 2)
+    build("fos_patterns", "tight", str(tmp_path), manual_dir=str(work))
+    assert sorted(p.name for p in killed.parent.iterdir()) == ["1.0.0", running.name]
 
 
 def test_missing_photographs_are_all_listed_before_anything_is_written(work, tmp_path):
