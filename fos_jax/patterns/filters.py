@@ -55,13 +55,14 @@ def config_with(changes: Mapping[str, Any]) -> ConfigDict:
     config = default_config()
     if not isinstance(changes, Mapping):
         raise InputError(f"filters: got {changes!r}, expected an object of thresholds")
+    known = [f"{group}.{field}" for group, fields in config.items() for field in fields]
     for name, value in changes.items():
+        if name not in known:
+            raise InputError(f"filters: unknown {name!r}, expected one of {', '.join(known)}")
         try:
             config.update_from_flattened_dict({name: tuple(value) if isinstance(value, list) else value})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError) as error:
             raise InputError(f"filters: {name}: {' '.join(str(error).split())}") from None
-        if isinstance(config.get(name.split(".")[0]), ConfigDict) is False:
-            raise InputError(f"filters: {name}: expected a field of a filter, such as size.min_area_px")
     check_config(config)
     return config
 
