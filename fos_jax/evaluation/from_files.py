@@ -49,6 +49,8 @@ def evaluate_files(
     seed: int = 0,
     batch_size: int = 256,
     progress: bool = False,
+    per_query: bool = False,
+    cost: bool = False,
 ) -> dict[str, Any]:
     """`run.evaluate` on what lies on disk, with `data`, `bundle`, `compared` and `circumstances` added to its result.
 
@@ -58,6 +60,7 @@ def evaluate_files(
       name: of the main bundle's rows. compare: further bundles.
       output: JSON file, written whole or not at all, with the tables beside it as `.md`; None for none.
       num_resamples, seed: of the bootstrap. batch_size: of encoding. progress: show bars.
+      per_query, cost: as for `run.evaluate`.
 
     Raises: InputError where a directory is not what it must be or `output` cannot be written.
     """
@@ -95,6 +98,8 @@ def evaluate_files(
         seed=seed,
         batch_size=batch_size,
         progress=progress,
+        per_query=per_query,
+        cost=cost,
     )
     results |= {
         "data": {

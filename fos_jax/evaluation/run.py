@@ -7,6 +7,7 @@ the student has a factorised head, else "flat". It is fixed by this rule and nev
 Source: design decision.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from fos_jax.errors import InputError
 from fos_jax.evaluation import bootstrap, conventions, scores
 from fos_jax.evaluation.aspects import box_aspects, foreground_aspects
 from fos_jax.evaluation.calibration import gallery_accuracy, query_calibration
+from fos_jax.evaluation.cost import encoding_cost, ranking_ms
 from fos_jax.evaluation.measure import HEADLINE, Figures, measure, measure_fosd
 from fos_jax.evaluation.methods import OURS, Method, Row, gather_rows
 from fos_jax.evaluation.truth import Truth, truth_of
@@ -40,6 +42,8 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 256,
     progress: bool = False,
+    per_query: bool = False,
+    cost: bool = False,
 ) -> dict[str, Any]:
     """Evaluates a bundle, and others beside it, on one split.
 
@@ -52,6 +56,10 @@ def evaluate(
       compare: further methods, each measured by the same rankings.
       num_resamples: bootstrap resamples. level: of the intervals. seed: of the bootstrap.
       batch_size: of encoding. progress: show a bar while encoding.
+      per_query: keep the average precision of each query: `queries` {fingerprint (of their ids), category [names]} is
+        added, and `per_query` [float or None] to each row.
+      cost: measure time and operations: `cost` {name of the method: see `cost.encoding_cost`} is added, and
+        `ranking_ms` (a query against its category's gallery) to each row.
 
     Returns:
       What `json.dumps` takes, fractions except under "fosd":
@@ -72,6 +80,7 @@ def evaluate(
             f"{table.fingerprint()}"
         )
     truth = truth_of(queries, foregrounds, table)
+    costs = {m.name: encoding_cost(m) for m in (main, *compare) if cost and m.bundle.has_query_encoder}
     rows, gallery = gather_rows(main, compare, truth, batch_size=batch_size, progress=progress)
     resamples = bootstrap.resample(truth.query_category, num_resamples=num_resamples, seed=seed)
     box_aspect, foreground_aspect = box_aspects(queries), foreground_aspects(foregrounds.image)
@@ -81,10 +90,20 @@ def evaluate(
         figures = measure(row.scorer, truth)
         measured.append(figures)
         fosd = None if row.name == "chance" else measure_fosd(row.scorer, truth, box_aspect, foreground_aspect)
-        results.append(_result(row, figures, truth, resamples, level) | {"fosd": fosd})
+        result = _result(row, figures, truth, resamples, level) | {"fosd": fosd}
+        if per_query:
+            result["per_query"] = figures.by_metric[HEADLINE].tolist()
+        if cost:
+            result["ranking_ms"] = ranking_ms(row.scorer, truth)
+        results.append(result)
     best = _headline_row(rows, name)
+    more: dict[str, Any] = {"cost": costs} if cost else {}
+    if per_query:
+        names = [table.categories[c] for c in truth.query_category]
+        more["queries"] = {"fingerprint": ids_fingerprint(queries.ids), "category": names}
     return _without_nan(
         {
+            **more,
             "format_version": FORMAT_VERSION,
             "convention": _CONVENTION,
             "bootstrap": {"resamples": num_resamples, "level": level, "seed": seed, "strata": "category"},
@@ -120,6 +139,11 @@ _CONVENTION = {
     "remains, positives behind the cut not counted, precisions rounded to 0.01 percent before averaging; not to be "
     "compared with the standard figures",
 }
+
+
+def ids_fingerprint(ids: np.ndarray) -> str:
+    """Digest of ids in their order: the same queries, to be compared one by one."""
+    return hashlib.sha256("\n".join(map(str, ids)).encode()).hexdigest()[:16]
 
 
 def _headline_row(rows: Sequence[Row], name: str) -> int | None:

@@ -1,0 +1,78 @@
+"""What answering a query costs: encoding it, and ranking its category's gallery by exact search."""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fos_jax.encoders.build import build_query_encoder
+from fos_jax.encoders.bundle import Bundle
+from fos_jax.evaluation.methods import Method
+from fos_jax.evaluation.scores import Ranking
+from fos_jax.evaluation.truth import Truth
+
+BATCH_SIZE = 64
+
+
+def encoding_cost(method: Method, *, batch_size: int = BATCH_SIZE, repeats: int = 7) -> dict[str, Any]:
+    """Time, operations and size of encoding queries, prepared images in memory, compilation left out.
+
+    Times are medians of `repeats` runs on whatever machine this is, with whatever else runs on it; operations and
+    parameters are the same everywhere.
+
+    Returns: `one_ms` (a single query), `batch_ms` (a query in a batch of `batch_size`), `batch_size`, `gflop` (a
+    query, as XLA counts it; None where it does not), `parameters` (of the query encoder).
+
+    Source: design decision.
+    """
+    queries = method.queries
+    times = {}
+    for num in (1, min(batch_size, len(queries))):
+        rows = slice(0, num)
+        arrays = queries.image[rows], queries.box_yxyx_norm[rows], queries.category[rows]
+
+        def encode(arrays: tuple = arrays, num: int = num) -> None:
+            method.bundle.encode_queries(*arrays, batch_size=num)
+
+        times[num] = _median_ms(encode, repeats) / num
+    one, *batch = times.values()
+    return {
+        "one_ms": one,
+        "batch_ms": batch[0] if batch else one,
+        "batch_size": min(batch_size, len(queries)),
+        "gflop": _gflop(method.bundle),
+        "parameters": sum(x.size for x in jax.tree.leaves(method.bundle.variables["query"].get("params", {}))),
+    }
+
+
+def ranking_ms(ranking: Ranking, truth: Truth, *, repeats: int = 3) -> float:
+    """Mean time in ms to score all foregrounds of a query's category, many queries at a time; median of `repeats`."""
+
+    def score() -> None:
+        for block in truth.blocks():
+            ranking.foregrounds(block)
+
+    return _median_ms(score, repeats) / len(truth.query_category)
+
+
+def _median_ms(run: Callable[[], None], repeats: int) -> float:
+    run()  # compiles, fills caches
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return 1000 * statistics.median(seconds)
+
+
+def _gflop(bundle: Bundle) -> float | None:
+    """Operations of one query in units of 1e9, as XLA counts them before it optimises."""
+    encoder = build_query_encoder(bundle.config, bundle.table)
+    size = bundle.query_size
+    inputs = jnp.zeros((1, size, size, 3), jnp.uint8), jnp.zeros((1, 4)), jnp.zeros(1, jnp.int32)
+    analysis = jax.jit(encoder.apply).lower(bundle.variables["query"], *inputs).cost_analysis()
+    flops = (analysis or {}).get("flops")
+    return None if flops is None else flops / 1e9
