@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from fos_jax.boxes import box_xyxy_px_to_yxyx_norm
+from fos_jax.datasets.features import FOREGROUNDS, QUERIES, foreground_features, query_features
 from fos_jax.datasets.fos_patterns import layout
 from fos_jax.datasets.fos_patterns.sizes import SIZES
 from fos_jax.errors import InputError
@@ -18,8 +19,6 @@ from fos_jax.patterns import data_card
 from fos_jax.patterns.benchmark import SPLITS, Benchmark
 from fos_jax.patterns.benchmark_pictures import query_picture, stored_cutout
 from fos_jax.patterns.cutout_set import CutoutSet
-
-FOREGROUNDS, QUERIES = "foregrounds", "queries"
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -39,23 +38,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         category = tfds.features.ClassLabel()  # its names are data
-        features = {"id": tfds.features.Text(), "category": category}
-        if self._kind == FOREGROUNDS:
-            features |= {
-                "image": tfds.features.Image(shape=(None, None, 4), encoding_format="png"),
-                "pattern": tfds.features.Scalar(dtype=np.int64),
-                "source_id": tfds.features.Text(),
-                "licence": tfds.features.Text(),
-            }
-        else:
-            features |= {
-                "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
-                "box": tfds.features.BBoxFeature(),
-                "foreground_id": tfds.features.Text(),
-                "patterns": tfds.features.Sequence(tfds.features.Scalar(dtype=np.int64)),
-                "relevant_foregrounds": tfds.features.Sequence(tfds.features.Text()),
-            }
-        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+        features = foreground_features(category) if self._kind == FOREGROUNDS else query_features(category)
+        return self.dataset_info_from_configs(features=features)
 
     @property
     def _kind(self) -> str:

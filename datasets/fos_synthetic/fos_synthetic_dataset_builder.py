@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
+from fos_jax.datasets.features import FOREGROUNDS, QUERIES, foreground_features, query_features
 from fos_jax.scenes.attributes import CATEGORIES, pattern_rows, pattern_table
 from fos_jax.scenes.streams import SPLITS, cutout_stream, query_stream
 
@@ -63,7 +64,7 @@ class FosSyntheticConfig(tfds.core.BuilderConfig):
     """One kind of example (foregrounds or queries) of one size."""
 
     size: str = "demo"
-    kind: str = "foregrounds"
+    kind: str = FOREGROUNDS
 
 
 def example_id(split: str, category: str, index: int) -> str:
@@ -86,7 +87,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS: ClassVar = [
         FosSyntheticConfig(name=f"{size}_{kind}", description=f"{kind} of the {size} size", size=size, kind=kind)
         for size in SIZES
-        for kind in ("foregrounds", "queries")
+        for kind in (FOREGROUNDS, QUERIES)
     ]
 
     @property
@@ -95,33 +96,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return SIZES[self.builder_config.size]
 
     def _info(self) -> tfds.core.DatasetInfo:
-        features = {
-            "id": tfds.features.Text(),
-            "category": tfds.features.ClassLabel(names=list(self.size.categories)),
-        }
-        if self.builder_config.kind == "foregrounds":
-            features |= {
-                "image": tfds.features.Image(shape=(FOREGROUND_PX, FOREGROUND_PX, 4), encoding_format="png"),
-                "pattern": np.int64,
-                "source_id": tfds.features.Text(),
-                "licence": tfds.features.Text(),
-            }
+        category = tfds.features.ClassLabel(names=list(self.size.categories))
+        if self.builder_config.kind == FOREGROUNDS:
+            features = foreground_features(category, side_px=FOREGROUND_PX)
         else:
-            features |= {
-                "image": tfds.features.Image(shape=(QUERY_PX, QUERY_PX, 3), encoding_format="png"),
-                "box": tfds.features.BBoxFeature(),
-                "foreground_id": tfds.features.Text(),
-                "patterns": tfds.features.Sequence(np.int64),
-                "relevant_foregrounds": tfds.features.Sequence(tfds.features.Text()),
-            }
-        return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+            features = query_features(category, side_px=QUERY_PX)
+        return self.dataset_info_from_configs(features=features)
 
     def _split_generators(self, dl_manager) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         (self.data_path / "patterns.json").write_text(self._table().to_json())
         return {split: self._generate_examples(split) for split in SPLITS}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        return self._foregrounds(split) if self.builder_config.kind == "foregrounds" else self._queries(split)
+        return self._foregrounds(split) if self.builder_config.kind == FOREGROUNDS else self._queries(split)
 
     def _table(self):
         """The pattern table with counts: scene i of a category has pattern i modulo the number of its patterns."""

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
 from fos_jax.boxes import box_xyxy_px_to_yxyx_norm
+from fos_jax.datasets.features import FOREGROUNDS, QUERIES, foreground_features, query_features
 from fos_jax.datasets.fosd import pixels
 from fos_jax.datasets.fosd.benchmark import BENCHMARKS, read_benchmark
 from fos_jax.datasets.fosd.layout import make_cutout, require_valid
@@ -18,7 +18,6 @@ from fos_jax.errors import InputError
 from fos_jax.images import encode_png
 from fos_jax.pattern_table import PatternTable
 
-FOREGROUNDS, QUERIES = "foregrounds", "queries"
 LICENCE = "Open Images (photographs CC BY 2.0, annotations CC BY 4.0)"
 
 
@@ -49,29 +48,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         category = tfds.features.ClassLabel()  # its names are data, as in FOSD's own code: category.json has them
-        ids = tfds.features.Sequence(tfds.features.Text())
         if self._kind == FOREGROUNDS:
-            features = {
-                "id": tfds.features.Text(),
-                "image": tfds.features.Image(shape=(None, None, 4), encoding_format="png"),
-                "category": category,
-                "pattern": tfds.features.Scalar(dtype=np.int64),
-                "source_id": tfds.features.Text(),
-                "licence": tfds.features.Text(),
-            }
+            features = foreground_features(category)
         else:
-            features = {
-                "id": tfds.features.Text(),
-                "image": tfds.features.Image(shape=(None, None, 3)),
-                "box": tfds.features.BBoxFeature(),
-                "category": category,
-                "foreground_id": tfds.features.Text(),
-                "patterns": tfds.features.Sequence(tfds.features.Scalar(dtype=np.int64)),
-                "relevant_foregrounds": ids,
-                "irrelevant_foregrounds": ids,
-            }
+            labels = ("relevant_foregrounds", "irrelevant_foregrounds")
+            features = query_features(category, encoding=None, labels=labels)
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict(features),
+            features=features,
             homepage="https://github.com/bcmi/Foreground-Object-Search-Dataset-FOSD",
             disable_shuffling=True,  # ties in FOSD's rankings go by the annotations' order
         )
