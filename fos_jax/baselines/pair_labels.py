@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fos_jax import losses
-from fos_jax.data.arrays import Foregrounds, Queries, fingerprint
+from fos_jax.baselines.joint import build_encoders, init_encoders, input_fingerprints, padded_rows, part_of
+from fos_jax.data.arrays import Foregrounds, Queries
 from fos_jax.data.batches import Rows, RowsOf
-from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, init_foreground, init_query
 from fos_jax.encoders.bundle import save_bundle
 from fos_jax.encoders.foreground import ForegroundEncoder
 from fos_jax.encoders.query import QueryEncoder
@@ -140,9 +140,7 @@ def pair_label_task(
     if held.relevant is None:
         raise InputError("data set, split validation: no query has a foreground labelled as fitting")
     query_row, positive_row, negative_row = label_triples(queries)
-    models = {"foreground": config.foreground.to_dict(), "query": config.query.to_dict()}
-    foreground_encoder = build_foreground_encoder(models, table, axis_name=axis_name)
-    query_encoder = build_query_encoder(models, table, axis_name=axis_name)
+    foreground_encoder, query_encoder = build_encoders(config, table, axis_name=axis_name)
     arrays: dict[str, Rows] = {name: RowsOf(getattr(queries, name), query_row) for name in QUERY_INPUTS}
     arrays |= {
         "positive_image": RowsOf(foregrounds.image, positive_row),
@@ -151,18 +149,14 @@ def pair_label_task(
         "negative_row": negative_row,
         "fitting_rows": RowsOf(_padded(queries), query_row),
     }
-    variables = {
-        "foreground": init_foreground(jax.random.key(config.seed), models, table),
-        "query": init_query(jax.random.key(config.seed + 1), models, table),
-    }
     encode_foregrounds, encode_queries = Encoder(foreground_encoder, ("image",)), Encoder(query_encoder, QUERY_INPUTS)
     held_inputs = {name: getattr(held, name) for name in QUERY_INPUTS}
     valid = held.category[:, None] == held_foregrounds.category
     relevant = held.relevant.is_pair(np.arange(len(held)), np.arange(len(held_foregrounds))) & valid
 
     def validate(trained: dict[str, Any]) -> dict[str, float]:
-        gallery = encode_foregrounds(_part(trained, "foreground"), {"image": held_foregrounds.image})[0]
-        found = measure_ranking(encode_queries(_part(trained, "query"), held_inputs)[0] @ gallery.T, relevant, valid)
+        gallery = encode_foregrounds(part_of(trained, "foreground"), {"image": held_foregrounds.image})[0]
+        found = measure_ranking(encode_queries(part_of(trained, "query"), held_inputs)[0] @ gallery.T, relevant, valid)
         return {"map_cosine": found, "score": found}
 
     def finish(trained: dict[str, Any], metrics: dict[str, float]) -> None:
@@ -170,16 +164,13 @@ def pair_label_task(
             bundle_path,
             config=config.to_dict(),
             table=table,
-            foreground_variables=_part(trained, "foreground"),
-            query_variables=_part(trained, "query"),
+            foreground_variables=part_of(trained, "foreground"),
+            query_variables=part_of(trained, "query"),
             metrics={"validation": metrics},
         )
 
     return Task(
-        variables={
-            collection: {k: v[collection] for k, v in variables.items() if collection in v}
-            for collection in ("params", "batch_stats")
-        },
+        variables=init_encoders(config, table),
         loss_function=make_pair_loss(
             foreground_encoder,
             query_encoder,
@@ -192,23 +183,10 @@ def pair_label_task(
         ids=queries.ids[query_row],
         validate=validate,
         finish=finish,
-        inputs={
-            "train": f"{fingerprint(foregrounds)}-{fingerprint(queries)}",
-            "validation": f"{fingerprint(held_foregrounds)}-{fingerprint(held)}",
-            "patterns": table.fingerprint(),
-        },
+        inputs=input_fingerprints(train, validation, table),
     )
 
 
-def _part(trained: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Variables of one of the two encoders."""
-    return {collection: tree[name] for collection, tree in trained.items() if name in tree}
-
-
 def _padded(queries: Queries) -> np.ndarray:
-    """int32 [n, longest]: the fitting foregrounds' rows of each query, filled up with -2 (no row, nor "none")."""
     assert queries.relevant is not None
-    count = np.diff(queries.relevant.offsets)
-    out = np.full((len(queries), max(count.max(initial=0), 1)), -2, np.int32)
-    out[np.arange(out.shape[1])[None, :] < count[:, None]] = queries.relevant.rows
-    return out
+    return padded_rows(queries.relevant)

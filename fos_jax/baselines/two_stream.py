@@ -3,8 +3,7 @@
 CFO-Search (Zhao et al., ECCV 2018) trains a background and a foreground encoder together; the query's own foreground is
 the positive, other foregrounds the negatives, and no pattern label is used. Here a softmax over the batch's negatives
 of the same category, in both directions, takes the place of its triplets, because it did better; backbones, inputs,
-data, augmentation and the loop are those of the student. After training, the patterns' prototypes become the means of
-their training foregrounds, so that this model can rank by pattern posterior as well.
+data, augmentation and the loop are those of the student.
 """
 
 from collections.abc import Mapping
@@ -16,22 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from fos_jax import losses
-from fos_jax.data.arrays import Foregrounds, Queries, fingerprint
-from fos_jax.data.batches import RowsOf
-from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, init_foreground, init_query
-from fos_jax.encoders.bundle import save_bundle
+from fos_jax.baselines.joint import TrainingRows, joint_task
+from fos_jax.data.arrays import Foregrounds, Queries
+from fos_jax.data.batches import Rows, RowsOf
 from fos_jax.encoders.foreground import ForegroundEncoder
-from fos_jax.encoders.posteriors import is_in_category, pattern_log_posterior
 from fos_jax.encoders.query import QueryEncoder
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
 from fos_jax.training import augment
-from fos_jax.training.calibrate import calibrated_scale
 from fos_jax.training.loop import Task
-from fos_jax.training.model import Encoder, apply_for_training
+from fos_jax.training.model import apply_for_training
 from fos_jax.training.step import Gather, LossFunction, Metrics
 from fos_jax.training.student_task import QUERY_INPUTS, RankingMeasure
-from fos_jax.training.teacher import pattern_targets
 
 
 def make_two_stream_loss(
@@ -136,90 +131,22 @@ def two_stream_task(
     rows = np.flatnonzero(queries.foreground_index >= 0)
     if not len(rows):
         raise InputError("data set, split train: no query has its own foreground, expected some for two streams")
-    models = {"foreground": config.foreground.to_dict(), "query": config.query.to_dict()}
-    foreground_encoder = build_foreground_encoder(models, table, axis_name=axis_name)
-    query_encoder = build_query_encoder(models, table, axis_name=axis_name)
-    arrays = {name: RowsOf(getattr(queries, name), rows) for name in QUERY_INPUTS}
+    arrays: dict[str, Rows] = {name: RowsOf(getattr(queries, name), rows) for name in QUERY_INPUTS}
     arrays["foreground_image"] = RowsOf(foregrounds.image, queries.foreground_index[rows])
-    variables = {
-        "foreground": init_foreground(jax.random.key(config.seed), models, table),
-        "query": init_query(jax.random.key(config.seed + 1), models, table),
-    }
-    encode_foregrounds, encode_queries = Encoder(foreground_encoder, ("image",)), Encoder(query_encoder, QUERY_INPUTS)
-    held_foregrounds, held = validation
-    held_inputs = {name: getattr(held, name) for name in QUERY_INPUTS}
-    valid = (held.category[:, None] == held_foregrounds.category) & (held_foregrounds.pattern >= 0)
-    relevant = held.is_compatible[:, held_foregrounds.pattern] & valid
-
-    def validate(trained: dict[str, Any]) -> dict[str, float]:
-        gallery = encode_foregrounds(_part(trained, "foreground"), {"image": held_foregrounds.image})[0]
-        query = encode_queries(_part(trained, "query"), held_inputs)[0]
-        found = measure_ranking(query @ gallery.T, relevant, valid)
-        return {"map_cosine": found, "score": found}
-
-    def finish(trained: dict[str, Any], metrics: dict[str, float]) -> None:
-        foreground, query = _part(trained, "foreground"), _part(trained, "query")
-        embedding = encode_foregrounds(foreground, {"image": foregrounds.image}, description="prototypes")[0]
-        drawn = np.asarray(foreground["params"]["prototypes"])
-        no_posterior = np.zeros((len(embedding), table.num_patterns), np.float32)
-        prototypes = pattern_targets(embedding, no_posterior, foregrounds.pattern, drawn)["target"]
-        gallery = encode_foregrounds(foreground, {"image": held_foregrounds.image})[0] @ prototypes.T
-        cosine = encode_queries(query, held_inputs)[0] @ prototypes.T
-        is_labelled = held_foregrounds.pattern >= 0
-        truth = np.eye(table.num_patterns, dtype=np.float32)[held_foregrounds.pattern] * is_labelled[:, None]
-        posterior_scale = calibrated_scale(gallery, _in_category(held_foregrounds.category, table), truth)
-        fits = held.is_compatible / np.maximum(held.is_compatible.sum(axis=1, keepdims=True), 1)
-        flat_scale = calibrated_scale(cosine, _in_category(held.category, table), fits.astype(np.float32))
-        posterior = [
-            np.exp(pattern_log_posterior(x, category, table.category_of_pattern, scale=scale))
-            for x, category, scale in (
-                (cosine, held.category, flat_scale),
-                (gallery, held_foregrounds.category, posterior_scale),
-            )
-        ]
-        resolved = config.to_dict()
-        resolved["foreground"]["posterior_scale"] = posterior_scale
-        resolved["query"] |= {"posterior": "prototypes", "flat_scale": flat_scale}
-        by_posterior = measure_ranking(posterior[0] @ posterior[1].T, relevant, valid)
-        save_bundle(
-            bundle_path,
-            config=resolved,
-            table=table,
-            foreground_variables={**foreground, "params": {**foreground["params"], "prototypes": prototypes}},
-            query_variables=query,
-            metrics={"validation": {**metrics, "map_flat": by_posterior}},
-        )
-
-    return Task(
-        variables={
-            collection: {k: v[collection] for k, v in variables.items() if collection in v}
-            for collection in ("params", "batch_stats")
-        },
-        loss_function=make_two_stream_loss(
-            foreground_encoder,
-            query_encoder,
+    return joint_task(
+        config,
+        train,
+        validation,
+        table,
+        rows=TrainingRows(arrays, queries.ids[rows]),
+        make_loss=lambda *encoders: make_two_stream_loss(
+            *encoders,
             mirror_probability=config.augment.mirror_probability,
             box_expansion=config.augment.box_expansion,
             jitter=augment.colour_jitter(config.augment),
             **config.two_stream,
         ),
-        constants={},
-        arrays=arrays,
-        ids=queries.ids[rows],
-        validate=validate,
-        finish=finish,
-        inputs={
-            "train": f"{fingerprint(foregrounds)}-{fingerprint(queries)}",
-            "validation": f"{fingerprint(held_foregrounds)}-{fingerprint(held)}",
-            "patterns": table.fingerprint(),
-        },
+        bundle_path=bundle_path,
+        measure_ranking=measure_ranking,
+        axis_name=axis_name,
     )
-
-
-def _part(trained: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Variables of one of the two encoders."""
-    return {collection: tree[name] for collection, tree in trained.items() if name in tree}
-
-
-def _in_category(category: np.ndarray, table: PatternTable) -> np.ndarray:
-    return np.asarray(is_in_category(category, table.category_of_pattern))
