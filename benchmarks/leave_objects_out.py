@@ -17,7 +17,8 @@ Rankings, by what they know:
 The teacher's checkpoint and the linear model's regularisation are chosen on the validation objects of the split.
 
 One JSON line a split and ranking, then one a ranking over all splits, then teacher against the others, paired and
-bootstrapped over the test objects (queries of one object are not independent). Figures: benchmarks/RESULTS.md.
+bootstrapped over the fifteen pairs of test objects (queries of one pair are not independent). Figures:
+benchmarks/RESULTS.md.
 """
 
 import argparse
@@ -312,13 +313,19 @@ def run_split(
     return rows, scores, precision, {"training_s": round(seconds, 1), **bundle.metrics["validation"]}
 
 
-def compare(precision: Mapping[str, np.ndarray], category: np.ndarray, objects: np.ndarray) -> list[dict[str, Any]]:
-    """Teacher minus each other ranking, over means of test objects (each is tested once)."""
-    names, of_object = np.unique(objects, return_inverse=True)
-    category_of = np.array([category[of_object == i][0] for i in range(len(names))])
-    class_id = np.unique(category_of, return_inverse=True)[1]
+def compare(precision: Mapping[str, np.ndarray], category: np.ndarray, split: np.ndarray) -> list[dict[str, Any]]:
+    """Teacher minus each other ranking, paired over the means of each split and category.
+
+    The two objects tested together are each other's gallery, so the pair is what is drawn, within its category.
+
+    Args:
+      precision: ranking -> average precision of all queries of all splits, float [n].
+      category, split: [n], of the queries.
+    """
+    units, unit = np.unique(np.stack([np.unique(category, return_inverse=True)[1], split]), axis=1, return_inverse=True)
+    class_id, unit = units[0], unit.reshape(-1)
     draws = bootstrap.resample(class_id)
-    means = {k: np.array([np.nanmean(v[of_object == i]) for i in range(len(names))]) for k, v in precision.items()}
+    means = {k: np.array([np.nanmean(v[unit == i]) for i in range(len(class_id))]) for k, v in precision.items()}
     lines = []
     for name in means:
         if name == TEACHER:
@@ -330,8 +337,8 @@ def compare(precision: Mapping[str, np.ndarray], category: np.ndarray, objects: 
                 "teacher_against": name,
                 "difference": round(gap.difference, 4),
                 "interval_95": [round(gap.low, 4), round(gap.high, 4)],
-                "objects_better": int(np.sum(means[TEACHER] > means[name])),
-                "objects": len(names),
+                "pairs_better": int(np.sum(means[TEACHER] > means[name])),
+                "pairs": len(class_id),
                 "verdict": verdict,
             }
         )
@@ -386,7 +393,8 @@ def main() -> None:
         report({"ranking": name, "splits": SPLITS, **spread, "map_by_split": values})
     everything = {name: np.concatenate(parts) for name, parts in pooled.items()}
     order = np.concatenate(tested)
-    for line in compare(everything, data.category[order], data.object[order]):
+    splits = np.repeat(np.arange(SPLITS), [len(rows) for rows in tested])
+    for line in compare(everything, data.category[order], splits):
         report(line)
     if args.output:
         circumstances = {"commit": record.commit(), "config": teacher_config(0).to_dict()}

@@ -89,15 +89,15 @@ def test_deformed_cutouts_keep_colour_and_fit_the_canvas(program):
         assert not edge[:, 3].any()
 
 
-def test_comparison_is_paired_over_objects(program):
-    """The teacher is better by 0.1 on each of four objects, however many queries each has."""
-    objects = np.array(["a"] * 5 + ["b"] + ["c"] * 2 + ["d"])
+def test_comparison_is_paired_over_the_objects_tested_together(program):
+    """The teacher is better by 0.1 for each of four pairs, however many queries each has."""
+    split = np.array([0] * 5 + [1] + [0] * 2 + [1])
     category = np.array(["car"] * 6 + ["cow"] * 3)
-    base = np.linspace(0.1, 0.8, len(objects))
+    base = np.linspace(0.1, 0.8, len(split))
     base[2] = np.nan
-    (line,) = program.compare({program.TEACHER: base + 0.1, "chance": base}, category, objects)
+    (line,) = program.compare({program.TEACHER: base + 0.1, "chance": base}, category, split)
     assert line["teacher_against"] == "chance"
-    assert (line["difference"], line["interval_95"], line["objects_better"], line["objects"]) == (0.1, [0.1, 0.1], 4, 4)
+    assert (line["difference"], line["interval_95"], line["pairs_better"], line["pairs"]) == (0.1, [0.1, 0.1], 4, 4)
     assert line["verdict"] == "won"
 
 
