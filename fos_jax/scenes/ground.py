@@ -160,7 +160,7 @@ def ground_colour(ground: Ground, x: jax.Array, y: jax.Array, footprint: jax.Arr
     water = jnp.broadcast_to(ground.water, x.shape)
     grain = 1.0 + 0.5 * noise
 
-    def paint(carry, d: Ground):
+    def paint(carry, d: Ground):  # arrays of one decal
         red, green, blue, water = carry
         m = d.decal_frame
         u, v = m[0, 0] * x + m[0, 1] * y + m[0, 2], m[1, 0] * x + m[1, 1] * y + m[1, 2]
@@ -180,11 +180,14 @@ def ground_colour(ground: Ground, x: jax.Array, y: jax.Array, footprint: jax.Arr
         tu, tv = s / d.decal_tile[0], v * half_v / d.decal_tile[1]
         tone = grain * (1.0 + 0.25 * fade * (2 * _hash(jnp.floor(tu), jnp.floor(tv)) - 1) * (d.decal_tile[1] < 100))
         mixed = tuple(c + cover * (d.decal_colour[k] * tone - c) for k, c in enumerate((red, green, blue)))
-        return (*mixed, water + cover * (is_water - water)), None
+        return (*mixed, water + cover * (is_water - water))
 
-    decals = ground._replace(**{k: jnp.zeros((ground.decal_alpha.shape[0],)) for k in _BASE})
-    (red, green, blue, water), _ = jax.lax.scan(paint, (red, green, blue, water), decals)
+    decals = {name: value for name, value in ground._asdict().items() if name.startswith("decal_")}
+    is_there = ground.decal_alpha > 0
+    order = jnp.argsort(~is_there, stable=True)  # the rest is padding, often half of it or more
+
+    def next_decal(k, carry):
+        return paint(carry, ground._replace(**{name: value[order[k]] for name, value in decals.items()}))
+
+    red, green, blue, water = jax.lax.fori_loop(0, is_there.sum(), next_decal, (red, green, blue, water))
     return (red, green, blue), water
-
-
-_BASE = ("colour", "frame", "tile", "joint", "variance", "water")

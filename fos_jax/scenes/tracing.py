@@ -3,10 +3,13 @@
 Vectors are tuples of three component arrays [N], so that every operation runs along contiguous memory.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
-from fos_jax.scenes.primitives import Primitives
+from fos_jax.scenes.primitives import Primitives, is_solid
 
 FAR = 1e4
 _TINY = 1e-7
@@ -75,27 +78,37 @@ def nearest(table: Primitives, origin: Vector, direction: Vector) -> tuple[jax.A
       index: int32 [N], row of the table (0 where nothing is met).
     """
 
-    def step(carry, row):
-        best, index, i = carry
+    def step(carry, i, row):
+        best, index = carry
         entry, exit_ = interval(row, origin, direction)
         closer = (entry <= exit_) & (entry > 1e-3) & (entry < best)
-        return (jnp.where(closer, entry, best), jnp.where(closer, i, index), i + 1), None
+        return jnp.where(closer, entry, best), jnp.where(closer, i, index)
 
     shape = jnp.broadcast_shapes(*(jnp.shape(x) for x in (*origin, *direction)))
-    start = (jnp.full(shape, FAR), jnp.zeros(shape, jnp.int32), jnp.int32(0))
-    (best, index, _), _ = jax.lax.scan(step, start, table)
-    return best, index
+    return _over_solids(step, (jnp.full(shape, FAR), jnp.zeros(shape, jnp.int32)), table)
 
 
 def is_blocked(table: Primitives, origin: Vector, direction: Vector) -> jax.Array:
     """bool [N]: whether rays meet anything at all in front of their origin."""
 
-    def step(blocked, row):
+    def step(blocked, _, row):
         entry, exit_ = interval(row, origin, direction)
-        return blocked | ((entry <= exit_) & (exit_ > 1e-3)), None
+        return blocked | ((entry <= exit_) & (exit_ > 1e-3))
 
     shape = jnp.broadcast_shapes(*(jnp.shape(x) for x in (*origin, *direction)))
-    return jax.lax.scan(step, jnp.zeros(shape, bool), table)[0]
+    return _over_solids(step, jnp.zeros(shape, bool), table)
+
+
+def _over_solids(step: Callable, start: Any, table: Primitives) -> Any:
+    """Folds `step(carry, number, row)` over the rows that are no padding: half of a context's table or more is."""
+    solid = is_solid(table)
+    order = jnp.argsort(~solid, stable=True).astype(jnp.int32)
+
+    def body(k, carry):
+        i = order[k]
+        return step(carry, i, jax.tree.map(lambda x: x[i], table))
+
+    return jax.lax.fori_loop(0, solid.sum(), body, start)
 
 
 def surface(table: Primitives, index: jax.Array, point: Vector) -> tuple[Vector, Vector, jax.Array]:
