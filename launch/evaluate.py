@@ -33,6 +33,8 @@ _COMPARE = flags.DEFINE_multi_string(
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; the tables go beside it as .md.")
 _RESAMPLES = flags.DEFINE_integer("resamples", 1000, "Bootstrap resamples of the intervals.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the bootstrap.")
+_PER_QUERY = flags.DEFINE_bool("per_query", False, "Keep the average precision of each query in --output.")
+_COST = flags.DEFINE_bool("cost", False, "Measure time and operations a query too.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Images encoded at a time.", lower_bound=1)
 
 
@@ -56,6 +58,8 @@ def main() -> None:
         seed=_SEED.value,
         batch_size=_BATCH_SIZE.value,
         progress=True,
+        per_query=_PER_QUERY.value,
+        cost=_COST.value,
     )
     rich.print(tables.rich_tables(results))
     if _OUTPUT.value:

@@ -1,0 +1,108 @@
+"""What `make results` runs: methods of the comparison and ablations, each an entry below.
+
+A rival is added by one entry of `METHODS`: its program, its config file in this folder, and where it reads another
+training's bundle, the flag for it. An ablation is one entry of `ABLATIONS`: the config fields it changes in the
+teacher's or the student's training; everything else stays the student's. Results go to results/<size>/, one JSON a
+method and seed, and are rendered into RESULTS.md.
+
+Command: fos-results --size=full --seeds=0,1,2
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from fos_jax.evaluation.methods import CONTROL, ORACLE, OURS, RIVAL
+from fos_jax.evaluation.scores import COSINE, FLAT
+from fos_jax.launch.results_cells import RANKINGS, Method, Training
+
+SEEDS = (0, 1, 2)
+
+TEACHER = Training("teacher", "launch.pretrain_foreground", "pretrain_synthetic")
+STUDENT = Training("student", "launch.distill_query", "distill_synthetic", reads={"--teacher": TEACHER})
+NO_ATTRIBUTES = {"distillation.attribute_weight": 0.0, "distillation.combined_weight": 0.0}
+
+METHODS = (
+    Method("student", "student", OURS, STUDENT, note="distilled from the teacher"),
+    Method(
+        "student_no_attributes",
+        "student without attribute labels",
+        OURS,
+        dataclasses.replace(STUDENT, name="student_no_attributes", changes=NO_ATTRIBUTES),
+        rankings=(COSINE, FLAT),
+        note="no attribute head: patterns are classes without a structure",
+    ),
+    Method(
+        "two_streams",
+        "two streams",
+        RIVAL,
+        Training("two_streams", "launch.train_two_stream", "two_stream_synthetic"),
+        rankings=(COSINE, FLAT),
+        note="both encoders trained jointly, softmax over the batch's negatives, no pattern labels",
+    ),
+    Method(
+        "rectangle_only",
+        "rectangle only",
+        CONTROL,
+        dataclasses.replace(STUDENT, name="rectangle_only", suffix="_rectangle_only"),
+        note="a student that sees rectangle and category, no picture",
+    ),
+    Method("teacher", "teacher", ORACLE, TEACHER, rankings=(), note="chance, and oracles that are told the truth"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablation:
+    """One change of the student.
+
+    Attributes:
+      group: the heading it stands under.
+      title: what is changed, for readers.
+      student: changed fields of the distillation's config. teacher: of the pretraining's; both are trained anew.
+      rankings: those reported.
+    """
+
+    group: str
+    title: str
+    student: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    teacher: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    rankings: tuple[str, ...] = RANKINGS
+
+
+ABLATIONS = {
+    "no_feature": Ablation("loss terms", "no feature loss", {"distillation.feature_weight": 0.0}),
+    "no_response": Ablation("loss terms", "no response loss", {"distillation.response_weight": 0.0}),
+    "combined": Ablation("loss terms", "loss on both heads together", {"distillation.combined_weight": 1.0}),
+    "prototypes": Ablation("loss terms", "feature target: prototypes", {"distillation.feature_target": "prototypes"}),
+    "temperature_half": Ablation("temperature", "0.5", {"distillation.temperature": 0.5}),
+    "temperature_2": Ablation("temperature", "2", {"distillation.temperature": 2.0}),
+    "temperature_4": Ablation("temperature", "4", {"distillation.temperature": 4.0}),
+    "crop": Ablation("views", "crop", {"query.views": ("crop",)}),
+    "frame_crop": Ablation("views", "frame and crop", {"query.views": ("frame", "crop")}),
+    "no_jitter": Ablation("rectangle jitter", "none", {"augment.box_expansion": 0.0}),
+    "wide_jitter": Ablation("rectangle jitter", "0.3", {"augment.box_expansion": 0.3}),
+    "no_mirror": Ablation("augmentation", "never mirrored", {"augment.mirror_probability": 0.0}),
+    "no_margin": Ablation("teacher", "no margin", teacher={"pretraining.margin": 0.0}),
+    "contrastive": Ablation(
+        "teacher", "with supervised contrastive loss", teacher={"pretraining.contrastive_weight": 1.0}
+    ),
+    "embedding_32": Ablation("embedding size", "32", teacher={"foreground.embedding_size": 32}),
+    "embedding_512": Ablation("embedding size", "512", teacher={"foreground.embedding_size": 512}),
+}
+
+
+def ablated(name: str) -> Method:
+    """An ablation as a method."""
+    ablation = ABLATIONS[name]
+    teacher = TEACHER
+    if ablation.teacher:
+        teacher = dataclasses.replace(TEACHER, name=f"teacher_{name}", changes=ablation.teacher)
+    student = dataclasses.replace(
+        STUDENT, name=f"student_{name}", changes=ablation.student, reads={"--teacher": teacher}
+    )
+    return Method(f"ablation_{name}", ablation.title, OURS, student, ablation.rankings, group=ablation.group)
+
+
+def methods(*, is_ablated: bool) -> list[Method]:
+    """The main table's methods, or the ablations."""
+    return [ablated(name) for name in ABLATIONS] if is_ablated else list(METHODS)
