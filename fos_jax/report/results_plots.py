@@ -1,0 +1,109 @@
+"""Plots of the results as SVG files; the same figures give the same bytes (fixed layout, text as text, no dates)."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fos_jax.evaluation.results import write_whole
+from fos_jax.report.results_rows import Entry, SizeResults, ablation_comparisons, comparisons, main_entries
+
+_COLOURS = {"ours": "#1f5fa8", "rival": "#b5541c", "control": "#6d6d6d", "oracle": "#4d7a3a"}
+_ROW_INCHES = 0.27
+_LABEL_INCHES = 3.3
+_PLOT_INCHES = 4.2
+
+
+def write_plots(results: SizeResults, folder: str | Path) -> list[tuple[str, Path]]:
+    """Writes the plots that there are figures for; returns (what it shows, file) pairs."""
+    entries = [e for e in main_entries(results.entries()) if e.spread("figures", "map") is not None]
+    plots = {
+        "methods": ("mAP by method: mean over seeds, a dot each seed", _methods(entries)),
+        "differences": ("Ours minus others, mAP in points with its 95 % interval", _differences(results)),
+        "ablations": ("Ablations: change of mAP in points with its 95 % interval", _ablations(results)),
+    }
+    out = []
+    for name, (title, svg) in plots.items():
+        path = Path(folder) / f"{name}.svg"
+        if svg is None:
+            path.unlink(missing_ok=True)
+            continue
+        write_whole(path, svg)
+        out.append((title, path))
+    return out
+
+
+def _methods(entries: Sequence[Entry]) -> str | None:
+    if not entries:
+        return None
+
+    def draw(axes: Any) -> None:
+        for y, entry in enumerate(entries):
+            figure = entry.spread("figures", "map")
+            if figure is None:
+                continue
+            colour = _COLOURS[entry.kind]
+            axes.barh(y, 100 * figure.mean, height=0.62, color=colour, alpha=0.35, linewidth=0)
+            axes.plot([100 * v for v in figure.values], [y] * len(figure.values), "o", ms=3.2, color=colour)
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("mAP, percent (standard convention)")
+
+    return _svg([_label(entry) for entry in entries], draw, [_COLOURS[entry.kind] for entry in entries])
+
+
+def _differences(results: SizeResults) -> str | None:
+    rows = comparisons(results)
+    labels = [f"{_label(row.ours)} − {row.theirs.title}" for row in rows]
+    return _intervals(labels, [row.result for row in rows], "difference of mAP, points")
+
+
+def _ablations(results: SizeResults) -> str | None:
+    rows = ablation_comparisons(results)
+    labels = [f"{group}: {entry.title} ({entry.ranking})" for group, entry, _ in rows]
+    return _intervals(labels, [difference for _, _, difference in rows], "change of mAP against the student, points")
+
+
+def _intervals(labels: Sequence[str], differences: Sequence[Any], x_label: str) -> str | None:
+    if not labels:
+        return None
+
+    def draw(axes: Any) -> None:
+        axes.axvline(0, color="#444444", lw=0.8)
+        for y, d in enumerate(differences):
+            axes.plot([100 * d.low, 100 * d.high], [y, y], "-", lw=1.6, color=_COLOURS["ours"])
+            axes.plot([100 * d.difference], [y], "o", ms=4.5, color=_COLOURS["ours"])
+        axes.set_xlabel(x_label)
+
+    return _svg(labels, draw, ["#222222"] * len(labels))
+
+
+def _label(entry: Entry) -> str:
+    return f"{entry.title} ({entry.ranking})" if entry.ranking else entry.title
+
+
+def _svg(labels: Sequence[str], draw: Any, colours: Sequence[str]) -> str:
+    """One horizontal row a label. Sizes are set by hand: a layout that measures text would depend on fonts."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    width, height = _LABEL_INCHES + _PLOT_INCHES + 0.25, _ROW_INCHES * len(labels) + 0.75
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "results", "font.size": 8.5, "axes.edgecolor": "#888888"}
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(width, height), facecolor="white")
+        axes = figure.add_axes(
+            (_LABEL_INCHES / width, 0.55 / height, _PLOT_INCHES / width, _ROW_INCHES * len(labels) / height)
+        )
+        draw(axes)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.set_yticks(range(len(labels)), labels)
+        for tick, colour in zip(axes.get_yticklabels(), colours, strict=True):
+            tick.set_color(colour)
+        axes.tick_params(axis="y", length=0)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.grid(axis="x", color="#bbbbbb", lw=0.5)
+        axes.set_axisbelow(True)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()

@@ -1,0 +1,217 @@
+"""The tables of the results as markdown. Percent here, fractions everywhere else."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fos_jax.evaluation.over_seeds import SeedDifference, Spread, spread
+from fos_jax.report.results_rows import Comparison, Entry, SizeResults, main_entries
+
+NOT_RUN = "not run"
+_NONE = "–"
+_NUMBERS = re.compile(r"(not run|[-–+−±\d.,:%\[\] M])*")
+_FIGURES = (
+    ("mAP", ("figures", "map")),
+    ("mAP@20", ("figures", "map_at_20")),
+    ("P@10", ("figures", "precision_at_10")),
+    ("top pattern fits", ("figures", "pattern_top_1")),
+    ("mAP, one pattern fits", ("by_compatible", "one", "map")),
+    ("several fit", ("by_compatible", "several", "map")),
+)
+
+
+def circumstances(results: SizeResults) -> str:
+    """Convention, data, split, seeds, commits and hardware of all cells."""
+    cells = list(results.cells.values())
+    if not cells:
+        return "Nothing of this size was run."
+
+    def every(values: Sequence[Any]) -> str:
+        return ", ".join(sorted({str(value) for value in values if value}))
+
+    data = every([f"{c['data']['dataset']} {c['data']['size']} {c['data']['version']}" for c in cells])
+    counts = every([f"{c['counts']['queries']} queries, {c['counts']['foregrounds']} foregrounds" for c in cells])
+    trained = [training for cell in cells for training in cell["trainings"]]
+    trained_on, evaluated_on = every([t["hardware"] for t in trained]), every([c["hardware"] for c in cells])
+    lines = [
+        f"- Convention: {every([c['convention'] for c in cells])}. Data: {data}, split "
+        f"{every([c['data']['split'] for c in cells])}: {counts}.",
+        f"- Seeds: {', '.join(map(str, results.seeds))}.",
+        f"- Commit: {every([c['commit'] for c in cells] + [t['commit'] for t in trained]) or 'unknown'} (-dirty: with "
+        "changes that were not committed).",
+        f"- Trained on {trained_on}; evaluated on {evaluated_on}.",
+    ]
+    if len({(c["data"]["checksum"], c["data"]["query_ids"]) for c in cells}) > 1:
+        lines.append("- **The cells were not evaluated on the same data: their figures cannot be compared.**")
+    return "\n".join(lines)
+
+
+def methods(results: SizeResults) -> str:
+    """The main table: one line a method and ranking."""
+    header = ["method", "kind", "ranking", *(title for title, _ in _FIGURES), "fosd", "seeds"]
+    lines = []
+    for entry in results.entries():
+        figures = [_spread(entry.spread(*path)) for _, path in _FIGURES]
+        if not entry.by_seed:
+            figures = [NOT_RUN, *[""] * (len(_FIGURES) - 1)]
+        fosd = entry.spread("fosd_map")
+        last = f"{fosd.mean:.1f}" if fosd else _NONE if entry.by_seed else ""
+        lines.append([entry.title, entry.kind, entry.ranking_title or _NONE, *figures, last, _seeds(entry, results)])
+    notes = dict.fromkeys(f"- *{entry.title}*: {entry.note}." for entry in results.entries() if entry.note)
+    return _table(header, lines) + "\n\n" + "\n".join(notes)
+
+
+def differences(rows: Sequence[Comparison]) -> str:
+    """Ours minus each rival and control, in points of mAP, and relative to it."""
+    if not rows:
+        return NOT_RUN
+    header = ["ours", "ranking", "against", "its ranking", "points [95 %]", "relative", "better in", "by seed"]
+    lines = [
+        [
+            row.ours.title,
+            row.ours.ranking_title,
+            row.theirs.title,
+            row.theirs.ranking_title,
+            _interval(row.result),
+            f"{_signed(row.result.relative)} %",
+            f"{100 * row.result.probability_above_zero:.1f} %",
+            ", ".join(f"{seed}: {_signed(value)}" for seed, value in row.result.by_seed.items()),
+        ]
+        for row in rows
+    ]
+    note = '"Better in" is the share of resamples in which ours is ahead. The paper reports +10.42 points, +24.06 %, '
+    return _table(header, lines) + "\n\n" + note + "on its own data, over the best method before it."
+
+
+def by_category(results: SizeResults) -> str:
+    """mAP by category: cosine and main ranking of each method."""
+    entries = _run_entries(results)
+    names = list(dict.fromkeys(name for e in entries for row in e.by_seed.values() for name in row["by_category"]))
+    lines = [
+        [e.title, e.ranking_title or _NONE, *(_spread(e.spread("by_category", n)) for n in names)] for e in entries
+    ]
+    return _table(["method", "ranking", *names], lines) if lines else NOT_RUN
+
+
+def by_attribute(results: SizeResults) -> str:
+    """mAP of each factor, mean over the categories that have it."""
+    entries = _run_entries(results)
+    rows = [row for e in entries for row in e.by_seed.values()]
+    names = list(dict.fromkeys(a for row in rows for of in row["by_attribute"].values() for a in of))
+    lines = []
+    for e in entries:
+        cells = [_spread(spread([_of_attribute(row, name) for row in e.by_seed.values()])) for name in names]
+        lines.append([e.title, e.ranking_title or _NONE, *cells])
+    if not names:
+        return NOT_RUN
+    note = (
+        "A factor's mAP is that of the same ranking among the foregrounds that fit in all other factors; mean over the "
+    )
+    return _table(["method", "ranking", *names], lines) + "\n\n" + note + "categories that have the factor."
+
+
+def cost(results: SizeResults) -> str:
+    """Training time and the cost of a query."""
+    header = ["method", "training, min", "encoder, parameters", "GFLOP a query", "encoding one, ms", "in a batch, ms"]
+    header += ["ranking, µs", "hardware"]
+    lines = []
+    for method in results.plan["methods"]:
+        cells = list(results.of_method(method["name"]).values())
+        if method["group"] or not method["rankings"]:
+            continue
+        if not cells:
+            lines.append([method["title"], NOT_RUN, *[""] * (len(header) - 2)])
+            continue
+        costs = [cell["cost"] for cell in cells]
+        minutes = spread([sum(t["seconds"] for t in cell["trainings"]) / 60 for cell in cells])
+        ranking = spread([1000 * cell["rows"][-1]["ranking_ms"] for cell in cells])
+        lines.append(
+            [
+                method["title"],
+                _plain(minutes, 1),
+                f"{costs[0]['parameters'] / 1e6:.2f} M",
+                _plain(spread([c["gflop"] for c in costs]), 3),
+                _plain(spread([c["one_ms"] for c in costs]), 1),
+                _plain(spread([c["batch_ms"] for c in costs]), 2),
+                _plain(ranking, 1),
+                ", ".join(sorted({cell["hardware"] for cell in cells})),
+            ]
+        )
+    note = (
+        "Training is all that a method needs, the teacher too, with start, compilation and validation; a teacher that "
+    )
+    note += (
+        "several methods share counts for each. Ranking is exact search over the query's category, its last ranking "
+    )
+    note += (
+        "above. Times are what the machine gave while other work may have run on it; GFLOP and parameters are exact."
+    )
+    return _table(header, lines) + "\n\n" + note
+
+
+def ablations(results: SizeResults, rows: Sequence[tuple[str, Entry, SeedDifference]]) -> str:
+    """Change of mAP against the student, by group; what was not run is listed."""
+    header = ["group", "change", "ranking", "mAP", "points against the student [95 %]", "seeds"]
+    lines = [
+        [group, e.title, e.ranking_title, _spread(e.spread("figures", "map")), _interval(d), _seeds(e, results)]
+        for group, e, d in rows
+    ]
+    done = {entry.method for _, entry, _ in rows}
+    for method in results.plan["methods"]:
+        if method["group"] and method["name"] not in done:
+            lines.append([method["group"], method["title"], "", NOT_RUN, "", ""])
+    order = list(dict.fromkeys(method["group"] for method in results.plan["methods"]))
+    return _table(header, sorted(lines, key=lambda line: order.index(line[0])))
+
+
+def cells(results: SizeResults) -> str:
+    """Every cell that was run: what it can be traced to."""
+    lines = []
+    for (_, method, seed), cell in results.cells.items():
+        runs = "; ".join(f"{t['folder']} {t['commit']}, {t['seconds'] / 60:.1f} min" for t in cell["trainings"])
+        lines.append([f"{method}-{seed}", cell["definition"], str(cell["commit"]), cell["bundle"], runs, cell["time"]])
+    if not lines:
+        return NOT_RUN
+    header = ["cell", "definition", "evaluated at", "bundle", "trainings (folder, commit, time)", "time"]
+    note = "Definition and the folders' last part are digests of the resolved config; the JSON holds the config itself."
+    return _table(header, lines) + "\n\n" + note
+
+
+def _run_entries(results: SizeResults) -> list[Entry]:
+    return [entry for entry in main_entries(results.entries()) if entry.by_seed]
+
+
+def _of_attribute(row: Mapping[str, Any], name: str) -> float | None:
+    values = [of[name]["map"] for of in row["by_attribute"].values() if name in of and of[name]["map"] is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _seeds(entry: Entry, results: SizeResults) -> str:
+    num, planned = len(entry.by_seed), len(results.seeds)
+    return str(num) if num == planned else f"{num} of {planned}"
+
+
+def _spread(figure: Spread | None) -> str:
+    if figure is None:
+        return _NONE
+    deviation = "" if figure.deviation is None else f" ± {100 * figure.deviation:.1f}"
+    return f"{100 * figure.mean:.1f}{deviation}"
+
+
+def _plain(figure: Spread | None, digits: int) -> str:
+    return _NONE if figure is None else f"{figure.mean:.{digits}f}"
+
+
+def _interval(d: SeedDifference) -> str:
+    return f"{_signed(d.difference)} [{_signed(d.low)}, {_signed(d.high)}]"
+
+
+def _signed(fraction: float) -> str:
+    return f"{100 * fraction:+.1f}".replace("-", "−")
+
+
+def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    numbers = [i > 1 and all(_NUMBERS.fullmatch(line[i]) for line in lines) for i in range(len(header))]
+    rule = ["---:" if is_number else "---" for is_number in numbers]
+    rows = [header, rule, *lines]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
