@@ -7,18 +7,20 @@ ORACLE ?= auto
 JOBS ?= 2
 DATA_DIR ?= data
 RUNS ?= runs
+# Of the results: demo (hours on two cores) or full (meant for a GPU).
+SIZE ?= demo
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install oracle lint test demo patterns-demo bench probe lock clean distclean
+.PHONY: help install oracle lint test demo patterns-demo results bench probe lock clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 	@echo
-	@echo "  Variables: PYTHON=$(PYTHON) VENV=$(VENV) DATA_DIR=$(DATA_DIR) RUNS=$(RUNS) JOBS=$(JOBS)"
+	@echo "  Variables: PYTHON=$(PYTHON) VENV=$(VENV) DATA_DIR=$(DATA_DIR) RUNS=$(RUNS) JOBS=$(JOBS) SIZE=$(SIZE)"
 	@echo "  ORACLE=$(ORACLE): PyTorch for comparison; 0 never, 1 always, auto unless it would bring CUDA libraries"
 
 install: $(STAMP) ## create the environment from requirements.lock
@@ -66,6 +68,9 @@ patterns-demo: $(STAMP) ## from photographs to patterns, a data set, training, s
 
 probe: $(STAMP) ## check that each pattern attribute can be read from the query image, and nothing else
 	$(BIN)/fos-probe --data_dir=$(DATA_DIR)
+
+results: $(STAMP) ## train and evaluate all methods with three seeds, render RESULTS.md (see SIZE)
+	$(BIN)/fos-results --size=$(SIZE) --workdir=$(RUNS)/results --data_dir=$(DATA_DIR)
 
 bench: $(STAMP) oracle ## run every benchmark; one JSON line each, appended to RUNS/benchmarks.jsonl
 	@mkdir -p $(RUNS)

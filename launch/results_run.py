@@ -20,6 +20,7 @@ from fos_jax.launch.results_cells import (
     Method,
     Training,
     evaluation_path,
+    resolved_config,
     stages_of,
     trainings_of,
     workdir_of,
@@ -149,16 +150,17 @@ def result_of(cell: Cell, work: Path, runs: Sequence[StageRun]) -> dict[str, Any
     trainings = []
     for training in trainings_of(cell.method):
         workdir = workdir_of(training, cell, work)
-        config, run = (json.loads((workdir / name).read_text("utf-8")) for name in ("config.json", "run.json"))
+        # a program that trains in stages leaves one record in the folder of each
+        records = [json.loads(path.read_text("utf-8")) for path in sorted(workdir.rglob("run.json"))]
         trainings.append(
             {
                 "name": training.name,
                 "folder": workdir.name,
                 "program": training.program,
-                "commit": run["commit"],
+                "commit": _one_line(record["commit"] for record in records),
                 "seconds": round(seconds[workdir.name], 1),
-                "hardware": _devices(run),
-                "config": config,
+                "hardware": _one_line(map(_devices, records)),
+                "config": {**resolved_config(training, cell.size).to_dict(), "seed": cell.seed},
             }
         )
     evaluation = read_results(evaluation_path(cell, work))
@@ -201,6 +203,10 @@ def _build_data(size: str, data: Path) -> None:
     code = subprocess.run([sys.executable, "-m", "fos_jax.launch.build_dataset", *command], check=False).returncode
     if code != 0:
         raise StageError(f"the data set was not built (exit code {code}); the message is above")
+
+
+def _one_line(values: Iterable[str | None]) -> str | None:
+    return ", ".join(dict.fromkeys(value for value in values if value)) or None
 
 
 def _devices(run: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from fos_jax.report.results_rows import Entry, SizeResults, ablation_comparisons
 
 _COLOURS = {"ours": "#1f5fa8", "rival": "#b5541c", "control": "#6d6d6d", "oracle": "#4d7a3a"}
 _ROW_INCHES = 0.27
-_LABEL_INCHES = 3.3
+_CHARACTER_INCHES = 0.068  # an upper bound: text is not measured
 _PLOT_INCHES = 4.2
 
 
@@ -88,13 +88,12 @@ def _svg(labels: Sequence[str], draw: Any, colours: Sequence[str]) -> str:
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    width, height = _LABEL_INCHES + _PLOT_INCHES + 0.25, _ROW_INCHES * len(labels) + 0.75
+    left = 0.2 + _CHARACTER_INCHES * max(map(len, labels))
+    width, height = left + _PLOT_INCHES + 0.25, _ROW_INCHES * len(labels) + 0.75
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "results", "font.size": 8.5, "axes.edgecolor": "#888888"}
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(width, height), facecolor="white")
-        axes = figure.add_axes(
-            (_LABEL_INCHES / width, 0.55 / height, _PLOT_INCHES / width, _ROW_INCHES * len(labels) / height)
-        )
+        axes = figure.add_axes((left / width, 0.55 / height, _PLOT_INCHES / width, _ROW_INCHES * len(labels) / height))
         draw(axes)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.set_yticks(range(len(labels)), labels)
