@@ -5,7 +5,8 @@
 
 Without --cutouts on synthetic descriptors. Prints one line of JSON a category and one for all together: actions until
 --purity of all cut-outs carry the true pattern; marking one cut-out is an action, and so is each decision on a grid.
-`times_fewer_at_best` is what one action a pattern would give: no way of labelling can do better.
+`times_fewer_at_best` is what one action for each of the fewest patterns that reach the purity would give: no way of
+labelling can do better.
 """
 
 import json

@@ -24,7 +24,9 @@ class Simulated:
     """One category, or several together.
 
     Attributes:
-      cutouts, patterns: how many there are; no way of labelling needs fewer actions than patterns.
+      cutouts, patterns: how many there are.
+      fewest_actions: the largest patterns that together reach the purity; one action each is what no way of
+        labelling can do without.
       actions: of the annotator with groups, until the purity was reached.
       one_by_one: actions without.
       shown: cut-outs that the annotator looked at.
@@ -33,6 +35,7 @@ class Simulated:
 
     cutouts: int
     patterns: int
+    fewest_actions: int
     actions: int
     one_by_one: int
     shown: int
@@ -73,7 +76,9 @@ def simulate(
         assert spread is not None
         curve.append((actions, float(np.mean(spread.label == truth))))
     needed = int(np.ceil(purity * n - 1e-9))
-    return Simulated(n, len(np.unique(truth)), actions, needed, shown, tuple(curve))
+    sizes = np.sort(np.unique(truth, return_counts=True)[1])[::-1]
+    fewest = int(np.searchsorted(np.cumsum(sizes), needed)) + 1
+    return Simulated(n, len(sizes), fewest, actions, needed, shown, tuple(curve))
 
 
 def together(parts: list[Simulated]) -> Simulated:
@@ -86,7 +91,7 @@ def together(parts: list[Simulated]) -> Simulated:
 def summary(simulated: Simulated) -> dict[str, Any]:
     """Figures for people and JSON."""
     fields = {f.name: getattr(simulated, f.name) for f in dataclasses.fields(simulated) if f.name != "curve"}
-    best = simulated.one_by_one / max(simulated.patterns, 1)
+    best = simulated.one_by_one / max(simulated.fewest_actions, 1)
     return fields | {"times_fewer": round(simulated.times_fewer, 2), "times_fewer_at_best": round(best, 2)}
 
 

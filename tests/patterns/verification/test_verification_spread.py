@@ -61,6 +61,16 @@ def test_marking_the_odd_ones_is_counted():
     assert summary(together([found, found]))["actions"] == 8
 
 
+def test_small_patterns_need_not_be_named():
+    """Of 50, 30, 15 and 5 the three largest hold 95 of 100: the bound is three actions, and the annotator meets it."""
+    truth = np.repeat([0, 1, 2, 3], [50, 30, 15, 5])
+    features = 20 * np.eye(4, dtype=np.float32)[truth]
+    found = simulate(features, truth, truth, purity=0.95)
+    assert (found.patterns, found.fewest_actions, found.actions, found.one_by_one) == (4, 3, 3, 95)
+    assert summary(found)["times_fewer_at_best"] == round(95 / 3, 2) == summary(found)["times_fewer"]
+    assert simulate(features, truth, truth, purity=0.96).fewest_actions == 4
+
+
 def test_ten_times_fewer_actions_on_a_synthetic_set():
     from fos_jax.patterns.grouping import default_config, group_rows
 
