@@ -1,0 +1,117 @@
+"""RESULTS.md is what the JSON files say, byte for byte: on a small fixture and on the repository's own results.
+
+After a wanted change of the document:
+  python -m fos_jax.launch.render_results --results=tests/report/results_fixture \\
+      --document=tests/report/results_fixture/RESULTS.md
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fos_jax.errors import InputError
+from fos_jax.evaluation.cells import read_cells, read_plan
+from fos_jax.report.results_document import render, write_document
+from fos_jax.report.results_rows import SizeResults, comparisons, main_entries
+
+ROOT = Path(__file__).resolve().parents[2]
+FIXTURE = Path(__file__).parent / "results_fixture"
+KEPT = [(FIXTURE, FIXTURE / "RESULTS.md")]
+if (ROOT / "results").exists():
+    KEPT.append((ROOT / "results", ROOT / "RESULTS.md"))
+
+
+@pytest.fixture
+def copy(tmp_path):
+    return Path(shutil.copytree(FIXTURE, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize(("results", "document"), KEPT, ids=lambda path: path.name)
+def test_document_and_plots_are_rebuilt_from_the_json(results, document, tmp_path):
+    copy = tmp_path / results.name
+    shutil.copytree(results, copy, ignore=shutil.ignore_patterns("*.svg", "*.md"))
+    at = tmp_path / document.relative_to(results.parent if results != FIXTURE else FIXTURE.parent)
+    write_document(copy, at)
+    assert at.read_bytes() == document.read_bytes()
+    made = {path.relative_to(copy): path.read_bytes() for path in copy.rglob("*.svg")}
+    assert made == {path.relative_to(results): path.read_bytes() for path in results.rglob("*.svg")}
+    assert made or results != FIXTURE
+
+
+def test_what_was_not_run_is_said(copy):
+    (copy / "tiny" / "student-1.json").unlink()
+    text = render(copy, copy / "RESULTS.md")
+    lines = [line for line in text.splitlines() if line.startswith("| student | ours |")]
+    assert len(lines) == 4
+    assert all(line.endswith("| 1 of 2 |") for line in lines)
+    assert "| rectangle only | control | cosine | not run |" in text
+    for path in (copy / "tiny").glob("*-*.json"):
+        path.unlink()
+    text = render(copy, copy / "RESULTS.md")
+    assert "Nothing of this size was run." in text
+    assert "0 of 8 cells" in text
+    assert not list(copy.rglob("*.svg"))
+
+
+def test_figures_are_the_means_of_the_cells(copy):
+    plan = read_plan(copy, "tiny")
+    results = SizeResults("tiny", plan, read_cells(copy, "tiny", plan))
+    values = []
+    for seed in (0, 1):
+        cell = json.loads((copy / "tiny" / f"student-{seed}.json").read_text())
+        values.append(next(r["figures"]["map"] for r in cell["rows"] if r["ranking"] == "both"))
+    figure = results.entry("student", "both").spread("figures", "map")
+    assert figure.values == tuple(values)
+    assert figure.mean == pytest.approx(sum(values) / 2)
+    assert f"{100 * figure.mean:.1f} ± {100 * figure.deviation:.1f}" in render(copy, copy / "RESULTS.md")
+
+
+def test_comparisons_are_of_like_with_like(copy):
+    plan = read_plan(copy, "tiny")
+    rows = comparisons(SizeResults("tiny", plan, read_cells(copy, "tiny", plan)))
+    pairs = [(r.ours.method, r.ours.ranking, r.theirs.method, r.theirs.ranking) for r in rows]
+    assert pairs == [
+        ("student", "cosine", "two_streams", "cosine"),
+        ("student", "flat", "two_streams", "flat"),
+        ("student", "both", "two_streams", "flat"),
+    ]
+    assert [list(r.result.by_seed) for r in rows] == [[0]] * 3  # the rival was run with one seed
+
+
+def test_main_ranking_is_fixed_by_rule(copy):
+    plan = read_plan(copy, "tiny")
+    entries = SizeResults("tiny", plan, read_cells(copy, "tiny", plan)).entries()
+    chosen = [(e.method, e.ranking) for e in main_entries(entries) if e.kind != "oracle"]
+    assert chosen == [
+        *(("student", "cosine"), ("student", "both")),
+        *(("two_streams", "cosine"), ("two_streams", "flat")),
+        *(("rectangle_only", "cosine"), ("rectangle_only", "both")),
+        ("teacher", ""),
+    ]
+
+
+def test_cells_on_other_data_are_pointed_out(copy):
+    path = copy / "tiny" / "student-1.json"
+    cell = json.loads(path.read_text())
+    assert "cannot be compared" not in render(copy, copy / "RESULTS.md")
+    cell["data"]["checksum"] = "other"
+    path.write_text(json.dumps(cell))
+    assert "cannot be compared" in render(copy, copy / "RESULTS.md")
+
+
+def test_a_cell_of_another_definition_counts_as_not_run(copy):
+    path = copy / "tiny" / "student-1.json"
+    path.write_text(path.read_text().replace(json.loads(path.read_text())["definition"], "old"))
+    assert "| student | ours | cosine |" in (text := render(copy, copy / "RESULTS.md"))
+    assert "student-1" not in text
+
+
+def test_no_plan_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match=r"no plan\.json in full, demo, tiny"):
+        render(tmp_path, tmp_path / "RESULTS.md")
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "plan.json").write_text("{}")
+    with pytest.raises(InputError, match="not a plan of results"):
+        render(tmp_path, tmp_path / "RESULTS.md")
