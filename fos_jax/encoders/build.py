@@ -17,7 +17,9 @@ def build_foreground_encoder(
     config: Mapping[str, Any], table: PatternTable, *, axis_name: str | None = None
 ) -> ForegroundEncoder:
     """The foreground encoder of a whole config (its `foreground`) for a pattern table."""
-    return make_foreground_encoder(config["foreground"], num_patterns=table.num_patterns, axis_name=axis_name)
+    return make_foreground_encoder(
+        config["foreground"], num_patterns=table.num_patterns, num_categories=len(table.categories), axis_name=axis_name
+    )
 
 
 def build_query_encoder(
@@ -62,7 +64,8 @@ def _once(function: Callable[[jax.Array], Any], key: jax.Array) -> Any:
 
 def _fresh_foreground(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
     size = complete_foreground(config["foreground"])["image_size"]
-    return dict(build_foreground_encoder(config, table).init(key, jnp.zeros((1, size, size, 4), jnp.uint8)))
+    image, category = jnp.zeros((1, size, size, 4), jnp.uint8), jnp.zeros((1,), jnp.int32)
+    return dict(build_foreground_encoder(config, table).init(key, image, category))
 
 
 def _fresh_query(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:

@@ -152,7 +152,7 @@ class Bundle:
 
         @jax.jit
         def step(variables, image, category):
-            out = cast(ForegroundOutput, encoder.apply(variables, image))
+            out = cast(ForegroundOutput, encoder.apply(variables, image, category))
             return out.embedding, pattern_log_posterior(out.cosine, category, categories, scale=scale)
 
         return functools.partial(step, variables)

@@ -24,7 +24,13 @@ import orbax.checkpoint as ocp
 from flax import traverse_util
 
 from fos_jax.encoders.build import abstract_variables
-from fos_jax.encoders.config import complete_foreground, complete_query
+from fos_jax.encoders.config import (
+    FOREGROUND_DEFAULTS,
+    QUERY_DEFAULTS,
+    complete_foreground,
+    complete_query,
+    without_later_defaults,
+)
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
 from fos_jax.publish import published_directory
@@ -177,7 +183,8 @@ def _shapes(tree: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 def _fingerprint(config: Mapping[str, Any], table: PatternTable, arrays: Mapping[str, Any]) -> str:
     """Hex digest of what encodings depend on: both encoders' configs, the table, every array."""
-    models = {name: config[name] for name in ("foreground", "query") if name in config}
+    defaults = {"foreground": FOREGROUND_DEFAULTS, "query": QUERY_DEFAULTS}
+    models = {name: without_later_defaults(config[name], defaults[name]) for name in defaults if name in config}
     digest = hashlib.sha256(json.dumps([models, table.fingerprint()], sort_keys=True).encode())
     for name, array in sorted(_flat(arrays).items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())

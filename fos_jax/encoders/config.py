@@ -17,6 +17,8 @@ FOREGROUND_DEFAULTS: dict[str, Any] = {
     "dtype": "float32",
     "posterior_scale": 16.0,  # inverse temperature of p(pattern | foreground), on cosines
     "init_weights": "",  # public weights to start the backbone from: a .safetensors or .pth file
+    "fusion": "none",  # of image and category: "none", or "bilinear" as in CFO-Search
+    "fusion_size": 2048,
 }
 
 QUERY_DEFAULTS: dict[str, Any] = {
@@ -32,25 +34,49 @@ QUERY_DEFAULTS: dict[str, Any] = {
     "flat_scale": 1.0,  # calibration of p(pattern | query), found on the validation split
     "factorised_scale": 1.0,
     "init_weights": "",
+    "fusion": "film",  # of image and condition: "film", or "bilinear" as in CFO-Search
+    "fusion_size": 2048,
+    "uses_category": True,  # whether the category conditions the query
 }
 
-_INTEGERS = ("embedding_size", "image_size", "crop_size", "hidden_size", "condition_size")
+# Came after the first bundles: at their defaults they take no part in a fingerprint, so that those stay what they were.
+LATER_FIELDS = ("fusion", "fusion_size", "uses_category")
+
+_INTEGERS = ("embedding_size", "image_size", "crop_size", "hidden_size", "condition_size", "fusion_size")
 _NUMBERS = ("posterior_scale", "crop_context", "flat_scale", "factorised_scale")
 POSTERIORS = ("head", "prototypes")
+_FOREGROUND_FUSIONS, _QUERY_FUSIONS = ("none", "bilinear"), ("film", "bilinear")
 _DTYPES = ("float32", "bfloat16")
 
 
 def complete_foreground(config: Mapping[str, Any], *, where: str = "config: foreground") -> dict[str, Any]:
     """`config.foreground` with its defaults; `InputError` names `where` and the unknown or wrong field."""
-    return _complete(config, FOREGROUND_DEFAULTS, where)
+    fields = _complete(config, FOREGROUND_DEFAULTS, where)
+    return _one_of(fields, "fusion", _FOREGROUND_FUSIONS, where)
 
 
 def complete_query(config: Mapping[str, Any], *, where: str = "config: query") -> dict[str, Any]:
     """`config.query` with its defaults; `InputError` names `where` and the unknown or wrong field."""
     fields = _complete(config, QUERY_DEFAULTS, where)
-    if fields["posterior"] not in POSTERIORS:
-        raise InputError(f"{where}.posterior: {fields['posterior']!r}, expected one of {', '.join(POSTERIORS)}")
-    return {**fields, "views": check_views(fields["views"])}
+    _one_of(fields, "posterior", POSTERIORS, where)
+    _one_of(fields, "fusion", _QUERY_FUSIONS, where)
+    if not isinstance(fields["uses_category"], bool):
+        raise InputError(f"{where}.uses_category: {fields['uses_category']!r}, expected True or False")
+    views = check_views(fields["views"])
+    if fields["fusion"] == "bilinear" and not views:
+        raise InputError(f"{where}.views: none, expected at least one for bilinear fusion")
+    return {**fields, "views": views}
+
+
+def without_later_defaults(fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields as a fingerprint sees them: `LATER_FIELDS` at their defaults are left out."""
+    return {k: v for k, v in fields.items() if k not in LATER_FIELDS or v != defaults[k]}
+
+
+def _one_of(fields: dict[str, Any], name: str, choices: tuple[str, ...], where: str) -> dict[str, Any]:
+    if fields[name] not in choices:
+        raise InputError(f"{where}.{name}: {fields[name]!r}, expected one of {', '.join(choices)}")
+    return fields
 
 
 def _complete(config: Mapping[str, Any], defaults: dict[str, Any], where: str) -> dict[str, Any]:

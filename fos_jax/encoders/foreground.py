@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from fos_jax.encoders.backbones import make_backbone
+from fos_jax.encoders.bilinear import compact_bilinear, signed_root
 from fos_jax.encoders.config import complete_foreground
 from fos_jax.encoders.inputs import foreground_input
 from fos_jax.encoders.unit import unit
+from fos_jax.errors import InputError
 
 
 class ForegroundOutput(NamedTuple):
@@ -27,24 +29,41 @@ class ForegroundEncoder(nn.Module):
       num_patterns: P; 0 for data sets labelled by pairs.
       embedding_size: D.
       backbone: a name of `encoders.backbones`.
+      num_categories: C, read where the category is fused.
+      fusion: "none", or "bilinear": compact bilinear pooling of pooled features and an embedding of the category.
+      fusion_size: numbers in the sketch.
+      condition_size: width of the category's embedding.
       dtype: computation dtype of the backbone, "float32" or "bfloat16"; parameters and outputs are float32.
       axis_name: pmap axis over which batch statistics are averaged; None where the whole batch is in one program.
 
-    Source: design decision.
+    Source: design decision; bilinear fusion: CFO-Search (Zhao et al., ECCV 2018).
     """
 
     num_patterns: int
     embedding_size: int = 128
     backbone: str = "small"
+    num_categories: int = 0
+    fusion: str = "none"
+    fusion_size: int = 2048
+    condition_size: int = 64
     dtype: str = "float32"
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, image: jax.Array, train: bool = False) -> ForegroundOutput:
-        """Encodes cut-outs: uint8 (or float in 0..255) [B, S, S, 4], matted on the mean colour."""
+    def __call__(self, image: jax.Array, category: jax.Array | None = None, *, train: bool = False) -> ForegroundOutput:
+        """Encodes cut-outs: uint8 (or float in 0..255) [B, S, S, 4], matted on the mean colour.
+
+        Their category, int32 [B], is read by bilinear fusion only; `InputError` where that has none.
+        """
         x = foreground_input(image)
         features = make_backbone(self.backbone, dtype=self.dtype, axis_name=self.axis_name)(x, train)
-        embedding = unit(nn.Dense(self.embedding_size, name="embedding")(features.pooled.astype(jnp.float32)))
+        pooled = features.pooled.astype(jnp.float32)
+        if self.fusion == "bilinear":
+            if category is None:
+                raise InputError("config: foreground.fusion: 'bilinear', but this method gives no categories to it")
+            condition = nn.Embed(self.num_categories, self.condition_size, name="category")(category)
+            pooled = signed_root(compact_bilinear(pooled, condition, size=self.fusion_size))
+        embedding = unit(nn.Dense(self.embedding_size, name="embedding")(pooled))
         init = nn.initializers.normal(self.embedding_size**-0.5)
         shape = (self.num_patterns, self.embedding_size)
         # Checkpoints refuse arrays without entries: a data set labelled by pairs has no patterns.
@@ -53,7 +72,7 @@ class ForegroundEncoder(nn.Module):
 
 
 def make_foreground_encoder(
-    config: Mapping[str, Any], *, num_patterns: int, axis_name: str | None = None
+    config: Mapping[str, Any], *, num_patterns: int, num_categories: int = 0, axis_name: str | None = None
 ) -> ForegroundEncoder:
     """The encoder that `config.foreground` describes; `InputError` for an unknown or wrong field."""
     fields = complete_foreground(config)
@@ -61,6 +80,9 @@ def make_foreground_encoder(
         num_patterns=num_patterns,
         embedding_size=fields["embedding_size"],
         backbone=fields["backbone"],
+        num_categories=num_categories,
+        fusion=fields["fusion"],
+        fusion_size=fields["fusion_size"],
         dtype=fields["dtype"],
         axis_name=axis_name,
     )

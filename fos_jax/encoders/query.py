@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from fos_jax.encoders.backbones import make_backbone
+from fos_jax.encoders.bilinear import compact_bilinear, signed_root
 from fos_jax.encoders.config import complete_query
 from fos_jax.encoders.inputs import query_input
 from fos_jax.encoders.unit import unit
@@ -43,10 +44,13 @@ class QueryEncoder(nn.Module):
       crop_context: side of the crop window in lengths of the rectangle's longer side.
       hidden_size: width of the shared layer.
       condition_size: width of the category and rectangle embedding.
+      fusion: "film" as above, or "bilinear": compact bilinear pooling of pooled features and the same condition.
+      fusion_size: numbers in the sketch.
+      uses_category: whether the condition holds the category; the rectangle is always in it.
       dtype: computation dtype of the backbones; parameters and outputs are float32.
       axis_name: pmap axis over which batch statistics are averaged; None where the whole batch is in one program.
 
-    Source: design decision; FiLM: Perez et al., AAAI 2018.
+    Source: design decision; FiLM: Perez et al., AAAI 2018; bilinear fusion: CFO-Search (Zhao et al., ECCV 2018).
     """
 
     num_categories: int
@@ -59,6 +63,9 @@ class QueryEncoder(nn.Module):
     crop_context: float = 2.0
     hidden_size: int = 256
     condition_size: int = 64
+    fusion: str = "film"
+    fusion_size: int = 2048
+    uses_category: bool = True
     dtype: str = "float32"
     axis_name: str | None = None
 
@@ -77,15 +84,20 @@ class QueryEncoder(nn.Module):
         inputs = query_input(
             image, box_yxyx_norm, views=self.views, crop_size=self.crop_size, crop_context=self.crop_context
         )
-        condition = nn.Embed(self.num_categories, self.condition_size, name="category")(category)
-        box = nn.gelu(nn.Dense(self.condition_size, name="box")(box_numbers(box_yxyx_norm)))
-        condition = nn.gelu(nn.Dense(self.condition_size, name="condition")(jnp.concatenate([condition, box], -1)))
+        conditions = [nn.gelu(nn.Dense(self.condition_size, name="box")(box_numbers(box_yxyx_norm)))]
+        if self.uses_category:
+            conditions.insert(0, nn.Embed(self.num_categories, self.condition_size, name="category")(category))
+        condition = nn.gelu(nn.Dense(self.condition_size, name="condition")(jnp.concatenate(conditions, -1)))
         parts = [condition]
         for view, x in inputs.items():
             backbone = make_backbone(
                 self.backbone, dtype=self.dtype, axis_name=self.axis_name, module_name=f"backbone_{view}"
             )
             features = backbone(x, train)
+            if self.fusion == "bilinear":
+                fused = compact_bilinear(features.pooled, condition, size=self.fusion_size)
+                parts.append(signed_root(fused))
+                continue
             channels = features.map.shape[-1]
             film = nn.Dense(2 * channels, name=f"film_{view}", kernel_init=nn.initializers.zeros_init())(condition)
             gain, offset = jnp.split(film[:, None, None, :].astype(features.map.dtype), 2, axis=-1)  # [B, 1, 1, C]
@@ -132,6 +144,9 @@ def make_query_encoder(
         crop_context=fields["crop_context"],
         hidden_size=fields["hidden_size"],
         condition_size=fields["condition_size"],
+        fusion=fields["fusion"],
+        fusion_size=fields["fusion_size"],
+        uses_category=fields["uses_category"],
         dtype=fields["dtype"],
         axis_name=axis_name,
     )
