@@ -25,6 +25,7 @@ flags.adopt_module_key_flags(program)
 
 
 def main() -> None:
+    from fos_jax.data.limited import limited
     from fos_jax.data.splits import load_split
     from fos_jax.encoders.bundle import load_bundle
     from fos_jax.training.loop import train
@@ -45,9 +46,10 @@ def main() -> None:
         )
         for split in ("train", "validation")
     ]
+    foregrounds, queries = limited(*splits[0], config.data, seed=config.seed)
     task = distill_task(
         config,
-        splits[0][:2],
+        (foregrounds, queries),
         splits[1][:2],
         splits[0][2],
         teacher=teacher,

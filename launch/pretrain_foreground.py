@@ -22,6 +22,7 @@ flags.adopt_module_key_flags(program)
 
 
 def main() -> None:
+    from fos_jax.data.limited import limited
     from fos_jax.data.splits import load_foregrounds
     from fos_jax.training.loop import train
     from fos_jax.training.teacher_task import pretrain_task
@@ -39,6 +40,7 @@ def main() -> None:
         )
         for split in ("train", "validation")
     )
+    foregrounds, _ = limited(foregrounds, None, table, config.data, seed=config.seed)
     task = pretrain_task(config, foregrounds, held_out, table, bundle_path=workdir / "bundle", axis_name=axis_name)
     train(task, config, workdir, parallelism=program.PARALLELISM.value)
     print(workdir / "bundle")

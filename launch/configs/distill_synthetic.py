@@ -30,7 +30,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict(
         {
             "seed": 0,
-            "data": {"dataset": "fos_synthetic", "size": size},
+            "data": {"dataset": "fos_synthetic", "size": size, "train_share": 1.0, "label_noise": 0.0},
             "query": {"backbone": "small", "image_size": 64, "views": ("frame",), "dtype": "float32"},
             "distillation": {
                 "feature_weight": 1.0,

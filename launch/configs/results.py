@@ -69,6 +69,11 @@ class Ablation:
     rankings: tuple[str, ...] = RANKINGS
 
 
+def _on_both(group: str, title: str, changes: Mapping[str, Any]) -> Ablation:
+    """A change of the data that teacher and student are both trained on."""
+    return Ablation(group, title, changes, changes)
+
+
 ABLATIONS = {
     "no_feature": Ablation("loss terms", "no feature loss", {"distillation.feature_weight": 0.0}),
     "no_response": Ablation("loss terms", "no response loss", {"distillation.response_weight": 0.0}),
@@ -86,6 +91,12 @@ ABLATIONS = {
     "contrastive": Ablation(
         "teacher", "with supervised contrastive loss", teacher={"pretraining.contrastive_weight": 1.0}
     ),
+    "noise_5": _on_both("wrong pattern labels", "5 % of the foregrounds", {"data.label_noise": 0.05}),
+    "noise_10": _on_both("wrong pattern labels", "10 %", {"data.label_noise": 0.1}),
+    "noise_20": _on_both("wrong pattern labels", "20 %", {"data.label_noise": 0.2}),
+    "train_12": _on_both("training set", "an eighth", {"data.train_share": 0.125}),
+    "train_25": _on_both("training set", "a quarter", {"data.train_share": 0.25}),
+    "train_50": _on_both("training set", "half", {"data.train_share": 0.5}),
     "embedding_32": Ablation("embedding size", "32", teacher={"foreground.embedding_size": 32}),
     "embedding_512": Ablation("embedding size", "512", teacher={"foreground.embedding_size": 512}),
 }
