@@ -8,7 +8,7 @@ Hardware, time, result: see the table at the end of this docstring.
 | mode | hardware | time | result |
 |---|---|---|---|
 | mini | 2 CPU cores | seconds | shows that it runs |
-| demo | 2 CPU cores | not run | not run |
+| demo | 2 CPU cores | 74 s | validation accuracy .815; own-foreground oracle 79.5 mAP on test |
 | full | one GPU | not run | not run |
 """
 

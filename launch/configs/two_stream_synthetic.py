@@ -9,7 +9,7 @@ Hardware, time, result: see the table at the end of this docstring.
 | mode | hardware | time | result |
 |---|---|---|---|
 | mini | 2 CPU cores | seconds | shows that it runs |
-| demo | 2 CPU cores | not run | not run |
+| demo | 2 CPU cores | 189 s | test mAP 42.2 by cosine, 49.2 by posterior (README) |
 | full | one GPU | not run | not run |
 """
 
