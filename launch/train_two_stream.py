@@ -1,8 +1,9 @@
-"""Trains the rival without distillation, two encoders jointly on queries and their own foregrounds.
+"""Trains a rival: two encoders jointly on queries and their own foregrounds, by the method that the config names.
 
   python -m fos_jax.launch.train_two_stream --config=launch/configs/two_stream_synthetic.py:demo \\
       --workdir=runs/demo/two_streams --data_dir=data
 
+Configs of other methods: cfo_synthetic.py, ufo_synthetic.py, gala_synthetic.py, each with the same modes.
 A data set without patterns, such as FOSD, is trained from its labels of pairs (configs/two_stream_fosd.py:sfosd).
 Writes <workdir>/bundle, which everything reads like a student's. Modes of the config: mini (seconds, on the tiny data
 set), demo, full. An interrupted run goes on when the same command is given again.
@@ -23,10 +24,9 @@ flags.adopt_module_key_flags(program)
 
 
 def main() -> None:
-    from fos_jax.baselines.pair_labels import pair_label_task
-    from fos_jax.baselines.two_stream import two_stream_task
+    from fos_jax.baselines.methods import train_method
+    from fos_jax.baselines.stages import Circumstances
     from fos_jax.data.splits import load_split
-    from fos_jax.training.loop import train
 
     axis_name = program.start()
     config, workdir = _CONFIG.value, Path(program.WORKDIR.value)
@@ -42,18 +42,11 @@ def main() -> None:
         )
         for split in ("train", "validation")
     ]
-    make_task = two_stream_task if splits[0][2].num_patterns else pair_label_task
-    task = make_task(
-        config,
-        splits[0][:2],
-        splits[1][:2],
-        splits[0][2],
-        bundle_path=workdir / "bundle",
-        measure_ranking=program.mean_average_precision,
-        axis_name=axis_name,
+    circumstances = Circumstances(
+        program.mean_average_precision, parallelism=program.PARALLELISM.value, axis_name=axis_name
     )
-    train(task, config, workdir, parallelism=program.PARALLELISM.value)
-    print(workdir / "bundle")
+    train, validation = splits
+    print(train_method(config, train[:2], validation[:2], train[2], workdir, circumstances))
 
 
 def run() -> None:

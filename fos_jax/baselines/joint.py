@@ -28,7 +28,7 @@ from fos_jax.training.step import LossFunction
 from fos_jax.training.student_task import QUERY_INPUTS, RankingMeasure
 from fos_jax.training.teacher import pattern_targets
 
-FOREGROUND_INPUTS = ("image",)
+FOREGROUND_INPUTS = ("image", "category")
 Split = tuple[Foregrounds, Queries]
 
 

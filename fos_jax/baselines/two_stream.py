@@ -59,22 +59,8 @@ def make_two_stream_loss(
     ) -> tuple[jax.Array, tuple[Metrics, Any]]:
         del constants
         flip_keys, box_keys, query_keys, foreground_keys = augment.split_keys(keys, 4)
-        # One coin for both: a flipped scene needs a flipped object. Labels play no part, so any row may flip.
-        anything = jnp.zeros((len(batch["weight"]), 1), bool)
-        image, box, _ = augment.mirror_queries(
-            batch["image"],
-            batch["box_yxyx_norm"],
-            anything,
-            flip_keys,
-            jnp.zeros(1, int),
-            probability=mirror_probability,
-        )
-        foreground, _ = augment.mirror_foregrounds(
-            batch["foreground_image"],
-            jnp.zeros(len(batch["weight"]), int),
-            flip_keys,
-            jnp.zeros(1, int),
-            probability=mirror_probability,
+        image, box, foreground = augment.mirror_pairs(
+            batch["image"], batch["box_yxyx_norm"], batch["foreground_image"], flip_keys, probability=mirror_probability
         )
         box = augment.expand_boxes(box, box_keys, largest=box_expansion)
         image = augment.jitter_colours(image, query_keys, jitter)

@@ -123,6 +123,31 @@ def mirror_queries(
     )
 
 
+def mirror_pairs(
+    image: jax.Array, box_yxyx_norm: jax.Array, foreground: jax.Array, keys: jax.Array, *, probability: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Flips queries together with a foreground each: one coin for both, since a flipped scene needs a flipped object.
+
+    Labels play no part, so any row may flip.
+
+    Args:
+      image: [B, S, S, 3]. box_yxyx_norm: float32 [B, 4]. foreground: [B, S, S, 4].
+      keys: random keys [B].
+      probability: of a flip.
+
+    Returns:
+      image, box and foreground.
+
+    Source: design decision.
+    """
+    none = jnp.zeros(1, int)
+    image, box, _ = mirror_queries(
+        image, box_yxyx_norm, jnp.zeros((len(image), 1), bool), keys, none, probability=probability
+    )
+    pattern = jnp.zeros(len(image), int)
+    return image, box, mirror_foregrounds(foreground, pattern, keys, none, probability=probability)[0]
+
+
 def expand_boxes(box_yxyx_norm: jax.Array, keys: jax.Array, *, largest: float) -> jax.Array:
     """Moves each side of a rectangle outwards by up to `largest` of its length, never out of the image.
 

@@ -1,0 +1,88 @@
+"""Methods that train in stages: what a stage runs under, and the stage that all of them end with, triplets."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+from fos_jax.baselines.joint import Split, TrainingRows, joint_task
+from fos_jax.baselines.settings import NUMBER, checked
+from fos_jax.baselines.triplets import make_triplet_loss, triplet_rows
+from fos_jax.data.arrays import Pairs
+from fos_jax.pattern_table import PatternTable
+from fos_jax.training import augment
+from fos_jax.training.loop import train
+from fos_jax.training.student_task import RankingMeasure
+
+
+@dataclasses.dataclass(frozen=True)
+class Circumstances:
+    """What a method runs under, the same for all.
+
+    Attributes:
+      measure_ranking: mean average precision; the best checkpoint is chosen by it (cosine).
+      parallelism: "jit" or "pmap". axis_name: `parallelism.AXIS` for "pmap", else None.
+      progress: whether to show progress bars.
+    """
+
+    measure_ranking: RankingMeasure
+    parallelism: str = "jit"
+    axis_name: str | None = None
+    progress: bool = True
+
+
+def train_on_triplets(
+    config: Any,
+    train_split: Split,
+    validation: Split,
+    table: PatternTable,
+    workdir: Path,
+    circumstances: Circumstances,
+    *,
+    num_steps: int,
+    further: Pairs | None = None,
+    variables: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """One stage on triplets: trains both encoders, writes `<workdir>/bundle` and returns the variables.
+
+    Args:
+      config: of the run, with `triplets` and `augment`.
+      train_split, validation: foregrounds and queries. table: pattern table.
+      workdir, circumstances: where and how.
+      num_steps: of this stage.
+      further: positives beside the own foregrounds.
+      variables: to start from; drawn anew where None.
+
+    Source: design decision.
+    """
+    rows: TrainingRows = triplet_rows(*train_split, further)
+    task = joint_task(
+        config,
+        train_split,
+        validation,
+        table,
+        rows=rows,
+        make_loss=lambda *encoders: make_triplet_loss(
+            *encoders,
+            mirror_probability=config.augment.mirror_probability,
+            box_expansion=config.augment.box_expansion,
+            jitter=augment.colour_jitter(config.augment),
+            **checked(config.triplets, "triplets", margin=NUMBER, same_category_only=bool),
+        ),
+        bundle_path=workdir / "bundle",
+        measure_ranking=circumstances.measure_ranking,
+        axis_name=circumstances.axis_name,
+    )
+    if variables is not None:
+        task = dataclasses.replace(task, variables=variables)
+    stage = stage_config(config, num_steps=num_steps)
+    return train(task, stage, workdir, parallelism=circumstances.parallelism, progress=circumstances.progress)
+
+
+def stage_config(config: Any, *, num_steps: int) -> ml_collections.ConfigDict:
+    """The config with another number of steps; all else, seed and schedule included, is that of the run."""
+    stage = ml_collections.ConfigDict(config.to_dict())
+    stage.training.num_steps = num_steps
+    return stage

@@ -1,0 +1,41 @@
+"""UFO-Search on the embedded benchmark: no category, a discriminator that finds further positives, triplets.
+
+Paper: Zhao et al., ICCV 2019, for the method; every number is a choice of this project, without
+one trial on validation.
+Everything that is not named below is `two_stream_synthetic`, so that rivals differ in their idea alone.
+Command: python -m fos_jax.launch.train_two_stream --config=launch/configs/ufo_synthetic.py:demo --workdir=...
+Hardware, time, result: see the table at the end of this docstring.
+
+| mode | hardware | time | result |
+|---|---|---|---|
+| mini | 2 CPU cores | seconds | shows that it runs |
+| demo | 2 CPU cores | not run | not run |
+| full | one GPU | not run | not run |
+"""
+
+import ml_collections
+
+from fos_jax.launch.configs import two_stream_synthetic
+
+MODES = two_stream_synthetic.MODES
+
+
+def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
+    """Config of one mode; `InputError` lists the modes."""
+    config = ml_collections.ConfigDict(two_stream_synthetic.get_config(mode).to_dict())
+    del config.two_stream
+    config.method = "ufo"
+    config.query.uses_category = False
+    config.triplets = {"margin": 0.3, "same_category_only": False}
+    # The two stages together take the steps of two_stream_synthetic.
+    config.mining = {
+        "first_steps": config.training.num_steps // 2,
+        "hidden_size": 128,
+        "threshold": 0.95,
+        "largest_number": 4,
+        "same_category_only": False,
+    }
+    config.training.validate_every_steps = config.training.num_steps // 2
+    if mode == "full":
+        config.training.validate_every_steps = 2000
+    return config.lock()
