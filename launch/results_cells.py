@@ -83,6 +83,11 @@ class Cell:
     version: str
 
     @property
+    def title(self) -> str:
+        """For people, while it runs."""
+        return f"{': '.join(filter(None, [self.method.group, self.method.title]))}, seed {self.seed}"
+
+    @property
     def id(self) -> CellId:
         return CellId(self.size, self.method.name, self.seed)
 
@@ -154,7 +159,7 @@ def stages_of(cell: Cell, work: Path, data: Path) -> list[Stage]:
             *(f"{flag}={workdir_of(other, cell, work) / 'bundle'}" for flag, other in training.reads.items()),
         ]
         after = [workdir_of(other, cell, work).name for other in training.reads.values()]
-        note = f"{cell.method.title}, seed {cell.seed}: train {training.name}"
+        note = f"{cell.title}: train {training.name}"
         stages.append(Stage(workdir.name, command, [workdir], [], after, note))
     output = evaluation_path(cell, work)
     command = [
@@ -169,7 +174,7 @@ def stages_of(cell: Cell, work: Path, data: Path) -> list[Stage]:
         "--cost",
         f"--output={output}",
     ]
-    note = f"{cell.method.title}, seed {cell.seed}: rank the {SPLIT} split"
+    note = f"{cell.title}: rank the {SPLIT} split"
     stages.append(Stage(f"evaluation-{output.stem}", command, [output], [], [stages[-1].name], note))
     return stages
 

@@ -117,7 +117,7 @@ def run_cells(
             break
         rest = expected_seconds(missing[number:], work, seconds)
         announce(
-            f"cell {number + 1} of {len(missing)}: {cell.method.title}, seed {cell.seed} "
+            f"cell {number + 1} of {len(missing)}: {cell.title} "
             f"({_duration(own)} of training; all that is missing: {_duration(rest)})"
         )
         try:

@@ -140,9 +140,8 @@ def cost(results: SizeResults) -> str:
     note = (
         "Training is all that a method needs, the teacher too, with start, compilation and validation; a teacher that "
     )
-    note += (
-        "several methods share counts for each. Ranking is exact search over the query's category, its last ranking "
-    )
+    note += "several methods share counts for each; one that was killed outright counts from its last start. "
+    note += "Ranking is exact search over the query's category, its last ranking "
     note += (
         "above. Times are what the machine gave while other work may have run on it; GFLOP and parameters are exact."
     )

@@ -40,6 +40,21 @@ METHODS = (
         rankings=(COSINE, FLAT),
         note="both encoders trained jointly, softmax over the batch's negatives, no pattern labels",
     ),
+    *(
+        Method(
+            name,
+            title,
+            RIVAL,
+            Training(name, "launch.train_two_stream", f"{name}_synthetic"),
+            rankings=(COSINE, FLAT),
+            note=note,
+        )
+        for name, title, note in (
+            ("cfo", "CFO-Search", "bilinear fusion with the category, triplets, triplet extension"),
+            ("ufo", "UFO-Search", "no category in the encoders, a discriminator that finds more positives, triplets"),
+            ("gala", "GALA-like", "the true foreground, transformed, is a negative"),
+        )
+    ),
     Method(
         "rectangle_only",
         "rectangle only",
