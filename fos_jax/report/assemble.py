@@ -74,7 +74,7 @@ def training_curves(workdirs: Mapping[str, Any], names: Names) -> list[CurvePane
             "loss",
             [
                 read_curve(student, "train", f"{term}_loss", term)
-                for term in ("feature", "response", "attribute", "combined")
+                for term in ("feature", "response", "attribute", "combined", "embedding_response")
             ],
         ),
         panel("Student: validation mAP", "mAP", [read_curve(student, "validation", m, label) for m, label in maps]),

@@ -23,6 +23,8 @@ def make_distill_loss(
     response_weight: float,
     attribute_weight: float,
     combined_weight: float = 0.0,
+    embedding_response_weight: float = 0.0,
+    embedding_scale: float = 10.0,
     temperature: float = 1.0,
     mirror_probability: float = 0.0,
     box_expansion: float = 0.0,
@@ -42,6 +44,9 @@ def make_distill_loss(
       response_weight: of the KL from the teacher's posterior to the pattern head's.
       attribute_weight: of the KL from the teacher's attribute marginals to the factorised head's.
       combined_weight: of the KL from the teacher's posterior to the two heads' normalised geometric mean.
+      embedding_response_weight: of the KL from the teacher's posterior to a softmax over the embedding's cosines to
+        `target`: what the feature loss asks for one pattern at a time, it asks for against all others.
+      embedding_scale: inverse temperature of that softmax.
       temperature: of the responses.
       mirror_probability: of showing a query mirrored, with mirrored rectangle and patterns.
       box_expansion: largest growth of the rectangle at each side, in lengths of it.
@@ -92,6 +97,12 @@ def make_distill_loss(
                 mean(losses.response_distillation(teacher, flat, temperature=temperature)),
             ),
         }
+        if embedding_response_weight:
+            near = pattern_log_posterior(
+                embedding @ constants["target"].T, category, category_of_pattern, scale=embedding_scale
+            )
+            per_row = losses.response_distillation(teacher, near, temperature=temperature)
+            terms["embedding_response_loss"] = (embedding_response_weight, mean(per_row))
         if has_attributes and (attribute_weight or combined_weight):
             per_row = losses.attribute_distillation(
                 teacher, attribute_logits, attribute_group=attribute_group, has_value=has_value

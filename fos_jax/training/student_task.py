@@ -49,7 +49,7 @@ def distill_task(
     """The task of training a query encoder from a frozen teacher.
 
     Args:
-      config: with `seed`, `query`, `distillation` (arguments of the loss and `feature_target`) and `augment`.
+      config: with `seed`, `query`, `distillation` (arguments of the loss and of `pattern_targets`) and `augment`.
       train, validation: foregrounds and queries.
       table: pattern table, the one the teacher was trained on.
       teacher: its bundle.
@@ -76,6 +76,7 @@ def distill_task(
         train[0].pattern,
         teacher.prototypes,
         feature_target=loss_settings.pop("feature_target"),
+        response_target=loss_settings.pop("response_target"),
     )
     models = {"foreground": teacher.config.foreground.to_dict(), "query": config.query.to_dict()}
     encoder = build_query_encoder(models, table, axis_name=axis_name)

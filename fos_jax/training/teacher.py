@@ -35,6 +35,7 @@ def pattern_targets(
     prototypes: np.ndarray,
     *,
     feature_target: str = "mean",
+    response_target: str = "teacher",
 ) -> dict[str, np.ndarray]:
     """What the student is taught about each pattern.
 
@@ -45,22 +46,27 @@ def pattern_targets(
       prototypes: float32 [P, D], the teacher's class weights.
       feature_target: "mean" of the members' embeddings, or "prototypes". One member drawn at random each step would
         have the mean's gradient in expectation, with noise added, so that is not offered.
+      response_target: "teacher" for its posteriors, or "labels" for the pattern itself: a control that learns which
+        patterns fit from their names alone.
 
     Returns:
       `target` float32 [P, D], unit, and `response` float32 [P, P], each row a mean posterior over the members; a
       pattern without members has its prototype and itself.
 
     Raises:
-      ValueError: unknown feature_target.
+      ValueError: unknown feature_target or response_target.
 
     Source: design decision.
     """
     if feature_target not in ("mean", "prototypes"):
         raise ValueError(f"feature_target is {feature_target!r}, expected 'mean' or 'prototypes'")
+    if response_target not in ("teacher", "labels"):
+        raise ValueError(f"response_target is {response_target!r}, expected 'teacher' or 'labels'")
     is_member = pattern[:, None] == np.arange(len(prototypes))[None, :]  # [n, P]
     count = is_member.sum(axis=0)[:, None]  # [P, 1]
     share = (is_member / np.maximum(count.T, 1)).T.astype(np.float32)  # [P, n]
-    response = np.where(count > 0, share @ np.exp(log_posterior), np.eye(len(prototypes)))
+    is_taught = (count > 0) & (response_target == "teacher")
+    response = np.where(is_taught, share @ np.exp(log_posterior), np.eye(len(prototypes)))
     target = prototypes
     if feature_target == "mean":
         target = np.where(count > 0, share @ embedding, prototypes)

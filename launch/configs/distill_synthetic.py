@@ -9,7 +9,7 @@ Hardware, time, result: see the table at the end of this docstring.
 | mode | hardware | time | result |
 |---|---|---|---|
 | mini | 2 CPU cores | seconds | shows that it runs |
-| demo | 2 CPU cores | not run | not run |
+| demo | 2 CPU cores | 114 s | test mAP 55.5 by posterior, 36.8 by cosine (README) |
 | full | one GPU | not run | not run |
 """
 
@@ -37,8 +37,11 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
                 "response_weight": 1.0,
                 "attribute_weight": 1.0,
                 "combined_weight": 0.0,
+                "embedding_response_weight": 0.0,
+                "embedding_scale": 10.0,
                 "temperature": 1.0,
                 "feature_target": "mean",
+                "response_target": "teacher",
             },
             "augment": {
                 "mirror_probability": 0.5,

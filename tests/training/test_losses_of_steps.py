@@ -124,10 +124,10 @@ def _distill(**weights):
     return _jit(distill.make_distill_loss(Fake(_student), TABLE, **given))
 
 
-@pytest.mark.parametrize("name", ["response", "attribute", "combined"])
+@pytest.mark.parametrize("name", ["response", "attribute", "combined", "embedding_response"])
 def test_a_student_that_knows_the_truth_has_no_loss_and_others_have(name):
     batch = _query_batch()
-    loss_function = _distill(**{f"{name}_weight": 1.0})
+    loss_function = _distill(**{f"{name}_weight": 1.0}, embedding_scale=40.0)
     truth = _perfect(batch)
     loss, (metrics, _) = loss_function(truth, {}, batch, _keys(6), CONSTANTS, _gather)
     assert abs(float(loss)) < 1e-3

@@ -28,6 +28,10 @@ def test_pattern_targets_by_hand():
     np.testing.assert_allclose(unknown["response"], np.eye(3))
     with pytest.raises(ValueError, match="feature_target"):
         teacher.pattern_targets(embedding, log_posterior, pattern, prototypes, feature_target="none")
+    hard = teacher.pattern_targets(embedding, log_posterior, pattern, prototypes, response_target="labels")
+    np.testing.assert_array_equal(hard["response"], np.eye(3))
+    with pytest.raises(ValueError, match="response_target"):
+        teacher.pattern_targets(embedding, log_posterior, pattern, prototypes, response_target="none")
 
 
 def test_the_teacher_runs_once(tmp_path):
