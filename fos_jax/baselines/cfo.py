@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from fos_jax.baselines.extension import further_positives, share_compatible
+from fos_jax.baselines.extension import described, further_positives
 from fos_jax.baselines.joint import Split, build_encoders, part_of
 from fos_jax.baselines.settings import NUMBER, checked
 from fos_jax.baselines.stages import Circumstances, train_on_triplets
@@ -73,10 +73,6 @@ def train_cfo(
 
     # Kept, so that a resumed run trains on the very same pairs.
     further = Pairs(**cached_arrays(workdir, "further_positives", extend))
-    logging.info(
-        "extension: %.2f further positives a query, %.0f %% of them of a compatible pattern (known to the record only)",
-        len(further.rows) / len(further),
-        100 * share_compatible(further, train[1], train[0]),
-    )
+    logging.info("extension: %s", described(further, train[1], train[0]))
     num_steps = config.training.num_steps - first_steps
     train_on_triplets(*stages, workdir, circumstances, num_steps=num_steps, further=further, variables=variables)

@@ -91,6 +91,13 @@ def share_compatible(pairs: Pairs, queries: Queries, foregrounds: Foregrounds) -
     return float(queries.is_compatible[query[is_known], pattern[is_known]].mean())
 
 
+def described(pairs: Pairs, queries: Queries, foregrounds: Foregrounds) -> str:
+    """How many further positives there are and, where patterns tell, how many of them fit; for logs."""
+    share = share_compatible(pairs, queries, foregrounds)
+    right = "" if np.isnan(share) else f", {share:.0%} of them of a compatible pattern (training does not know)"
+    return f"{len(pairs.rows) / max(len(pairs), 1):.2f} further positives a query{right}"
+
+
 def _most_similar(similarity: np.ndarray, own: np.ndarray, candidate: np.ndarray, number: int) -> np.ndarray:
     """int [q, k]: the most similar columns of each row, k at most `number`, foregrounds other than the own one only."""
     similarity = np.where(own[:, None] == candidate[None, :], -np.inf, similarity)

@@ -23,7 +23,7 @@ from fos_jax.baselines.discriminator import (
     pair_cross_entropy,
     pair_logits,
 )
-from fos_jax.baselines.extension import share_compatible
+from fos_jax.baselines.extension import described
 from fos_jax.baselines.joint import (
     FOREGROUND_INPUTS,
     Split,
@@ -98,11 +98,7 @@ def train_ufo(
 
     # Kept, so that a resumed run trains on the very same pairs.
     further = Pairs(**cached_arrays(workdir, "further_positives", mine))
-    logging.info(
-        "mining: %.2f further positives a query, %.0f %% of them of a compatible pattern (known to the record only)",
-        len(further.rows) / len(further),
-        100 * share_compatible(further, train[1], train[0]),
-    )
+    logging.info("mining: %s", described(further, train[1], train[0]))
     num_steps = config.training.num_steps - first_steps
     train_on_triplets(config, train, validation, table, workdir, circumstances, num_steps=num_steps, further=further)
 

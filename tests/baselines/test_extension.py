@@ -92,3 +92,10 @@ def test_the_record_says_how_many_are_compatible():
 def test_numbers_out_of_range_are_named(field, value):
     with pytest.raises(InputError, match=rf"extension\.{field}: {value}, expected"):
         found(**{field: value})
+
+
+def test_the_log_is_silent_where_nothing_is_known():
+    pairs = Pairs(np.array([0, 2, 2, 2, 2, 2, 2, 2]), np.array([1, 2], np.int32))
+    assert extension.described(pairs, QUERIES, FOREGROUNDS).startswith("0.29 further positives a query, 50% of them")
+    none = Pairs(np.zeros(8, int), np.zeros(0, np.int32))
+    assert extension.described(none, QUERIES, FOREGROUNDS) == "0.00 further positives a query"
