@@ -156,7 +156,7 @@ def result_of(cell: Cell, work: Path, runs: Sequence[StageRun]) -> dict[str, Any
                 "folder": workdir.name,
                 "program": training.program,
                 "commit": _one_line(record["commit"] for record in records),
-                "seconds": round(seconds[workdir.name], 1),
+                "seconds": round(seconds[workdir.name], 3),
                 "hardware": _one_line(map(_devices, records)),
                 "config": {**resolved_config(training, cell.size).to_dict(), "seed": cell.seed},
             }

@@ -56,6 +56,25 @@ METHODS = (
         )
     ),
     Method(
+        "hard_labels",
+        "student on hard labels",
+        CONTROL,
+        dataclasses.replace(STUDENT, name="hard_labels", changes={"distillation.response_target": "labels"}),
+        note="learns the labels of the patterns that fit instead of the teacher's posterior; in the teacher's space",
+    ),
+    Method(
+        "no_distillation",
+        "student without distillation",
+        CONTROL,
+        dataclasses.replace(
+            STUDENT,
+            name="no_distillation",
+            changes={"distillation.response_target": "labels", "distillation.embedding_response_weight": 0.0},
+        ),
+        rankings=tuple(r for r in RANKINGS if r != COSINE),
+        note="classifies patterns by their labels; its embedding learns nothing, so it has no cosine",
+    ),
+    Method(
         "rectangle_only",
         "rectangle only",
         CONTROL,
@@ -90,7 +109,12 @@ def _on_both(group: str, title: str, changes: Mapping[str, Any]) -> Ablation:
 
 
 ABLATIONS = {
-    "no_feature": Ablation("loss terms", "no feature loss", {"distillation.feature_weight": 0.0}),
+    "feature": Ablation("loss terms", "feature loss too", {"distillation.feature_weight": 1.0}),
+    "feature_instead": Ablation(
+        "loss terms",
+        "feature loss instead of the response through the embedding",
+        {"distillation.feature_weight": 1.0, "distillation.embedding_response_weight": 0.0},
+    ),
     "no_response": Ablation("loss terms", "no response loss", {"distillation.response_weight": 0.0}),
     "combined": Ablation("loss terms", "loss on both heads together", {"distillation.combined_weight": 1.0}),
     "prototypes": Ablation("loss terms", "feature target: prototypes", {"distillation.feature_target": "prototypes"}),
