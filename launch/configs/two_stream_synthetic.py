@@ -2,8 +2,8 @@
 
 Paper: Zhao et al., ECCV 2018 (CFO-Search) for task and training pairs; loss and numbers are choices of this project.
 The demo's numbers are the best of five trials on validation, as many as the student had; mAP by cosine there, seed 0,
-650 steps: learning rate 1e-3 and scale 10 .512, 1e-3 and 20 .485, 5e-4 and 10 .486, 2e-3 and 10 .406; 800 steps: 1e-3 and
-10 .532, 1e-3 and 6 .529.
+650 steps: learning rate 1e-3 and scale 10 .512, 1e-3 and 20 .485, 5e-4 and 10 .486, 2e-3 and 10 .406; 800 steps: 1e-3
+and 10 .532, 1e-3 and 6 .529.
 Command: python -m fos_jax.launch.train_two_stream --config=launch/configs/two_stream_synthetic.py:demo --workdir=...
 Hardware, time, result: see the table at the end of this docstring.
 
