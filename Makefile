@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 .PHONY: help install oracle lint test demo patterns-demo results bench probe lock clean distclean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 	@echo
 	@echo "  Variables: PYTHON=$(PYTHON) VENV=$(VENV) DATA_DIR=$(DATA_DIR) RUNS=$(RUNS) JOBS=$(JOBS) SIZE=$(SIZE)"
 	@echo "  ORACLE=$(ORACLE): PyTorch for comparison; 0 never, 1 always, auto unless it would bring CUDA libraries"
