@@ -15,7 +15,7 @@ from absl import flags
 
 from fos_jax.errors import InputError
 from fos_jax.launch.demo_report import write_demo_report
-from fos_jax.launch.patterns_demo_stages import CONFIG, DATASET, RECTANGLE_ONLY, SIZES, stages_of
+from fos_jax.launch.patterns_demo_stages import CONFIG, DATASET, RECTANGLE_ONLY, SIZES, commands, stages_of
 from fos_jax.launch.program import run_program
 from fos_jax.launch.stages import StageError, run_stages
 
@@ -64,7 +64,7 @@ def main() -> int:
         rivals={RECTANGLE_ONLY: "rectangle_only"},
         rectangle_only=RECTANGLE_ONLY,
         two_streams=None,
-        commands=_commands(work),
+        commands=commands(work),
         title=TITLE,
         summary=summary,
         pictures=_pictures(work),
@@ -106,15 +106,6 @@ def _pictures(work: Path) -> list:
             f"({agreement or 'agreement not known'}). Some of them:",
             contact_sheet([(label, [pixels[row] for row in members]) for label, members in rows], columns=16),
         ),
-    ]
-
-
-def _commands(work: Path) -> list[tuple[str, str]]:
-    verify = f"fos-verify-patterns --cutouts={work / 'cutouts'} --proposals={work / 'proposals/proposals.parquet'}"
-    query = f"fos-search --gallery={work / 'gallery'} --photo=street.jpg --box=410,220,640,380 --category=person"
-    return [
-        ("See and correct what the simulated annotators did", f"{verify} --store={work / 'verified.sqlite'}"),
-        ("Search with a photograph of your own", f"{query} --level=pattern --k=3 --output=found"),
     ]
 
 

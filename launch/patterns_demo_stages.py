@@ -145,3 +145,13 @@ def _training(work: Path, choice: dict[str, int]) -> list[Stage]:
             "index the test foregrounds",
         ),
     ]
+
+
+def commands(work: Path) -> list[tuple[str, str]]:
+    """(purpose, shell command) pairs for what a reader may do next."""
+    verify = f"fos-verify-patterns --cutouts={work / 'cutouts'} --proposals={work / 'proposals/proposals.parquet'}"
+    query = f"fos-search --gallery={work / 'gallery'} --photo=street.jpg --box=410,220,640,380 --category=person"
+    return [
+        ("See and correct what the simulated annotators did", f"{verify} --store={work / 'verified.sqlite'}"),
+        ("Search with a photograph of your own", f"{query} --level=pattern --k=3 --output=found"),
+    ]

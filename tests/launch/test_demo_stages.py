@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fos_jax.launch import patterns_demo, patterns_demo_stages
+from fos_jax.launch import patterns_demo_stages
 from fos_jax.launch.demo_stages import search_commands, stages_of
 from fos_jax.launch.stages import _source_files
 
@@ -40,7 +40,7 @@ def test_every_flag_is_one_of_its_program(stages):
 
 
 def test_printed_commands_use_flags_that_exist():
-    for _, command in [*search_commands(Path("work")), *patterns_demo._commands(Path("work"))]:
+    for _, command in [*search_commands(Path("work")), *patterns_demo_stages.commands(Path("work"))]:
         program, *arguments = command.split()
         module = "launch." + program.removeprefix("fos-").replace("-", "_")
         flags = {re.match(r"--(\w+)", text)[1] for text in arguments}

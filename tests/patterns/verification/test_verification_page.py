@@ -42,9 +42,15 @@ class Page:
         self.until("document.querySelector('.cell img')?.complete")
 
     def press(self, *keys):
-        """Presses keys, one after the other."""
+        """Presses keys, one after the other, at whatever has the focus by then; a modifier holds for its key."""
+        from selenium.webdriver import ActionChains
+
         for key in keys:
-            self.browser.switch_to.active_element.send_keys(key)
+            actions = ActionChains(self.browser)
+            if key[0] in (self.keys.CONTROL, self.keys.SHIFT):
+                actions.key_down(key[0]).send_keys(key[1:]).key_up(key[0]).perform()
+            else:
+                actions.send_keys(key).perform()
 
     def ask(self, script):
         return self.browser.execute_script(f"return {script}")
