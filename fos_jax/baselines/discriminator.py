@@ -15,12 +15,12 @@ from jax.typing import ArrayLike
 from tqdm import tqdm
 
 from fos_jax import losses
+from fos_jax.baselines.joint import encode_augmented
 from fos_jax.data.arrays import Foregrounds, Pairs, Queries
 from fos_jax.encoders.foreground import ForegroundEncoder
 from fos_jax.encoders.query import QueryEncoder
 from fos_jax.errors import InputError
 from fos_jax.training import augment
-from fos_jax.training.model import apply_for_training
 from fos_jax.training.step import Gather, LossFunction, Metrics
 
 _LARGEST_LAYER = 1 << 24  # numbers in the hidden layer at a time
@@ -87,22 +87,18 @@ def make_discriminator_loss(
         params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
     ) -> tuple[jax.Array, tuple[Metrics, Any]]:
         del constants
-        flip_keys, box_keys, query_keys, foreground_keys = augment.split_keys(keys, 4)
-        image, box, foreground = augment.mirror_pairs(
-            batch["image"], batch["box_yxyx_norm"], batch["positive_image"], flip_keys, probability=mirror_probability
-        )
-        box = augment.expand_boxes(box, box_keys, largest=box_expansion)
-        image = augment.jitter_colours(image, query_keys, jitter)
-        foreground = augment.jitter_colours(foreground, foreground_keys, jitter)
-        of_query, query_stats = apply_for_training(
-            query_encoder, params["query"], batch_stats.get("query", {}), image, box, batch["category"]
-        )
-        of_foreground, foreground_stats = apply_for_training(
+        of_query, of_foreground, stats = encode_augmented(
             foreground_encoder,
-            params["foreground"],
-            batch_stats.get("foreground", {}),
-            foreground,
+            query_encoder,
+            params,
+            batch_stats,
+            batch,
+            batch["positive_image"],
             batch["positive_category"],
+            keys,
+            mirror_probability=mirror_probability,
+            box_expansion=box_expansion,
+            jitter=jitter,
         )
         query, positive, weight, row = gather(
             (of_query.embedding, of_foreground.embedding, batch["weight"], batch["positive_row"])
@@ -111,8 +107,7 @@ def make_discriminator_loss(
         is_pair = (weight > 0)[:, None] & (weight > 0)[None, :]
         is_true = row[:, None] == row[None, :]
         metrics = {"right": losses.weighted_mean((logit > 0) == is_true, is_pair)}
-        stats = {"foreground": foreground_stats, "query": query_stats}
-        return pair_cross_entropy(logit, is_true, is_pair), (metrics, {k: v for k, v in stats.items() if v})
+        return pair_cross_entropy(logit, is_true, is_pair), (metrics, stats)
 
     return loss_function
 

@@ -17,13 +17,14 @@ from fos_jax.data.arrays import Foregrounds, Pairs, Queries, fingerprint
 from fos_jax.data.batches import Rows
 from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, init_foreground, init_query
 from fos_jax.encoders.bundle import save_bundle
-from fos_jax.encoders.foreground import ForegroundEncoder
+from fos_jax.encoders.foreground import ForegroundEncoder, ForegroundOutput
 from fos_jax.encoders.posteriors import is_in_category, pattern_log_posterior
-from fos_jax.encoders.query import QueryEncoder
+from fos_jax.encoders.query import QueryEncoder, QueryOutput
 from fos_jax.pattern_table import PatternTable
+from fos_jax.training import augment
 from fos_jax.training.calibrate import calibrated_scale
 from fos_jax.training.loop import Task
-from fos_jax.training.model import Encoder
+from fos_jax.training.model import Encoder, apply_for_training
 from fos_jax.training.step import LossFunction
 from fos_jax.training.student_task import QUERY_INPUTS, RankingMeasure
 from fos_jax.training.teacher import pattern_targets
@@ -49,6 +50,52 @@ def build_encoders(
         build_foreground_encoder(models, table, axis_name=axis_name),
         build_query_encoder(models, table, axis_name=axis_name),
     )
+
+
+def encode_augmented(
+    foreground_encoder: ForegroundEncoder,
+    query_encoder: QueryEncoder,
+    params: Any,
+    batch_stats: Any,
+    batch: Mapping[str, jax.Array],
+    foreground_image: jax.Array,
+    foreground_category: jax.Array,
+    keys: jax.Array,
+    *,
+    mirror_probability: float,
+    box_expansion: float,
+    jitter: augment.ColourJitter,
+) -> tuple[QueryOutput, ForegroundOutput, dict[str, Any]]:
+    """Both encoders' outputs of a batch's queries and of the foregrounds beside them, after augmentation.
+
+    Args:
+      params, batch_stats: {"foreground": ..., "query": ...}; batch statistics may be empty.
+      batch: with the queries' inputs.
+      foreground_image: uint8 [B, S, S, 4].
+      foreground_category: int32 [B].
+      keys: PRNG keys [B].
+      mirror_probability: of showing query and foreground both mirrored.
+      box_expansion: largest growth of the rectangle at each side, in lengths of it.
+      jitter: ranges of colour jitter, drawn apart for query and foreground.
+
+    Returns:
+      The two outputs, and the new batch statistics of those encoders that have any.
+    """
+    flip_keys, box_keys, query_keys, foreground_keys = augment.split_keys(keys, 4)
+    image, box, foreground = augment.mirror_pairs(
+        batch["image"], batch["box_yxyx_norm"], foreground_image, flip_keys, probability=mirror_probability
+    )
+    box = augment.expand_boxes(box, box_keys, largest=box_expansion)
+    image = augment.jitter_colours(image, query_keys, jitter)
+    foreground = augment.jitter_colours(foreground, foreground_keys, jitter)
+    of_query, query_stats = apply_for_training(
+        query_encoder, params["query"], batch_stats.get("query", {}), image, box, batch["category"]
+    )
+    of_foreground, foreground_stats = apply_for_training(
+        foreground_encoder, params["foreground"], batch_stats.get("foreground", {}), foreground, foreground_category
+    )
+    stats = {"foreground": foreground_stats, "query": query_stats}
+    return of_query, of_foreground, {name: value for name, value in stats.items() if value}
 
 
 def init_encoders(config: Any, table: PatternTable) -> dict[str, Any]:

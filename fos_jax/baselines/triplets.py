@@ -12,14 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from fos_jax import losses
-from fos_jax.baselines.joint import TrainingRows, padded_rows
+from fos_jax.baselines.joint import TrainingRows, encode_augmented, padded_rows
 from fos_jax.data.arrays import Foregrounds, Pairs, Queries
 from fos_jax.data.batches import Rows, RowsOf
 from fos_jax.encoders.foreground import ForegroundEncoder
 from fos_jax.encoders.query import QueryEncoder
 from fos_jax.errors import InputError
 from fos_jax.training import augment
-from fos_jax.training.model import apply_for_training
 from fos_jax.training.step import Gather, LossFunction, Metrics
 from fos_jax.training.student_task import QUERY_INPUTS
 
@@ -91,22 +90,18 @@ def make_triplet_loss(
         params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
     ) -> tuple[jax.Array, tuple[Metrics, Any]]:
         del constants
-        flip_keys, box_keys, query_keys, foreground_keys = augment.split_keys(keys, 4)
-        image, box, foreground = augment.mirror_pairs(
-            batch["image"], batch["box_yxyx_norm"], batch["positive_image"], flip_keys, probability=mirror_probability
-        )
-        box = augment.expand_boxes(box, box_keys, largest=box_expansion)
-        image = augment.jitter_colours(image, query_keys, jitter)
-        foreground = augment.jitter_colours(foreground, foreground_keys, jitter)
-        of_query, query_stats = apply_for_training(
-            query_encoder, params["query"], batch_stats.get("query", {}), image, box, batch["category"]
-        )
-        of_foreground, foreground_stats = apply_for_training(
+        of_query, of_foreground, stats = encode_augmented(
             foreground_encoder,
-            params["foreground"],
-            batch_stats.get("foreground", {}),
-            foreground,
+            query_encoder,
+            params,
+            batch_stats,
+            batch,
+            batch["positive_image"],
             batch["positive_category"],
+            keys,
+            mirror_probability=mirror_probability,
+            box_expansion=box_expansion,
+            jitter=jitter,
         )
         names = ("category", "weight", "positive_category", "positive_row", "fitting_rows")
         query, positive, category, weight, positive_category, positive_row, fitting = gather(
@@ -122,7 +117,6 @@ def make_triplet_loss(
         back = losses.weighted_mean(losses.triplet(own, cosine.T, is_pair.T, margin=margin), weight)
         is_violated = is_pair & (2.0 * (cosine - own[:, None]) + margin > 0)
         metrics = {"violated": jnp.sum(is_violated) / jnp.maximum(jnp.sum(is_pair), 1)}
-        stats = {"foreground": foreground_stats, "query": query_stats}
-        return (forth + back) / 2, (metrics, {k: v for k, v in stats.items() if v})
+        return (forth + back) / 2, (metrics, stats)
 
     return loss_function

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fos_jax import losses
-from fos_jax.baselines.joint import TrainingRows, joint_task
+from fos_jax.baselines.joint import TrainingRows, encode_augmented, joint_task
 from fos_jax.data.arrays import Foregrounds, Queries
 from fos_jax.data.batches import Rows, RowsOf
 from fos_jax.encoders.foreground import ForegroundEncoder
@@ -24,7 +24,6 @@ from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
 from fos_jax.training import augment
 from fos_jax.training.loop import Task
-from fos_jax.training.model import apply_for_training
 from fos_jax.training.step import Gather, LossFunction, Metrics
 from fos_jax.training.student_task import QUERY_INPUTS, RankingMeasure
 
@@ -58,18 +57,18 @@ def make_two_stream_loss(
         params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
     ) -> tuple[jax.Array, tuple[Metrics, Any]]:
         del constants
-        flip_keys, box_keys, query_keys, foreground_keys = augment.split_keys(keys, 4)
-        image, box, foreground = augment.mirror_pairs(
-            batch["image"], batch["box_yxyx_norm"], batch["foreground_image"], flip_keys, probability=mirror_probability
-        )
-        box = augment.expand_boxes(box, box_keys, largest=box_expansion)
-        image = augment.jitter_colours(image, query_keys, jitter)
-        foreground = augment.jitter_colours(foreground, foreground_keys, jitter)
-        of_query, query_stats = apply_for_training(
-            query_encoder, params["query"], batch_stats.get("query", {}), image, box, batch["category"]
-        )
-        of_foreground, foreground_stats = apply_for_training(
-            foreground_encoder, params["foreground"], batch_stats.get("foreground", {}), foreground
+        of_query, of_foreground, stats = encode_augmented(
+            foreground_encoder,
+            query_encoder,
+            params,
+            batch_stats,
+            batch,
+            batch["foreground_image"],
+            batch["category"],
+            keys,
+            mirror_probability=mirror_probability,
+            box_expansion=box_expansion,
+            jitter=jitter,
         )
         query, candidate, category, weight = gather(
             (of_query.embedding, of_foreground.embedding, batch["category"], batch["weight"])
@@ -82,8 +81,7 @@ def make_two_stream_loss(
         back = losses.weighted_mean(losses.info_nce(candidate, query, own, is_candidate, scale=scale), weight)
         similarity = jnp.where(is_candidate, query @ candidate.T, -jnp.inf)
         found = losses.weighted_mean(jnp.argmax(similarity, axis=1) == own, weight)
-        stats = {"foreground": foreground_stats, "query": query_stats}
-        return (forth + back) / 2, ({"own_found": found}, {k: v for k, v in stats.items() if v})
+        return (forth + back) / 2, ({"own_found": found}, stats)
 
     return loss_function
 

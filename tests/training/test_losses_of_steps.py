@@ -176,7 +176,7 @@ def test_the_rival_prefers_own_foregrounds_and_counts_same_category_only():
     batch["foreground_image"] = foregrounds.image
     apart = {"foreground": np.eye(6, dtype=np.float32), "query": np.eye(6, dtype=np.float32)}
     encoders = (
-        Fake(lambda params, image: ForegroundOutput(params, None)),
+        Fake(lambda params, image, category: ForegroundOutput(params, None)),
         Fake(lambda params, image, box, category: QueryOutput(params, None, None)),
     )
     for same_category_only in (True, False):
