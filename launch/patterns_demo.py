@@ -95,7 +95,7 @@ def _pictures(work: Path) -> list:
     return [
         Picture(
             "Proposed groups",
-            f"{counts.get('kept', 0)} cut-outs were kept ({fell} fell to filters) and grouped into "
+            f"{counts.get('kept', 0)} cut-outs were kept ({fell or 'none'} fell to filters) and grouped into "
             f"{len(proposals.groups())} groups, more than there are patterns, on purpose. Some of them, the surest "
             "members first:",
             group_sheet(cutouts, proposals, count=12),
