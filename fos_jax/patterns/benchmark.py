@@ -4,7 +4,6 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -257,16 +256,3 @@ def _table(patterns: Sequence[VerifiedPattern], entries: Sequence[Entry]) -> Pat
             for i, p in enumerate(patterns)
         ),
     )
-
-
-def facts(plan: Benchmark) -> dict[str, Any]:
-    """The settings and counts that a data card tells, JSON values."""
-    return {
-        "settings": dataclasses.asdict(plan.settings),
-        "left_out": dict(plan.left_out),
-        "photographs": dict(plan.components),
-        "patterns": plan.table.num_patterns,
-        "foregrounds": {split: len(plan.of_split(split)) for split in SPLITS},
-        "queries": {split: sum(bool(e.photograph) for e in plan.of_split(split)) for split in SPLITS},
-        "licences": dict(Counter(e.licence or "not stated" for e in plan.entries)),
-    }
