@@ -22,6 +22,47 @@ def chance(truth: Truth) -> scores.Ranking:
     )
 
 
+def box_overlap(box_aspect: np.ndarray, foreground_aspect: np.ndarray) -> scores.Ranking:
+    """Ranks by how much of the rectangle a foreground fills, fitted into it whole: all that a shape alone can tell.
+
+    A query shows a rectangle and no object, so its mask is not to be had; the score is the intersection over union of
+    the rectangle and the foreground's bounding box at the largest scale at which it lies inside.
+
+    Args:
+      box_aspect: float [Q], width / height. foreground_aspect: float [G], of what is opaque.
+
+    Source: design decision.
+    """
+
+    def foregrounds(block: Block) -> np.ndarray:
+        ratio = box_aspect[block.queries][:, None] / foreground_aspect[block.foregrounds][None, :]
+        return np.minimum(ratio, 1 / ratio).astype(np.float32)
+
+    return scores.Ranking(foregrounds)
+
+
+def own_mask_overlap(truth: Truth, silhouettes: np.ndarray) -> scores.Ranking:
+    """Ranks by intersection over union with the silhouette of the query's own foreground, itself in the gallery.
+
+    Args:
+      truth: labels; queries without an own foreground are left out.
+      silhouettes: bool [G, k], all cropped to the object and scaled alike.
+
+    Source: design decision (mask overlap as in CFO-Search's triplet extension, Zhao et al., ECCV 2018).
+    """
+
+    def foregrounds(block: Block) -> np.ndarray:
+        own, gallery = (
+            silhouettes[rows].astype(np.float32)
+            for rows in (np.maximum(truth.own_foreground[block.queries], 0), block.foregrounds)
+        )
+        both = own @ gallery.T  # [q, g]
+        either = own.sum(axis=1)[:, None] + gallery.sum(axis=1)[None, :] - both
+        return both / np.maximum(either, 1)
+
+    return scores.Ranking(foregrounds, has_query=truth.own_foreground >= 0)
+
+
 def own_foreground_cosine(truth: Truth, embedding: np.ndarray, prototypes: np.ndarray) -> scores.Ranking:
     """Ranks by the teacher's embedding (float32 [G, D]) of the query's own foreground, which is itself in the gallery.
 

@@ -7,13 +7,16 @@ import jax
 import numpy as np
 from absl import logging
 
+from fos_jax.baselines.extension import silhouettes
 from fos_jax.data.arrays import Foregrounds, Queries
 from fos_jax.encoders.bundle import Bundle, ForegroundEncoding
 from fos_jax.errors import InputError
 from fos_jax.evaluation import controls, scores
+from fos_jax.evaluation.aspects import box_aspects, foreground_aspects
 from fos_jax.evaluation.truth import Truth
 
 OURS, RIVAL, CONTROL, ORACLE = "ours", "rival", "control", "oracle"
+BOX_OVERLAP, MASK_OVERLAP = "shape (box overlap)", "shape of the own foreground (mask overlap)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +69,10 @@ def gather_rows(
     Raises: InputError where the methods cannot be compared.
     """
     _check_comparable(main, compare)
-    rows = [Row("chance", "", CONTROL, "no information: the expected value", None, controls.chance(truth))]
+    rows = [
+        Row("chance", "", CONTROL, "no information: the expected value", None, controls.chance(truth)),
+        _box_overlap_row(main),
+    ]
     known: list[tuple[Bundle, ForegroundEncoding]] = []
 
     def gallery_of(method: Method) -> ForegroundEncoding:
@@ -84,7 +90,7 @@ def gather_rows(
         if method.bundle.has_query_encoder:
             rows += _method_rows(method, gallery_of(method), batch_size=batch_size, progress=progress)
     gallery = gallery_of(main)
-    return rows + _oracle_rows(main, truth, gallery), gallery
+    return [*rows, _mask_overlap_row(main, truth), *_oracle_rows(main, truth, gallery)], gallery
 
 
 def _is_same_teacher(a: Bundle, b: Bundle) -> bool:
@@ -96,7 +102,7 @@ def _is_same_teacher(a: Bundle, b: Bundle) -> bool:
 
 def _check_comparable(main: Method, compare: Sequence[Method]) -> None:
     fingerprint = main.bundle.table.fingerprint()
-    names = [main.name, *(method.name for method in compare), "chance"]
+    names = [main.name, *(method.name for method in compare), "chance", BOX_OVERLAP, MASK_OVERLAP]
     for method in compare:
         if names.count(method.name) > 1 or "oracle" in method.name:
             raise InputError(f"compare: {method.name!r} is taken, expected another name")
@@ -125,6 +131,17 @@ def _method_rows(method: Method, gallery: ForegroundEncoding, *, batch_size: int
             rankings[ranking] = scores.posterior(log_posterior, gallery.log_posterior)
     fingerprint = method.bundle.fingerprint
     return [Row(method.name, ranking, method.kind, method.note, fingerprint, r) for ranking, r in rankings.items()]
+
+
+def _box_overlap_row(main: Method) -> Row:
+    ranking = controls.box_overlap(box_aspects(main.queries), foreground_aspects(main.foregrounds.image))
+    return Row(BOX_OVERLAP, "", CONTROL, "how much of the rectangle the foreground's bounding box fills", None, ranking)
+
+
+def _mask_overlap_row(main: Method, truth: Truth) -> Row:
+    masks = silhouettes(main.foregrounds.image, np.arange(len(main.foregrounds)))
+    note = "overlap with the silhouette of the removed object, itself in the gallery"
+    return Row(MASK_OVERLAP, "", ORACLE, note, None, controls.own_mask_overlap(truth, masks))
 
 
 def _oracle_rows(main: Method, truth: Truth, gallery: ForegroundEncoding) -> list[Row]:

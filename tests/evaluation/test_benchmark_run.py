@@ -13,7 +13,7 @@ from evaluation_world import make_bundle, make_split, make_table
 from fos_jax.errors import InputError
 from fos_jax.evaluation import results as results_file
 from fos_jax.evaluation import tables
-from fos_jax.evaluation.methods import CONTROL, Method
+from fos_jax.evaluation.methods import BOX_OVERLAP, CONTROL, MASK_OVERLAP, Method
 from fos_jax.evaluation.run import evaluate
 from fos_jax.pattern_table import PatternTable
 
@@ -40,11 +40,13 @@ def test_rows_are_chance_the_others_ours_and_the_oracles(results):
     oracles = ["own-foreground oracle", "compatible-set oracle"]
     assert [(r["name"], r["ranking"]) for r in results["rows"]] == [
         ("chance", ""),
+        (BOX_OVERLAP, ""),
         *(("rectangle only", ranking) for ranking in rankings),
         *(("student", ranking) for ranking in rankings),
+        (MASK_OVERLAP, ""),
         *((oracle, ranking) for oracle in oracles for ranking in ("cosine", "posterior")),
     ]
-    assert [r["kind"] for r in results["rows"]] == ["control"] * 5 + ["ours"] * 4 + ["oracle"] * 4
+    assert [r["kind"] for r in results["rows"]] == ["control"] * 6 + ["ours"] * 4 + ["oracle"] * 5
 
 
 def test_results_are_json_and_name_their_convention(results):

@@ -118,6 +118,27 @@ def test_own_foreground_oracle_leaves_out_queries_without_one():
     assert cosine.by_metric["reciprocal_rank"][:2].tolist() == [1.0, 1.0]
 
 
+def test_box_overlap_by_hand():
+    """A square in a rectangle twice as wide as high fills half of it; one four times as high as wide, an eighth."""
+    ranking = controls.box_overlap(np.array([2.0, 1.0, 0.5]), np.array([1.0, 2.0, 0.25, 4.0, 1.0, 1.0]))
+    car, dog = TRUTH.blocks()
+    assert ranking.foregrounds(car).tolist() == [[0.5, 1, 0.125, 0.5], [0.5, 0.25, 0.5, 0.125]]
+    assert ranking.foregrounds(dog).tolist() == [[1, 1]]
+    got = measure(ranking, TRUTH).by_metric
+    assert got["map"][0] == pytest.approx((1 + (2 / 2 + 2 / 3) / 2) / 2)  # the other relevant one ties for second
+    assert "pattern_top_1" not in got
+
+
+def test_mask_overlap_with_the_own_foreground_by_hand():
+    """Query 0's own foreground is row 1: overlaps 1/3, 1, 2/4, 0 with the cars. Query 2 has none."""
+    masks = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0]], bool)
+    ranking = controls.own_mask_overlap(TRUTH, masks)
+    np.testing.assert_allclose(ranking.foregrounds(next(TRUTH.blocks()))[0], [1 / 3, 1, 2 / 4, 0])
+    got = measure(ranking, TRUTH).by_metric["map"]
+    assert got[:2] == pytest.approx([(1 + 2 / 3) / 2, 0.75])
+    assert np.isnan(got[2])
+
+
 def test_compatible_set_oracle_is_perfect_with_a_perfect_teacher():
     truth = dataclasses.replace(TRUTH, pattern=np.array([0, 1, 3, 2, 4, 5]))
     foreground, prototypes = log(peaked(truth.pattern, 0.99)), np.eye(8, dtype=np.float32)
