@@ -4,7 +4,8 @@
       --workdir=runs/demo/teacher --data_dir=data
 
 Modes of the config: mini (seconds, on the tiny data set), demo, full. Single fields are set as
---config.training.num_steps=100. An interrupted run goes on when the same command is given again.
+--config.training.num_steps=100. With configs/category_features_synthetic.py a classifier of categories is trained
+instead, whose features are a control. An interrupted run goes on when the same command is given again.
 """
 
 from pathlib import Path
@@ -27,6 +28,10 @@ def main() -> None:
     from fos_jax.training.loop import train
     from fos_jax.training.teacher_task import pretrain_task
 
+    make_task = pretrain_task
+    if _CONFIG.value.get("labels", "patterns") == "categories":  # a control
+        from fos_jax.baselines.category_features import category_features_task as make_task
+
     axis_name = program.start()
     config, workdir = _CONFIG.value, Path(program.WORKDIR.value)
     (foregrounds, table), (held_out, _) = (
@@ -41,7 +46,7 @@ def main() -> None:
         for split in ("train", "validation")
     )
     foregrounds, _ = limited(foregrounds, None, table, config.data, seed=config.seed)
-    task = pretrain_task(config, foregrounds, held_out, table, bundle_path=workdir / "bundle", axis_name=axis_name)
+    task = make_task(config, foregrounds, held_out, table, bundle_path=workdir / "bundle", axis_name=axis_name)
     train(task, config, workdir, parallelism=program.PARALLELISM.value)
     print(workdir / "bundle")
 

@@ -25,7 +25,7 @@ class Method:
 
     Attributes:
       name: of its rows, e.g. "student".
-      bundle: with a query encoder.
+      bundle: with a query encoder, or features of a classifier (`is_classifier`).
       queries, foregrounds: the split; ids and labels must be the same for all methods.
       kind: "ours", "rival" or "control".
       note: half a sentence for readers.
@@ -87,10 +87,19 @@ def gather_rows(
         return gallery
 
     for method in (*compare, main):
-        if method.bundle.has_query_encoder:
+        if is_classifier(method.bundle):
+            rows += _classifier_rows(method, truth, gallery_of(method))
+        elif method.bundle.has_query_encoder:
             rows += _method_rows(method, gallery_of(method), batch_size=batch_size, progress=progress)
     gallery = gallery_of(main)
+    if is_classifier(main.bundle):
+        return rows, gallery
     return [*rows, _mask_overlap_row(main, truth), *_oracle_rows(main, truth, gallery)], gallery
+
+
+def is_classifier(bundle: Bundle) -> bool:
+    """Whether a bundle's foreground encoder learnt categories alone: a control, not a teacher."""
+    return bundle.config.get("labels", "patterns") == "categories"
 
 
 def _is_same_teacher(a: Bundle, b: Bundle) -> bool:
@@ -108,7 +117,7 @@ def _check_comparable(main: Method, compare: Sequence[Method]) -> None:
             raise InputError(f"compare: {method.name!r} is taken, expected another name")
         if method.bundle.table.fingerprint() != fingerprint:
             raise InputError(f"compare: {method.name} was trained with another pattern table than {main.name}")
-        if not method.bundle.has_query_encoder:
+        if not (method.bundle.has_query_encoder or is_classifier(method.bundle)):
             raise InputError(f"compare: {method.name} has no query encoder, expected one that was distilled")
         for what in ("queries", "foregrounds"):
             if not np.array_equal(getattr(method, what).ids, getattr(main, what).ids):
@@ -142,6 +151,15 @@ def _mask_overlap_row(main: Method, truth: Truth) -> Row:
     masks = silhouettes(main.foregrounds.image, np.arange(len(main.foregrounds)))
     note = "overlap with the silhouette of the removed object, itself in the gallery"
     return Row(MASK_OVERLAP, "", ORACLE, note, None, controls.own_mask_overlap(truth, masks))
+
+
+def _classifier_rows(method: Method, truth: Truth, gallery: ForegroundEncoding) -> list[Row]:
+    rankings = {
+        scores.COSINE: controls.own_foreground_cosine(truth, gallery.embedding, method.bundle.prototypes),
+        scores.FLAT: controls.own_foreground_posterior(truth, gallery.log_posterior),
+    }
+    note = "a classifier of categories that sees the removed object, itself in the gallery"
+    return [Row(method.name, name, CONTROL, note, method.bundle.fingerprint, r) for name, r in rankings.items()]
 
 
 def _oracle_rows(main: Method, truth: Truth, gallery: ForegroundEncoding) -> list[Row]:

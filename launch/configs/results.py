@@ -81,6 +81,14 @@ METHODS = (
         dataclasses.replace(STUDENT, name="rectangle_only", suffix="_rectangle_only"),
         note="a student that sees rectangle and category, no picture",
     ),
+    Method(
+        "category_features",
+        "classification features of the own foreground",
+        CONTROL,
+        Training("category_features", "launch.pretrain_foreground", "category_features_synthetic"),
+        rankings=(COSINE, FLAT),
+        note="an encoder that learnt categories, no patterns; it is shown the removed object, which no query shows",
+    ),
     Method("teacher", "teacher", ORACLE, TEACHER, rankings=(), note="chance, and oracles that are told the truth"),
 )
 

@@ -142,6 +142,27 @@ def test_a_teacher_alone_gets_chance_and_oracles():
     assert "own-foreground oracle" in tables.markdown(got)
 
 
+def test_features_of_a_classifier_are_a_control_that_sees_the_own_foreground(bundles):
+    """Its rows are those of the own-foreground oracle of the same encoder, under its own name; it is no teacher."""
+    classifier = make_bundle(has_query=False)
+    oracle = evaluate(classifier, QUERIES, FOREGROUNDS, TABLE, num_resamples=10)
+    classifier.config.labels = "categories"
+    alone = evaluate(classifier, QUERIES, FOREGROUNDS, TABLE, name="features", num_resamples=10)
+    assert [(r["name"], r["kind"]) for r in alone["rows"]] == [
+        ("chance", "control"),
+        (BOX_OVERLAP, "control"),
+        ("features", "control"),
+        ("features", "control"),
+    ]
+    for ranking, same in (("cosine", "cosine"), ("flat", "posterior")):
+        expected = row(oracle, "own-foreground oracle", same)["figures"]
+        assert row(alone, "features", ranking)["figures"] == expected
+    other = Method("features", classifier, QUERIES, FOREGROUNDS, CONTROL)
+    beside = evaluate(bundles["student"], QUERIES, FOREGROUNDS, TABLE, compare=[other], num_resamples=10)
+    assert row(beside, "features", "cosine")["figures"] == row(alone, "features", "cosine")["figures"]
+    assert row(beside, "own-foreground oracle", "cosine")["kind"] == "oracle"
+
+
 def test_what_cannot_be_compared_is_refused(bundles):
     student, blind = bundles["student"], bundles["blind"]
     fewer = dataclasses.replace(QUERIES, ids=QUERIES.ids[::-1])
