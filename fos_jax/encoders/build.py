@@ -29,7 +29,7 @@ def build_query_encoder(
     return make_query_encoder(
         config["query"],
         num_categories=len(table.categories),
-        num_patterns=table.num_patterns,
+        category_of_pattern=tuple(map(int, table.category_of_pattern)),
         num_attribute_values=len(table.attribute_values),
         embedding_size=complete_foreground(config["foreground"])["embedding_size"],
         axis_name=axis_name,

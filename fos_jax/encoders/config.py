@@ -37,14 +37,16 @@ QUERY_DEFAULTS: dict[str, Any] = {
     "fusion": "film",  # of image and condition: "film", or "bilinear" as in CFO-Search
     "fusion_size": 2048,
     "uses_category": True,  # whether the category conditions the query
+    "readout": "head",  # embedding from a "head" of its own, or read out of the pattern posterior: "patterns"
 }
 
 # Came after the first bundles: at their defaults they take no part in a fingerprint, so that those stay what they were.
-LATER_FIELDS = ("fusion", "fusion_size", "uses_category")
+LATER_FIELDS = ("fusion", "fusion_size", "uses_category", "readout")
 
 _INTEGERS = ("embedding_size", "image_size", "crop_size", "hidden_size", "condition_size", "fusion_size")
 _NUMBERS = ("posterior_scale", "crop_context", "flat_scale", "factorised_scale")
 POSTERIORS = ("head", "prototypes")
+_READOUTS = ("head", "patterns")
 _FOREGROUND_FUSIONS, _QUERY_FUSIONS = ("none", "bilinear"), ("film", "bilinear")
 _DTYPES = ("float32", "bfloat16")
 
@@ -60,6 +62,7 @@ def complete_query(config: Mapping[str, Any], *, where: str = "config: query") -
     fields = _complete(config, QUERY_DEFAULTS, where)
     _one_of(fields, "posterior", POSTERIORS, where)
     _one_of(fields, "fusion", _QUERY_FUSIONS, where)
+    _one_of(fields, "readout", _READOUTS, where)
     if not isinstance(fields["uses_category"], bool):
         raise InputError(f"{where}.uses_category: {fields['uses_category']!r}, expected True or False")
     views = check_views(fields["views"])

@@ -11,7 +11,9 @@ from fos_jax.encoders.backbones import make_backbone
 from fos_jax.encoders.bilinear import compact_bilinear, signed_root
 from fos_jax.encoders.config import complete_query
 from fos_jax.encoders.inputs import query_input
+from fos_jax.encoders.posteriors import pattern_log_posterior
 from fos_jax.encoders.unit import unit
+from fos_jax.errors import InputError
 
 
 class QueryOutput(NamedTuple):
@@ -30,12 +32,14 @@ class QueryEncoder(nn.Module):
     features, so that categories and rectangles have their own prior.
 
     The pattern head is linear in the shared layer, not a cosine to prototypes: several far apart patterns may fit one
-    query, which no single vector on the sphere can be close to. The embedding head is what lives in the teacher's
-    space.
+    query, which no single vector on the sphere can be close to. The embedding lives in the teacher's space. It has a
+    head of its own, or is read out of the pattern posterior: one vector a pattern, summed in proportion. A query that
+    cannot tell some patterns apart then points between their vectors by construction, and what the posterior learns
+    the embedding knows.
 
     Attributes:
       num_categories: C.
-      num_patterns: P; 0 for data sets labelled by pairs.
+      category_of_pattern: int [P], the category of each pattern; empty for data sets labelled by pairs.
       num_attribute_values: V; 0 where patterns carry no attributes.
       embedding_size: D, the teacher's.
       backbone: a name of `encoders.backbones`.
@@ -47,6 +51,7 @@ class QueryEncoder(nn.Module):
       fusion: "film" as above, or "bilinear": compact bilinear pooling of pooled features and the same condition.
       fusion_size: numbers in the sketch.
       uses_category: whether the condition holds the category; the rectangle is always in it.
+      readout: "head", or "patterns" for an embedding read out of the pattern posterior.
       dtype: computation dtype of the backbones; parameters and outputs are float32.
       axis_name: pmap axis over which batch statistics are averaged; None where the whole batch is in one program.
 
@@ -54,7 +59,7 @@ class QueryEncoder(nn.Module):
     """
 
     num_categories: int
-    num_patterns: int
+    category_of_pattern: tuple[int, ...]
     num_attribute_values: int
     embedding_size: int = 128
     backbone: str = "small"
@@ -66,6 +71,7 @@ class QueryEncoder(nn.Module):
     fusion: str = "film"
     fusion_size: int = 2048
     uses_category: bool = True
+    readout: str = "head"
     dtype: str = "float32"
     axis_name: str | None = None
 
@@ -104,11 +110,19 @@ class QueryEncoder(nn.Module):
             parts.append(nn.gelu(features.map * (1 + gain) + offset).astype(jnp.float32).mean((1, 2)))
             parts.append(features.pooled.astype(jnp.float32))
         shared = nn.gelu(nn.Dense(self.hidden_size, name="shared")(jnp.concatenate(parts, axis=-1)))
+        num_patterns = len(self.category_of_pattern)
+        pattern_logits = jnp.zeros((shared.shape[0], 0))
+        if num_patterns:
+            pattern_logits = nn.Dense(num_patterns, name="pattern")(shared)
+        if self.readout == "patterns":
+            posterior = jnp.exp(pattern_log_posterior(pattern_logits, category, jnp.asarray(self.category_of_pattern)))
+            init = nn.initializers.normal(self.embedding_size**-0.5)
+            embedding = posterior @ self.param("readout", init, (num_patterns, self.embedding_size))
+        else:
+            embedding = nn.Dense(self.embedding_size, name="embedding")(shared)
         return QueryOutput(
-            embedding=unit(nn.Dense(self.embedding_size, name="embedding")(shared)),
-            pattern_logits=nn.Dense(self.num_patterns, name="pattern")(shared)
-            if self.num_patterns
-            else jnp.zeros((shared.shape[0], 0)),
+            embedding=unit(embedding),
+            pattern_logits=pattern_logits,
             attribute_logits=nn.Dense(self.num_attribute_values, name="attribute")(shared)
             if self.num_attribute_values
             else jnp.zeros((shared.shape[0], 0)),
@@ -126,16 +140,18 @@ def make_query_encoder(
     config: Mapping[str, Any],
     *,
     num_categories: int,
-    num_patterns: int,
+    category_of_pattern: tuple[int, ...],
     num_attribute_values: int,
     embedding_size: int,
     axis_name: str | None = None,
 ) -> QueryEncoder:
     """The encoder that `config.query` describes; `InputError` for an unknown or wrong field."""
     fields = complete_query(config)
+    if fields["readout"] == "patterns" and not category_of_pattern:
+        raise InputError("config: query.readout: 'patterns', expected 'head' for a data set without patterns")
     return QueryEncoder(
         num_categories=num_categories,
-        num_patterns=num_patterns,
+        category_of_pattern=category_of_pattern,
         num_attribute_values=num_attribute_values,
         embedding_size=embedding_size,
         backbone=fields["backbone"],
@@ -147,6 +163,7 @@ def make_query_encoder(
         fusion=fields["fusion"],
         fusion_size=fields["fusion_size"],
         uses_category=fields["uses_category"],
+        readout=fields["readout"],
         dtype=fields["dtype"],
         axis_name=axis_name,
     )

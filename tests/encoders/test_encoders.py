@@ -98,7 +98,7 @@ def test_every_parameter_gets_a_gradient(query):
 
 
 def test_no_attributes_give_an_empty_head():
-    encoder = QueryEncoder(num_categories=1, num_patterns=2, num_attribute_values=0, views=())
+    encoder = QueryEncoder(num_categories=1, category_of_pattern=(0, 0), num_attribute_values=0, views=())
     out, _ = encoder.init_with_output(jax.random.key(0), _images(3), BOX, CATEGORY * 0)
     assert out.attribute_logits.shape == (2, 0)
 
