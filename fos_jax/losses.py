@@ -180,6 +180,36 @@ def response_distillation(
     return temperature**2 * jnp.sum(jnp.where(is_target, jnp.exp(teacher), 0.0) * gap, axis=-1)
 
 
+def ranking_distillation(
+    embedding: jax.Array,
+    gallery: jax.Array,
+    relevance: jax.Array,
+    is_candidate: jax.Array,
+    *,
+    scale: float = 16.0,
+) -> jax.Array:
+    """Cross-entropy between a gallery's relevance and the softmax over the cosines to it, above its least.
+
+    Args:
+      embedding: float [B, D], unit.
+      gallery: float [N, D], unit.
+      relevance: float [B, N], >= 0; made to sum to one over the candidates.
+      is_candidate: bool [B, N], the rows that take part.
+      scale: inverse temperature.
+
+    Returns:
+      float32 [B], a KL divergence, >= 0 up to rounding; 0 for rows without relevant candidates.
+
+    Source: listwise ranking as in Cao et al., ICML 2007 (ListNet); as distillation a design decision.
+    """
+    relevance = jax.lax.stop_gradient(jnp.where(is_candidate, relevance.astype(jnp.float32), 0.0))
+    target = relevance / jnp.maximum(jnp.sum(relevance, axis=-1, keepdims=True), 1e-6)
+    log_probability = masked_log_softmax(scale * (embedding @ gallery.T), is_candidate)  # [B, N]
+    is_target = target > 0
+    gap = jnp.log(jnp.where(is_target, target, 1.0)) - jnp.where(is_target, log_probability, 0.0)
+    return jnp.sum(target * gap, axis=-1)
+
+
 def attribute_distillation(
     teacher_log_posterior: jax.Array, attribute_logits: jax.Array, *, attribute_group: jax.Array, has_value: jax.Array
 ) -> jax.Array:

@@ -7,7 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from fos_jax import losses
-from fos_jax.encoders.posteriors import combined_log_posterior, factorised_log_posterior, pattern_log_posterior
+from fos_jax.encoders.posteriors import (
+    combined_log_posterior,
+    factorised_log_posterior,
+    is_in_category,
+    pattern_log_posterior,
+)
 from fos_jax.encoders.query import QueryEncoder
 from fos_jax.pattern_table import PatternTable
 from fos_jax.training import augment
@@ -25,6 +30,8 @@ def make_distill_loss(
     combined_weight: float = 0.0,
     embedding_response_weight: float = 0.0,
     embedding_scale: float = 10.0,
+    gallery_weight: float = 0.0,
+    gallery_scale: float = 16.0,
     temperature: float = 1.0,
     mirror_probability: float = 0.0,
     box_expansion: float = 0.0,
@@ -47,6 +54,10 @@ def make_distill_loss(
       embedding_response_weight: of the KL from the teacher's posterior to a softmax over the embedding's cosines to
         `target`: what the feature loss asks for one pattern at a time, it asks for against all others.
       embedding_scale: inverse temperature of that softmax.
+      gallery_weight: of the cross-entropy between the foregrounds that fit, each in proportion to the probability that
+        it is of a pattern that the teacher's response names, and a softmax over the embedding's cosines to all training
+        foregrounds of the category: the ranking itself is learnt. It needs the constants of `teacher.gallery_targets`.
+      gallery_scale: inverse temperature of that softmax.
       temperature: of the responses.
       mirror_probability: of showing a query mirrored, with mirrored rectangle and patterns.
       box_expansion: largest growth of the rectangle at each side, in lengths of it.
@@ -103,6 +114,15 @@ def make_distill_loss(
             )
             per_row = losses.response_distillation(teacher, near, temperature=temperature)
             terms["embedding_response_loss"] = (embedding_response_weight, mean(per_row))
+        if gallery_weight:
+            per_row = losses.ranking_distillation(
+                embedding,
+                constants["gallery"],
+                response @ constants["gallery_pattern"].T,
+                is_in_category(category, constants["gallery_category"]),
+                scale=gallery_scale,
+            )
+            terms["gallery_loss"] = (gallery_weight, mean(per_row))
         if has_attributes and (attribute_weight or combined_weight):
             per_row = losses.attribute_distillation(
                 teacher, attribute_logits, attribute_group=attribute_group, has_value=has_value

@@ -25,7 +25,7 @@ from fos_jax.training.calibrate import calibrated_scale, cross_entropy
 from fos_jax.training.distill import make_distill_loss
 from fos_jax.training.loop import Task
 from fos_jax.training.model import Encoder
-from fos_jax.training.teacher import encode_once, pattern_targets
+from fos_jax.training.teacher import encode_once, gallery_targets, pattern_targets
 
 QUERY_INPUTS = ("image", "box_yxyx_norm", "category")
 
@@ -78,8 +78,19 @@ def distill_task(
         feature_target=loss_settings.pop("feature_target"),
         response_target=loss_settings.pop("response_target"),
     )
+    if config.distillation.gallery_weight:
+        constants |= gallery_targets(
+            embedding,
+            log_posterior,
+            train[0].pattern,
+            train[0].category,
+            response_target=config.distillation.response_target,
+        )
     models = {"foreground": teacher.config.foreground.to_dict(), "query": config.query.to_dict()}
     encoder = build_query_encoder(models, table, axis_name=axis_name)
+    variables = init_query(jax.random.key(config.seed), models, table)
+    if "readout" in variables["params"]:
+        variables["params"]["readout"] = jnp.asarray(constants["target"])
     queries = train[1]
     arrays = {name: getattr(queries, name) for name in (*QUERY_INPUTS, "is_compatible")}
     gallery = encode_once(teacher, validation[0], cache_dir=cache_dir)
@@ -100,7 +111,7 @@ def distill_task(
         )
 
     return Task(
-        variables=init_query(jax.random.key(config.seed), models, table),
+        variables=variables,
         loss_function=make_distill_loss(
             encoder,
             table,

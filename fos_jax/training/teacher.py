@@ -72,3 +72,36 @@ def pattern_targets(
         target = np.where(count > 0, share @ embedding, prototypes)
     target = target / np.maximum(np.linalg.norm(target, axis=1, keepdims=True), 1e-6)
     return {"target": target.astype(np.float32), "response": response.astype(np.float32)}
+
+
+def gallery_targets(
+    embedding: np.ndarray,
+    log_posterior: np.ndarray,
+    pattern: np.ndarray,
+    category: np.ndarray,
+    *,
+    response_target: str = "teacher",
+) -> dict[str, np.ndarray]:
+    """The training foregrounds as a gallery that the student's embedding learns to rank.
+
+    Args:
+      embedding: float32 [n, D], the teacher's, unit.
+      log_posterior: float32 [n, P].
+      pattern: int32 [n], -1 unknown.
+      category: int32 [n].
+      response_target: "teacher": a foreground belongs to patterns as its posterior says; "labels": to its own.
+
+    Returns:
+      `gallery` float32 [n, D], `gallery_pattern` float32 [n, P] (rows sum to one, or to zero) and `gallery_category`
+      int32 [n].
+
+    Source: design decision.
+    """
+    belongs = np.exp(log_posterior)
+    if response_target == "labels":
+        belongs = pattern[:, None] == np.arange(log_posterior.shape[1])[None, :]
+    return {
+        "gallery": embedding.astype(np.float32),
+        "gallery_pattern": belongs.astype(np.float32),
+        "gallery_category": category.astype(np.int32),
+    }

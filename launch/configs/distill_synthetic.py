@@ -31,14 +31,22 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
         {
             "seed": 0,
             "data": {"dataset": "fos_synthetic", "size": size, "train_share": 1.0, "label_noise": 0.0},
-            "query": {"backbone": "small", "image_size": 64, "views": ("frame",), "dtype": "float32"},
+            "query": {
+                "backbone": "small",
+                "image_size": 64,
+                "views": ("frame",),
+                "readout": "patterns",
+                "dtype": "float32",
+            },
             "distillation": {
                 "feature_weight": 0.0,
                 "response_weight": 1.0,
                 "attribute_weight": 1.0,
                 "combined_weight": 0.0,
-                "embedding_response_weight": 1.0,
+                "embedding_response_weight": 0.0,
                 "embedding_scale": 16.0,
+                "gallery_weight": 1.0,
+                "gallery_scale": 16.0,
                 "temperature": 1.0,
                 "feature_target": "mean",
                 "response_target": "teacher",
@@ -51,7 +59,13 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
                 "saturation": 0.2,
                 "hue": 0.1,
             },
-            "optimizer": {"learning_rate": 2e-3, "warmup_steps": 50, "weight_decay": 0.05, "clip_norm": 1.0},
+            "optimizer": {
+                "method": "muon",
+                "learning_rate": 3e-3,
+                "warmup_steps": 50,
+                "weight_decay": 0.05,
+                "clip_norm": 1.0,
+            },
             "training": {
                 "batch_size": 64,
                 "num_steps": 1500,
@@ -74,7 +88,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
         config.training.update(num_steps=700, validate_every_steps=350)
     if size == "full":
         config.query.update(backbone="resnet50", image_size=128, dtype="bfloat16")
-        config.optimizer.update(learning_rate=1e-3, warmup_steps=500)
+        config.optimizer.warmup_steps = 500
         config.training.update(batch_size=256, num_steps=20_000, log_every_steps=50, validate_every_steps=2000)
     if mode.endswith(RECTANGLE_ONLY):
         config.query.views = ()

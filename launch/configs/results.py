@@ -69,7 +69,11 @@ METHODS = (
         dataclasses.replace(
             STUDENT,
             name="no_distillation",
-            changes={"distillation.response_target": "labels", "distillation.embedding_response_weight": 0.0},
+            changes={
+                "distillation.response_target": "labels",
+                "distillation.gallery_weight": 0.0,
+                "query.readout": "head",
+            },
         ),
         rankings=tuple(r for r in RANKINGS if r != COSINE),
         note="classifies patterns by their labels; its embedding learns nothing, so it has no cosine",
@@ -117,15 +121,24 @@ def _on_both(group: str, title: str, changes: Mapping[str, Any]) -> Ablation:
 
 
 ABLATIONS = {
-    "feature": Ablation("loss terms", "feature loss too", {"distillation.feature_weight": 1.0}),
-    "feature_instead": Ablation(
+    "feature": Ablation(
         "loss terms",
-        "feature loss instead of the response through the embedding",
-        {"distillation.feature_weight": 1.0, "distillation.embedding_response_weight": 0.0},
+        "feature loss instead of the gallery's",
+        {"distillation.feature_weight": 1.0, "distillation.gallery_weight": 0.0},
+    ),
+    "embedding_response": Ablation(
+        "loss terms",
+        "response through cosines to pattern means instead of the gallery loss",
+        {"distillation.embedding_response_weight": 1.0, "distillation.gallery_weight": 0.0},
     ),
     "no_response": Ablation("loss terms", "no response loss", {"distillation.response_weight": 0.0}),
     "combined": Ablation("loss terms", "loss on both heads together", {"distillation.combined_weight": 1.0}),
-    "prototypes": Ablation("loss terms", "feature target: prototypes", {"distillation.feature_target": "prototypes"}),
+    "head": Ablation("embedding", "from a head of its own", {"query.readout": "head"}),
+    "head_feature": Ablation(
+        "embedding",
+        "from a head of its own, with the feature loss alone",
+        {"query.readout": "head", "distillation.feature_weight": 1.0, "distillation.gallery_weight": 0.0},
+    ),
     "temperature_half": Ablation("temperature", "0.5", {"distillation.temperature": 0.5}),
     "temperature_2": Ablation("temperature", "2", {"distillation.temperature": 2.0}),
     "temperature_4": Ablation("temperature", "4", {"distillation.temperature": 4.0}),
@@ -134,7 +147,8 @@ ABLATIONS = {
     "no_jitter": Ablation("rectangle jitter", "none", {"augment.box_expansion": 0.0}),
     "wide_jitter": Ablation("rectangle jitter", "0.3", {"augment.box_expansion": 0.3}),
     "no_mirror": Ablation("augmentation", "never mirrored", {"augment.mirror_probability": 0.0}),
-    "no_margin": Ablation("teacher", "no margin", teacher={"pretraining.margin": 0.0}),
+    "adamw": _on_both("optimiser", "AdamW", {"optimizer.method": "adamw", "optimizer.learning_rate": 2e-3}),
+    "margin": Ablation("teacher", "margin 0.1", teacher={"pretraining.margin": 0.1}),
     "contrastive": Ablation(
         "teacher", "with supervised contrastive loss", teacher={"pretraining.contrastive_weight": 1.0}
     ),

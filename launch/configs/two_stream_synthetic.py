@@ -40,7 +40,13 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
                 "saturation": 0.2,
                 "hue": 0.1,
             },
-            "optimizer": {"learning_rate": 1e-3, "warmup_steps": 50, "weight_decay": 0.05, "clip_norm": 1.0},
+            "optimizer": {
+                "method": "muon",
+                "learning_rate": 3e-3,
+                "warmup_steps": 50,
+                "weight_decay": 0.05,
+                "clip_norm": 1.0,
+            },
             "training": {
                 "batch_size": 64,
                 "num_steps": 500,
@@ -63,6 +69,6 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
     if mode == "full":
         config.foreground.update(backbone="resnet50", image_size=128, dtype="bfloat16")
         config.query.update(backbone="resnet50", image_size=128, dtype="bfloat16")
-        config.optimizer.update(warmup_steps=500)
+        config.optimizer.warmup_steps = 500
         config.training.update(batch_size=256, num_steps=20_000, log_every_steps=50, validate_every_steps=2000)
     return config.lock()
