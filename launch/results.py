@@ -34,7 +34,7 @@ _DOCUMENT = flags.DEFINE_string("document", "RESULTS.md", "File to render; empty
 def main() -> int:
     from rich.console import Console
 
-    from fos_jax.launch import results_run
+    from fos_jax.launch import results_run, tuning
     from fos_jax.launch.configs import results as table
 
     console = Console(highlight=False, stderr=True)
@@ -43,7 +43,14 @@ def main() -> int:
     cells = results_run.select(
         methods, only=_ONLY.value, has_ablations=_ABLATIONS.value, size=size, seeds=seeds, version=version
     )
-    results_run.write_plan(methods, size=size, seeds=seeds, version=version, results=_RESULTS.value)
+    results_run.write_plan(
+        methods,
+        size=size,
+        seeds=seeds,
+        version=version,
+        results=_RESULTS.value,
+        trials=tuning.planned(size, version),
+    )
     failed = results_run.run_cells(
         cells,
         work=Path(_WORKDIR.value),

@@ -58,11 +58,18 @@ def select(
 
 
 def write_plan(
-    methods: Sequence[Method], *, size: str, seeds: Sequence[int], version: str, results: str | Path
+    methods: Sequence[Method],
+    *,
+    size: str,
+    seeds: Sequence[int],
+    version: str,
+    results: str | Path,
+    trials: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Writes, and returns, what the results of a size are to hold: all methods with all seeds ever asked for.
 
-    Earlier plans' seeds stay; a plan begins with the default ones, so that a table of one seed shows what is missing.
+    `trials` are those that the configs' numbers were chosen by. Earlier plans' seeds stay; a plan begins with the
+    default ones, so that a table of one seed shows what is missing.
     """
     before: Sequence[int] = () if size == "tiny" else SEEDS  # tiny shows that it runs: nothing is missing there
     with contextlib.suppress(InputError):
@@ -82,6 +89,7 @@ def write_plan(
             for method in methods
             for seed in every
         },
+        "trials": list(trials),
     }
     files.write_plan(results, size, plan)
     return plan
@@ -121,7 +129,7 @@ def run_cells(
             f"({_duration(own)} of training; all that is missing: {_duration(rest)})"
         )
         try:
-            _build_data(cell.size, data)
+            build_data(cell.size, data)
             runs = run_stages(
                 stages_of(cell, work, data),
                 work / cell.size / f"seed_{cell.seed}" / "stages",
@@ -157,7 +165,7 @@ def result_of(cell: Cell, work: Path, runs: Sequence[StageRun]) -> dict[str, Any
                 "program": training.program,
                 "commit": _one_line(record["commit"] for record in records),
                 "seconds": round(seconds[workdir.name], 3),
-                "hardware": _one_line(map(_devices, records)),
+                "hardware": _one_line(map(devices, records)),
                 "config": {**resolved_config(training, cell.size).to_dict(), "seed": cell.seed},
             }
         )
@@ -195,8 +203,11 @@ def expected_seconds(cells: Sequence[Cell], work: Path, seconds: Mapping[str, fl
     return sum(seconds[training.name] for training in to_run.values())
 
 
-def _build_data(size: str, data: Path) -> None:
-    """Leaves alone what is built. No stage: those remove stale outputs, and the data may be others' too."""
+def build_data(size: str, data: Path) -> None:
+    """Builds the data set; `StageError` where that fails.
+
+    Leaves alone what is built. No stage: those remove stale outputs, and the data may be others' too.
+    """
     command = ["--dataset", DATASET, "--size", size, "--data_dir", str(data)]
     code = subprocess.run([sys.executable, "-m", "fos_jax.launch.build_dataset", *command], check=False).returncode
     if code != 0:
@@ -207,7 +218,8 @@ def _one_line(values: Iterable[str | None]) -> str | None:
     return ", ".join(dict.fromkeys(value for value in values if value)) or None
 
 
-def _devices(run: Mapping[str, Any]) -> str:
+def devices(run: Mapping[str, Any]) -> str:
+    """Hardware of a training, from its run.json."""
     return _accelerator(run["devices"]) or f"{run['cpu_count']} CPU cores"
 
 

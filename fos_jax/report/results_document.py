@@ -8,6 +8,7 @@ from fos_jax.errors import InputError
 from fos_jax.evaluation.cells import PLAN, read_cells, read_plan
 from fos_jax.evaluation.over_seeds import RESAMPLES
 from fos_jax.evaluation.results import write_whole
+from fos_jax.evaluation.trials import read_trials
 from fos_jax.report import results_tables as tables
 from fos_jax.report.results_plots import write_plots
 from fos_jax.report.results_rows import SizeResults, ablation_comparisons, comparisons
@@ -52,7 +53,8 @@ def render(results_dir: str | Path, document: str | Path) -> str:
     parts = [_HEAD]
     for size in sizes:
         plan = read_plan(results_dir, size)
-        parts += _size(SizeResults(size, plan, read_cells(results_dir, size, plan)), Path(results_dir), Path(document))
+        cells, trials = read_cells(results_dir, size, plan), read_trials(results_dir, size, plan.get("trials", []))
+        parts += _size(SizeResults(size, plan, cells, trials), Path(results_dir), Path(document))
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
 
@@ -81,6 +83,8 @@ def _size(results: SizeResults, results_dir: Path, document: Path) -> Sequence[s
     parts += ["### By factor", tables.by_attribute(results)]
     parts += ["### Cost", tables.cost(results)]
     parts += ["### Ablations", tables.ablations(results, ablation_comparisons(results)), shown.get("ablations", "")]
+    if results.plan.get("trials"):
+        parts += ["### Tuning", tables.tuning(results)]
     parts += ["### Cells", tables.cells(results)]
     return [part for part in parts if part]
 

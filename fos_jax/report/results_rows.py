@@ -53,6 +53,7 @@ class SizeResults:
     size: str
     plan: Mapping[str, Any]
     cells: Mapping[CellId, Mapping[str, Any]]
+    trials: Sequence[Mapping[str, Any] | None] = ()  # as `plan["trials"]`; None for one that was not run
 
     @property
     def seeds(self) -> list[int]:

@@ -163,6 +163,24 @@ def ablations(results: SizeResults, rows: Sequence[tuple[str, Entry, SeedDiffere
     return _table(header, sorted(lines, key=lambda line: order.index(line[0])))
 
 
+def tuning(results: SizeResults) -> str:
+    """Every trial on validation, and which of them the configs have."""
+    header = ["training", "what was set", "validation score", "in use", "minutes", "commit"]
+    lines = []
+    for plan, trial in zip(results.plan["trials"], results.trials, strict=True):
+        set_to = ", ".join(f"{field} {value}" for field, value in plan["changes"].items())
+        used = "yes" if plan["is_chosen"] else ""
+        run = [NOT_RUN, used, "", ""]
+        if trial is not None:
+            run = [f"{trial['score']:.4f}", used, f"{trial['seconds'] / 60:.1f}", str(trial["commit"])]
+        lines.append([plan["training"], set_to, *run])
+    note = (
+        "As many trials for each training, one seed, half the steps of the config, measured on the validation split: "
+    )
+    note += "mAP by cosine for rivals, by the main ranking for the student, negated cross-entropy for the teacher."
+    return _table(header, lines) + "\n\n" + note
+
+
 def cells(results: SizeResults) -> str:
     """Every cell that was run: what it can be traced to."""
     lines = []
