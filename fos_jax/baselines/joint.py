@@ -13,24 +13,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from fos_jax.data.arrays import Foregrounds, Pairs, Queries, fingerprint
+from fos_jax.baselines.ranking import FOREGROUND_INPUTS as FOREGROUND_INPUTS
+from fos_jax.baselines.ranking import RivalValidation
+from fos_jax.baselines.ranking import Split as Split
+from fos_jax.data.arrays import Pairs, fingerprint
 from fos_jax.data.batches import Rows
 from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, init_foreground, init_query
 from fos_jax.encoders.bundle import save_bundle
 from fos_jax.encoders.foreground import ForegroundEncoder, ForegroundOutput
-from fos_jax.encoders.posteriors import is_in_category, pattern_log_posterior
 from fos_jax.encoders.query import QueryEncoder, QueryOutput
 from fos_jax.pattern_table import PatternTable
 from fos_jax.training import augment
-from fos_jax.training.calibrate import calibrated_scale
 from fos_jax.training.loop import Task
-from fos_jax.training.model import Encoder, apply_for_training
+from fos_jax.training.model import apply_for_training
 from fos_jax.training.step import LossFunction
-from fos_jax.training.student_task import QUERY_INPUTS, RankingMeasure
-from fos_jax.training.teacher import pattern_targets
-
-FOREGROUND_INPUTS = ("image", "category")
-Split = tuple[Foregrounds, Queries]
+from fos_jax.training.student_task import RankingMeasure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,13 +78,15 @@ def encode_augmented(
     Returns:
       The two outputs, and the new batch statistics of those encoders that have any.
     """
-    flip_keys, box_keys, query_keys, foreground_keys = augment.split_keys(keys, 4)
-    image, box, foreground = augment.mirror_pairs(
-        batch["image"], batch["box_yxyx_norm"], foreground_image, flip_keys, probability=mirror_probability
+    image, box, foreground = augment.augment_pairs(
+        batch["image"],
+        batch["box_yxyx_norm"],
+        foreground_image,
+        keys,
+        mirror_probability=mirror_probability,
+        box_expansion=box_expansion,
+        jitter=jitter,
     )
-    box = augment.expand_boxes(box, box_keys, largest=box_expansion)
-    image = augment.jitter_colours(image, query_keys, jitter)
-    foreground = augment.jitter_colours(foreground, foreground_keys, jitter)
     of_query, query_stats = apply_for_training(
         query_encoder, params["query"], batch_stats.get("query", {}), image, box, batch["category"]
     )
@@ -101,18 +100,17 @@ def encode_augmented(
 def init_encoders(config: Any, table: PatternTable) -> dict[str, Any]:
     """Initial variables of both: collection -> {"foreground": ..., "query": ...}, from `config.seed`."""
     models = _models(config)
-    made = {
-        "foreground": init_foreground(jax.random.key(config.seed), models, table),
-        "query": init_query(jax.random.key(config.seed + 1), models, table),
-    }
-    return {
-        collection: {name: variables[collection] for name, variables in made.items() if collection in variables}
-        for collection in ("params", "batch_stats")
-    }
+    return _joined(
+        {},
+        {
+            "foreground": init_foreground(jax.random.key(config.seed), models, table),
+            "query": init_query(jax.random.key(config.seed + 1), models, table),
+        },
+    )
 
 
 def part_of(trained: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Variables of one of the two encoders."""
+    """Variables of one of the networks."""
     return {collection: tree[name] for collection, tree in trained.items() if name in tree}
 
 
@@ -144,6 +142,8 @@ def joint_task(
     bundle_path: str | Path,
     measure_ranking: RankingMeasure,
     axis_name: str | None = None,
+    trained_too: Mapping[str, Any] | None = None,
+    frozen: Mapping[str, Any] | None = None,
 ) -> Task:
     """The task of training both encoders jointly; it writes a bundle like any student's.
 
@@ -152,15 +152,18 @@ def joint_task(
       train, validation: foregrounds and queries.
       table: pattern table; only prototypes and validation read patterns.
       rows: what the loss is given in batches.
-      make_loss: of the two encoders; params are {"foreground": ..., "query": ...}.
+      make_loss: of the two encoders; params are {"foreground": ..., "query": ...}, and those of `trained_too`.
       bundle_path: where the bundle goes.
       measure_ranking: mean average precision; the best checkpoint is chosen by it (cosine).
       axis_name: `parallelism.AXIS` when it will run under pmap, else None.
+      trained_too: initial variables of networks that judge pairs, by name (`encoders.pair_networks`).
+      frozen: variables of such networks that the bundle holds as they are; the loss finds them in its constants.
 
     Source: design decision.
     """
     foreground_encoder, query_encoder = build_encoders(config, table, axis_name=axis_name)
-    measure = _Ranking((foreground_encoder, query_encoder), train[0], validation, table, measure_ranking)
+    trained_too, frozen = trained_too or {}, frozen or {}
+    measure = RivalValidation((foreground_encoder, query_encoder), train[0], validation, table, measure_ranking)
 
     def finish(trained: dict[str, Any], metrics: dict[str, float]) -> None:
         foreground, query = part_of(trained, "foreground"), part_of(trained, "query")
@@ -174,79 +177,31 @@ def joint_task(
             table=table,
             foreground_variables={**foreground, "params": {**foreground["params"], "prototypes": prototypes}},
             query_variables=query,
+            pair_variables={**{name: part_of(trained, name) for name in trained_too}, **frozen},
             metrics={"validation": {**metrics, "map_flat": by_posterior}},
         )
 
     return Task(
-        variables=init_encoders(config, table),
+        variables=_joined(init_encoders(config, table), trained_too),
         loss_function=make_loss(foreground_encoder, query_encoder),
-        constants={},
+        constants=dict(frozen),
         arrays=rows.arrays,
         ids=rows.ids,
-        validate=measure.cosine,
+        validate=lambda trained: measure.cosine(part_of(trained, "foreground"), part_of(trained, "query")),
         finish=finish,
         inputs=input_fingerprints(train, validation, table),
     )
 
 
-class _Ranking:
-    """How well trained encoders rank the validation split, by cosine and by posterior over prototypes of their own."""
-
-    def __init__(
-        self,
-        encoders: tuple[ForegroundEncoder, QueryEncoder],
-        train_foregrounds: Foregrounds,
-        validation: Split,
-        table: PatternTable,
-        measure_ranking: RankingMeasure,
-    ):
-        self._encode_foregrounds = Encoder(encoders[0], FOREGROUND_INPUTS)
-        self._encode_queries = Encoder(encoders[1], QUERY_INPUTS)
-        self._train, (self._gallery, self._held), self._table = train_foregrounds, validation, table
-        self._measure = measure_ranking
-        valid = self._held.category[:, None] == self._gallery.category
-        self._valid = valid & (self._gallery.pattern >= 0)
-        self._relevant = self._held.is_compatible[:, self._gallery.pattern] & self._valid
-
-    def cosine(self, trained: dict[str, Any]) -> dict[str, float]:
-        """mAP of the ranking by cosine, which is also the "score"."""
-        gallery = self._foregrounds(part_of(trained, "foreground"), self._gallery)
-        found = self._measure(self._queries(part_of(trained, "query")) @ gallery.T, self._relevant, self._valid)
-        return {"map_cosine": found, "score": found}
-
-    def posterior(
-        self, foreground: Mapping[str, Any], query: Mapping[str, Any]
-    ) -> tuple[np.ndarray, float, float, float]:
-        """Prototypes [P, D], the two calibrated scales (foregrounds, queries), and the mAP by posterior."""
-        held, gallery, table = self._held, self._gallery, self._table
-        embedding = self._foregrounds(foreground, self._train, description="prototypes")
-        no_posterior = np.zeros((len(embedding), table.num_patterns), np.float32)
-        drawn = np.asarray(foreground["params"]["prototypes"])
-        prototypes = pattern_targets(embedding, no_posterior, self._train.pattern, drawn)["target"]
-        gallery_cosine = self._foregrounds(foreground, gallery) @ prototypes.T
-        query_cosine = self._queries(query) @ prototypes.T
-        truth = np.eye(table.num_patterns, dtype=np.float32)[gallery.pattern] * (gallery.pattern >= 0)[:, None]
-        posterior_scale = calibrated_scale(gallery_cosine, self._in_category(gallery), truth)
-        fits = held.is_compatible / np.maximum(held.is_compatible.sum(axis=1, keepdims=True), 1)
-        flat_scale = calibrated_scale(query_cosine, self._in_category(held), fits.astype(np.float32))
-        of_queries, of_gallery = (
-            np.exp(pattern_log_posterior(x, split.category, table.category_of_pattern, scale=scale))
-            for x, split, scale in ((query_cosine, held, flat_scale), (gallery_cosine, gallery, posterior_scale))
-        )
-        found = self._measure(of_queries @ of_gallery.T, self._relevant, self._valid)
-        return prototypes, posterior_scale, flat_scale, found
-
-    def _foregrounds(
-        self, variables: Mapping[str, Any], foregrounds: Foregrounds, *, description: str = ""
-    ) -> np.ndarray:
-        arrays = {name: getattr(foregrounds, name) for name in FOREGROUND_INPUTS}
-        return self._encode_foregrounds(variables, arrays, description=description)[0]
-
-    def _queries(self, variables: Mapping[str, Any]) -> np.ndarray:
-        return self._encode_queries(variables, {name: getattr(self._held, name) for name in QUERY_INPUTS})[0]
-
-    def _in_category(self, split: Foregrounds | Queries) -> np.ndarray:
-        return np.asarray(is_in_category(split.category, self._table.category_of_pattern))
+def _joined(variables: Mapping[str, Any], more: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Collection -> name -> arrays, of variables in that form and of more of them by name."""
+    return {
+        collection: {
+            **variables.get(collection, {}),
+            **{name: of[collection] for name, of in more.items() if collection in of},
+        }
+        for collection in ("params", "batch_stats")
+    }
 
 
 def _models(config: Any) -> dict[str, Any]:

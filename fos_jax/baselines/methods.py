@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fos_jax.baselines.cfo import train_cfo
+from fos_jax.baselines.disco import train_disco
 from fos_jax.baselines.gala import train_gala
 from fos_jax.baselines.joint import Split
 from fos_jax.baselines.pair_labels import pair_label_task
@@ -40,6 +41,7 @@ METHODS: dict[str, Trainer] = {
     "cfo": train_cfo,
     "ufo": train_ufo,
     "gala": train_gala,
+    "disco": train_disco,
 }
 
 

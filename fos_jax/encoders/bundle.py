@@ -53,7 +53,8 @@ class Bundle:
       table: the pattern table.
       metrics: what the model was measured at.
       fingerprint: hex digest of everything that encodings depend on.
-      variables: "foreground" and, where there is one, "query" -> the encoder's flax variables (numpy).
+      variables: "foreground" and, where there are any, "query", "interaction", "composite" (`pair_networks`) -> the
+        network's flax variables (numpy).
     """
 
     def __init__(

@@ -14,7 +14,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from fos_jax.encoders.config import (
     complete_query,
     without_later_defaults,
 )
+from fos_jax.encoders.pair_networks import PAIR_DEFAULTS, PAIR_NETWORKS, abstract_pair_variables, complete_pair_network
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
 from fos_jax.publish import published_directory
@@ -38,6 +39,7 @@ from fos_jax.publish import published_directory
 FORMAT_VERSION = 1
 _PACKAGES = ("fos-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _COLLECTIONS = ("params", "batch_stats")
+_OPTIONAL = ("query", *PAIR_NETWORKS)  # parts of a bundle beside the foreground encoder
 _SHOWN = 3  # names in a message, of possibly hundreds
 
 
@@ -48,6 +50,7 @@ def save_bundle(
     table: PatternTable,
     foreground_variables: Mapping[str, Any],
     query_variables: Mapping[str, Any] | None = None,
+    pair_variables: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
 ) -> str:
     """Writes a bundle whole or not at all; one that is already there is replaced in one step.
@@ -58,6 +61,8 @@ def save_bundle(
       table: the pattern table.
       foreground_variables: `params` and, where there are any, `batch_stats`.
       query_variables: the same; None for a teacher alone.
+      pair_variables: the same of networks that judge pairs, by name ("interaction", "composite"); the config describes
+        each in a section of that name, and sections without variables are left out.
       metrics: JSON values.
 
     Returns:
@@ -68,10 +73,10 @@ def save_bundle(
 
     Source: design decision.
     """
-    resolved = _resolved(config, has_query=query_variables is not None, where="config")
-    arrays = {"foreground": _collections(foreground_variables)}
-    if query_variables is not None:
-        arrays["query"] = _collections(query_variables)
+    given = {"query": query_variables, **(pair_variables or {})}
+    more = {name: _collections(variables) for name, variables in given.items() if variables is not None}
+    resolved = _resolved(config, parts=tuple(more), where="config")
+    arrays = {"foreground": _collections(foreground_variables), **more}
     check_arrays(_shapes(arrays), expected_shapes(resolved, table, has_query=query_variables is not None), str(path))
     fingerprint = _fingerprint(resolved, table, arrays)
     manifest = {"format_version": FORMAT_VERSION, "fingerprint": fingerprint}
@@ -101,7 +106,7 @@ def read_bundle(path: str | Path) -> tuple[dict[str, Any], PatternTable, dict[st
         found = manifest.get("format_version")
         raise InputError(f"{path / 'manifest.json'}: format_version is {found!r}, expected {FORMAT_VERSION}")
     raw = _read_json(path / "config.json")
-    config = _resolved(raw, has_query="query" in raw, where=str(path / "config.json"))
+    config = _resolved(raw, parts=[name for name in _OPTIONAL if name in raw], where=str(path / "config.json"))
     table = PatternTable.read(path / "patterns.json")
     metrics = _read_json(path / "metrics.json")
     shapes, variables = _load_arrays(path / "variables")
@@ -127,8 +132,9 @@ def versions() -> dict[str, str]:
 
 
 def expected_shapes(config: Mapping[str, Any], table: PatternTable, *, has_query: bool) -> dict[str, tuple[int, ...]]:
-    """Array name -> shape of the encoders that a config and a table describe, without computing them."""
-    return _shapes(abstract_variables(config, table, has_query=has_query))
+    """Array name -> shape of the networks that a config and a table describe, without computing them."""
+    pairs = abstract_pair_variables(config, table) if has_query else {}
+    return _shapes(abstract_variables(config, table, has_query=has_query) | pairs)
 
 
 def check_arrays(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
@@ -154,17 +160,20 @@ def _listed(kind: str, names: list[str]) -> str:
     return f"{len(names)} {kind} ({', '.join(names[:_SHOWN])}{more})"
 
 
-def _resolved(config: Mapping[str, Any], *, has_query: bool, where: str) -> dict[str, Any]:
-    """Plain dict with defaults filled in; without a query encoder it has no `query`."""
+def _resolved(config: Mapping[str, Any], *, parts: Collection[str], where: str) -> dict[str, Any]:
+    """Plain dict with defaults filled in; of the optional sections it has those of `parts` only."""
     plain = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-    for field in ("foreground", *(("query",) if has_query else ())):
+    for field in ("foreground", *parts):
         if not isinstance(plain.get(field), Mapping):
             raise InputError(f"{where}: {field} is {plain.get(field)!r}, expected a mapping of fields")
     plain["foreground"] = complete_foreground(plain["foreground"], where=f"{where}: foreground")
-    if has_query:
-        plain["query"] = complete_query(plain["query"], where=f"{where}: query")
-    else:
-        plain.pop("query", None)
+    for name in _OPTIONAL:
+        if name not in parts:
+            plain.pop(name, None)
+        elif name == "query":
+            plain[name] = complete_query(plain[name], where=f"{where}: query")
+        else:
+            plain[name] = complete_pair_network(name, plain[name], where=where)
     return json.loads(json.dumps(plain))
 
 
@@ -182,8 +191,8 @@ def _shapes(tree: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def _fingerprint(config: Mapping[str, Any], table: PatternTable, arrays: Mapping[str, Any]) -> str:
-    """Hex digest of what encodings depend on: both encoders' configs, the table, every array."""
-    defaults = {"foreground": FOREGROUND_DEFAULTS, "query": QUERY_DEFAULTS}
+    """Hex digest of what encodings and scores depend on: all networks' configs, the table, every array."""
+    defaults = {"foreground": FOREGROUND_DEFAULTS, "query": QUERY_DEFAULTS, **PAIR_DEFAULTS}
     models = {name: without_later_defaults(config[name], defaults[name]) for name in defaults if name in config}
     digest = hashlib.sha256(json.dumps([models, table.fingerprint()], sort_keys=True).encode())
     for name, array in sorted(_flat(arrays).items()):

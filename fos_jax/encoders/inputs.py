@@ -104,12 +104,24 @@ def query_input(
     frame = jnp.concatenate([normalise(image) * (1.0 - mask), mask], axis=-1)  # [B, S, S, 4]
     made = {"frame": frame}
     if "crop" in views:
-        made["crop"] = _crop(frame, box_yxyx_norm, size=crop_size or size, context=crop_context)
+        made["crop"] = crop_around(frame, box_yxyx_norm, size=crop_size or size, context=crop_context)
     return {view: made[view] for view in views}
 
 
-def _crop(frame: jax.Array, box_yxyx_norm: jax.Array, *, size: int, context: float) -> jax.Array:
-    """Antialiased bilinear window [B, size, size, 4] around each rectangle."""
+def crop_around(frame: jax.Array, box_yxyx_norm: jax.Array, *, size: int, context: float) -> jax.Array:
+    """A square window around each rectangle, antialiased and bilinear, 0 where it leaves the frame.
+
+    Args:
+      frame: float [B, h, h, C], images or feature maps.
+      box_yxyx_norm: float32 [B, 4].
+      size: side of the result in pixels.
+      context: side of the window in lengths of the rectangle's longer side.
+
+    Returns:
+      float [B, size, size, C].
+
+    Source: design decision.
+    """
     full = frame.shape[1]
     box_px = box_yxyx_norm.astype(jnp.float32) * full
     centre = (box_px[:, :2] + box_px[:, 2:]) / 2  # [B, 2]

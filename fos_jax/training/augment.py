@@ -148,6 +148,36 @@ def mirror_pairs(
     return image, box, mirror_foregrounds(foreground, pattern, keys, none, probability=probability)[0]
 
 
+def augment_pairs(
+    image: jax.Array,
+    box_yxyx_norm: jax.Array,
+    foreground: jax.Array,
+    keys: jax.Array,
+    *,
+    mirror_probability: float,
+    box_expansion: float,
+    jitter: ColourJitter,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """All of it, for queries with a foreground each.
+
+    Args:
+      image: [B, S, S, 3]. box_yxyx_norm: float32 [B, 4]. foreground: [B, S, S, 4].
+      keys: random keys [B].
+      mirror_probability: of showing query and foreground both mirrored.
+      box_expansion: largest growth of the rectangle at each side, in lengths of it.
+      jitter: ranges of colour jitter, drawn apart for query and foreground.
+
+    Returns:
+      image, box and foreground.
+
+    Source: design decision.
+    """
+    flip_keys, box_keys, query_keys, foreground_keys = split_keys(keys, 4)
+    image, box, foreground = mirror_pairs(image, box_yxyx_norm, foreground, flip_keys, probability=mirror_probability)
+    box = expand_boxes(box, box_keys, largest=box_expansion)
+    return jitter_colours(image, query_keys, jitter), box, jitter_colours(foreground, foreground_keys, jitter)
+
+
 def expand_boxes(box_yxyx_norm: jax.Array, keys: jax.Array, *, largest: float) -> jax.Array:
     """Moves each side of a rectangle outwards by up to `largest` of its length, never out of the image.
 

@@ -11,15 +11,16 @@ from fos_jax.baselines.methods import METHODS, train_method
 from fos_jax.baselines.settings import NUMBER, checked
 from fos_jax.baselines.stages import Circumstances
 from fos_jax.encoders.bundle import load_bundle
+from fos_jax.encoders.pair_scores import PairScorer
 from fos_jax.errors import InputError
 from fos_jax.evaluation.metrics import average_precision, rank_relevant
-from fos_jax.launch.configs import cfo_synthetic, gala_synthetic, two_stream_synthetic, ufo_synthetic
+from fos_jax.launch.configs import cfo_synthetic, disco_synthetic, gala_synthetic, two_stream_synthetic, ufo_synthetic
 from fos_jax.pattern_table import PatternTable
 
 sys.path.append(str(Path(__file__).parents[1] / "training"))
 from tests_synthetic import BACKBONE, SIDE, make, table
 
-CONFIGS = {"cfo": cfo_synthetic, "ufo": ufo_synthetic, "gala": gala_synthetic}
+CONFIGS = {"cfo": cfo_synthetic, "ufo": ufo_synthetic, "gala": gala_synthetic, "disco": disco_synthetic}
 TABLE, TRAIN, HELD_OUT = table(), make(256, 0), make(64, 1)
 
 
@@ -40,6 +41,9 @@ def config_of(name, num_steps=64):
     for stages in ("extension", "mining"):
         if stages in config:
             config[stages].first_steps = num_steps // 2
+    if name == "disco":
+        config.composite.backbone, config.interaction.side = BACKBONE, 2
+        config.disco.teacher_steps = num_steps // 2
     return config
 
 
@@ -59,9 +63,23 @@ def test_a_rival_learns_and_its_bundle_ranks_by_cosine_and_posterior(name, tmp_p
     assert by_cosine > chance + 0.2
     assert by_cosine == pytest.approx(measured["map_cosine"], abs=5e-3)
     assert by_posterior == pytest.approx(measured["map_flat"], abs=5e-3)
-    if name == "ufo":  # again: both stages are done, so nothing is trained, and the model is the same
+    if name == "disco":
+        by_pairs = {network: pair_map(bundle, network, relevant, valid) for network in ("interaction", "composite")}
+        assert by_pairs["interaction"] > chance + 0.2
+        assert by_pairs["composite"] > chance + 0.1
+    if name in ("ufo", "disco"):  # again: both stages are done, so nothing is trained, and the model is the same
         train_method(config, TRAIN, HELD_OUT, TABLE, tmp_path, CIRCUMSTANCES)
         assert load_bundle(path).fingerprint == bundle.fingerprint
+
+
+def pair_map(bundle, network, relevant, valid):
+    foregrounds, queries = HELD_OUT
+    scorer = PairScorer(network, bundle.config, bundle.table)
+    prepared = (
+        scorer.queries(bundle.variables, queries.image, queries.box_yxyx_norm, queries.category),
+        scorer.foregrounds(bundle.variables, foregrounds.image, foregrounds.category),
+    )
+    return mean_ap(scorer.scores(bundle.variables, *prepared), relevant, valid)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -85,6 +103,11 @@ def test_configs_differ_from_two_streams_in_the_method_alone(name, mode):
         ("cfo", "extension", "first_steps", 64, r"extension\.first_steps: 64, expected more than 0 and less than"),
         ("cfo", "extension", "num_contexts", 2.5, r"extension\.num_contexts: 2\.5, expected an integer"),
         ("ufo", "mining", "first_steps", 0, r"mining\.first_steps: 0, expected"),
+        ("disco", "disco", "teacher_steps", 64, r"disco\.teacher_steps: 64, expected more than 0 and less than"),
+        ("disco", "disco", "distilled_negatives", 9, r"disco\.distilled_negatives: 9 of disco\.negatives: 3"),
+        ("disco", "disco", "teacher_negatives", 0, r"disco\.teacher_negatives: 0, expected at least 1"),
+        ("disco", "disco", "negatives", 33, r"disco: 33 negatives a query, expected at most training\.batch_size"),
+        ("disco", "interaction", "feature_size", 7, r"interaction\.feature_size: 7, expected that of composite, 128"),
         ("gala", "gala", "scale", "big", r"gala\.scale: 'big', expected a number"),
         ("gala", "gala", "smallest_scale", 2.0, r"gala\.smallest_scale: 2\.0, expected"),
     ],
