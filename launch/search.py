@@ -2,10 +2,12 @@
 
   fos-search --gallery=runs/demo/gallery --photo=street.jpg --box=410,220,640,380 --category=car --k=20
   fos-search ... --level=patterns --k=3 --output=found
+  fos-search ... --level=overview --k=20
   fos-search ... --pattern=12 --json
 
-At the level of patterns, groups of interchangeable foregrounds come, each with its probability and its best instances;
---pattern then searches inside one of them.
+An overview shares --k places out over all patterns that may fit, most of them to the most probable. At the level of
+patterns, groups of interchangeable foregrounds come, each with its probability and its best instances; --pattern then
+searches inside one of them.
 """
 
 import json
@@ -20,8 +22,12 @@ _BUNDLE = flags.DEFINE_string("bundle", None, "Model bundle; the one that built 
 _PHOTO = flags.DEFINE_string("photo", None, "The photograph.", required=True)
 _BOX = flags.DEFINE_string("box", None, "The rectangle, x0,y0,x1,y1 in pixels of the upright picture.", required=True)
 _CATEGORY = flags.DEFINE_string("category", None, "What is to be put there.", required=True)
-_LEVEL = flags.DEFINE_enum("level", "instance", ["instance", "instances", "pattern", "patterns"], "What to search for.")
-_K = flags.DEFINE_integer("k", None, "How many: by default 20 instances or 3 patterns.", lower_bound=1)
+_LEVEL = flags.DEFINE_enum(
+    "level", "instance", ["instance", "instances", "pattern", "patterns", "overview"], "What to search for."
+)
+_K = flags.DEFINE_integer(
+    "k", None, "How many: by default 20 instances, in an overview too, or 3 patterns.", lower_bound=1
+)
 _INSTANCES = flags.DEFINE_integer("instances", 8, "Instances shown of each pattern.", lower_bound=1)
 _PATTERN = flags.DEFINE_integer("pattern", None, "Only instances of this pattern.")
 _RANKING = flags.DEFINE_enum("ranking", "posterior", ["posterior", "cosine"], "By pattern posterior or embedding.")
@@ -61,6 +67,8 @@ def main() -> None:
                 ranking=ranking,
                 filters=filters,
             )
+        elif _LEVEL.value == "overview" and _PATTERN.value is None:
+            found = search.overview(query.photo, query.box, query.category, total=_K.value or 20, filters=filters)
         else:
             found = search.instances(
                 query.photo,

@@ -16,9 +16,10 @@ from fos_jax.errors import InputError
 from fos_jax.explain.reasons import explain
 from fos_jax.images import ImageSource, prepare_cutout, read_cutout
 from fos_jax.retrieval.filters import Filters
-from fos_jax.retrieval.gallery import CategoryRows, Gallery, Ranking
+from fos_jax.retrieval.gallery import Gallery, Ranking
+from fos_jax.retrieval.groups import gallery_rows, overview_groups, probable_groups, rank_members
 from fos_jax.retrieval.hits import Hit, PairScore, PatternGroup, make_hits
-from fos_jax.retrieval.index import top_k
+from fos_jax.retrieval.overview import COVERAGE_WEIGHT
 from fos_jax.retrieval.queries import EncodedQuery, SearchQuery, encode_queries
 
 _NO_FILTERS = Filters()
@@ -137,32 +138,51 @@ class ForegroundSearch:
         _check_count("instances", instances)
         _check_count("representatives", representatives)
         query = encode_queries([SearchQuery(photo, box, category)], self.bundle)[0]
-        rows = self.gallery.category(category)
-        allowed = filters.allowed(self.gallery.metadata, rows.rows, query.box_xyxy_px)
-        groups: list[PatternGroup] = []
-        for local in np.argsort(-query.posterior, kind="stable"):
-            pattern = self.table.patterns[int(rows.patterns[local])]
-            members = np.flatnonzero(allowed & (rows.assigned == pattern.id))
-            if not len(members):
-                continue
-            prototype = np.asarray(self.bundle.prototypes[pattern.id], np.float32)
-            prototype = prototype / max(float(np.linalg.norm(prototype)), 1e-12)
-            vector = query.posterior if ranking == "posterior" else query.embedding
-            groups.append(
-                PatternGroup(
-                    id=pattern.id,
-                    category=pattern.category,
-                    description=pattern.description,
-                    attributes=pattern.attributes,
-                    probability=float(query.posterior[local]),
-                    size=len(members),
-                    representatives=self._rank(rows, members, "cosine", prototype, representatives, query),
-                    hits=self._rank(rows, members, ranking, vector, instances, query),
-                )
-            )
-            if len(groups) == k:
-                break
-        return groups
+        return probable_groups(
+            self.gallery,
+            self.bundle.prototypes,
+            query,
+            k=k,
+            instances=instances,
+            representatives=representatives,
+            ranking=ranking,
+            filters=filters,
+        )
+
+    def overview(
+        self,
+        photo: ImageSource,
+        box: Sequence[float],
+        category: str,
+        *,
+        total: int = 20,
+        coverage_weight: float = COVERAGE_WEIGHT,
+        representatives: int = 3,
+        filters: Filters = _NO_FILTERS,
+    ) -> list[PatternGroup]:
+        """A few places shared out over all patterns that may fit, as groups, most probable pattern first.
+
+        Args:
+          total: how many foregrounds in all groups together; fewer where there are fewer.
+          coverage_weight: what a fitting pattern's first appearance is worth, in fitting foregrounds: 0 shows what
+            `instances` shows; see `retrieval.overview`.
+          representatives: how many foregrounds to show each pattern by.
+          Others, and what is raised: as `instances`.
+        """
+        _check_count("total", total)
+        _check_count("representatives", representatives)
+        if not (np.isfinite(coverage_weight) and coverage_weight >= 0):
+            raise InputError(f"coverage_weight: got {coverage_weight!r}, expected a number of 0 or more")
+        query = encode_queries([SearchQuery(photo, box, category)], self.bundle)[0]
+        return overview_groups(
+            self.gallery,
+            self.bundle.prototypes,
+            query,
+            total=total,
+            coverage_weight=coverage_weight,
+            representatives=representatives,
+            filters=filters,
+        )
 
     def similar(
         self, identifier: str, *, k: int = 20, ranking: Ranking = "cosine", filters: Filters = _NO_FILTERS
@@ -179,7 +199,7 @@ class ForegroundSearch:
         allowed = filters.allowed(self.gallery.metadata, rows.rows, None)
         allowed[local] = False
         vector = np.asarray(rows.vectors(ranking)[local])
-        return self._rank(rows, np.flatnonzero(allowed), ranking, vector, k, None)
+        return rank_members(self.gallery, rows, np.flatnonzero(allowed), ranking, vector, k, None)
 
     def score(self, photo: ImageSource, box: Sequence[float], category: str, cutout: ImageSource) -> PairScore:
         """How well a given cut-out, which need not be in the gallery, fits a query.
@@ -224,7 +244,7 @@ class ForegroundSearch:
         rows.vectors(ranking)  # refuses unknown names
         if pattern is None and filters.is_empty:
             scores, local = rows.index(ranking).search(vector[None], min(k, max(1, len(rows))))
-            return make_hits(self.gallery, _global(rows, local[0]), scores[0], ranking, query)
+            return make_hits(self.gallery, gallery_rows(rows, local[0]), scores[0], ranking, query)
         # ScaNN has no allow-lists: what is restricted is searched exactly.
         allowed = filters.allowed(self.gallery.metadata, rows.rows, query.box_xyxy_px)
         if pattern is not None:
@@ -232,27 +252,7 @@ class ForegroundSearch:
                 ids = f"{rows.patterns[0]} to {rows.patterns[-1]}" if len(rows.patterns) else "none"
                 raise InputError(f"pattern: got {pattern!r}, expected one of {query.category}'s: {ids}")
             allowed &= rows.assigned == pattern
-        return self._rank(rows, np.flatnonzero(allowed), ranking, vector, k, query)
-
-    def _rank(
-        self,
-        rows: CategoryRows,
-        members: np.ndarray,
-        ranking: Ranking,
-        vector: np.ndarray,
-        k: int,
-        query: EncodedQuery | None,
-    ) -> list[Hit]:
-        """Exact ranking of some rows of a category (places within it) by the inner product with a vector."""
-        scores = rows.vectors(ranking)[members] @ vector
-        best, order = top_k(scores[None], min(k, max(1, len(members))))
-        local = np.where(order[0] >= 0, members[order[0]] if len(members) else -1, -1)
-        return make_hits(self.gallery, _global(rows, local), best[0], ranking, query)
-
-
-def _global(rows: CategoryRows, local: np.ndarray) -> np.ndarray:
-    """Gallery rows of places within a category; -1 stays."""
-    return np.where(local >= 0, local + (int(rows.rows[0]) if len(rows) else 0), -1)
+        return rank_members(self.gallery, rows, np.flatnonzero(allowed), ranking, vector, k, query)
 
 
 def _check_count(name: str, value: int) -> None:

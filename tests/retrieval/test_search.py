@@ -171,6 +171,32 @@ def test_instances_of_one_pattern(search):
         search.instances(_photo(), BOX, "car", pattern=2)
 
 
+def test_an_overview_shows_the_less_probable_pattern_where_that_is_worth_a_place(search):
+    """Red 2 to blue 1: by score alone the four reddest come; a place goes to blue where its showing counts enough."""
+    photo = _photo(170, 85)
+    by_score = {hit.id for hit in search.instances(photo, BOX, "car", k=4)}
+    (only,) = search.overview(photo, BOX, "car", total=4, coverage_weight=0.0)
+    assert {hit.id for hit in only.hits} == by_score == {f"car{i}" for i in range(4)}
+    red, blue = search.overview(photo, BOX, "car", total=4, coverage_weight=4.0, representatives=1)
+    assert [red.description, blue.description] == ["red car", "blue car"]
+    assert [hit.id for hit in red.hits] == ["car0", "car1", "car2"]
+    assert [hit.id for hit in blue.hits] == ["car9"]
+    assert (red.size, blue.size, len(blue.representatives)) == (5, 5, 1)
+    assert sum(len(g.hits) for g in search.overview(photo, BOX, "car", total=99)) == 10
+    assert results_json(SearchQuery(photo, BOX, "car"), [red, blue])["groups"][1]["hits"][0]["id"] == "car9"
+
+
+def test_an_overview_keeps_to_filters_and_refuses_what_makes_no_sense(search):
+    allowed = Filters(exclude=["car9", "car0"])
+    groups = search.overview(_photo(170, 85), BOX, "car", total=4, coverage_weight=4.0, filters=allowed)
+    assert [[hit.id for hit in group.hits] for group in groups] == [["car1", "car2", "car3"], ["car8"]]
+    assert [group.size for group in groups] == [4, 4]
+    assert search.overview(_photo(), BOX, "car", filters=Filters(licences=[])) == []
+    for change, message in (({"total": 0}, "total: got 0"), ({"coverage_weight": -1.0}, "coverage_weight: got -1")):
+        with pytest.raises(InputError, match=message):
+            search.overview(_photo(), BOX, "car", **change)
+
+
 # More like this, pairs
 
 
