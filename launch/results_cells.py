@@ -26,7 +26,7 @@ DATASET = "fos_synthetic"
 SPLIT = "test"
 MODES = {"tiny": "mini", "demo": "demo", "full": "full"}  # size of the data -> mode of the training configs
 KINDS = (OURS, RIVAL, CONTROL, ORACLE)
-RANKINGS = (COSINE, FLAT, FACTORISED, BOTH)
+RANKINGS = (COSINE, FLAT, FACTORISED, BOTH)  # of a bundle with two encoders; some have more (PAIR_RANKINGS)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ from fos_jax.encoders.bundle import Bundle, ForegroundEncoding
 from fos_jax.errors import InputError
 from fos_jax.evaluation import controls, scores
 from fos_jax.evaluation.aspects import box_aspects, foreground_aspects
+from fos_jax.evaluation.pairs import pair_rankings
 from fos_jax.evaluation.truth import Truth
 
 OURS, RIVAL, CONTROL, ORACLE = "ours", "rival", "control", "oracle"
@@ -90,7 +91,7 @@ def gather_rows(
         if is_classifier(method.bundle):
             rows += _classifier_rows(method, truth, gallery_of(method))
         elif method.bundle.has_query_encoder:
-            rows += _method_rows(method, gallery_of(method), batch_size=batch_size, progress=progress)
+            rows += _method_rows(method, truth, gallery_of(method), batch_size=batch_size, progress=progress)
     gallery = gallery_of(main)
     if is_classifier(main.bundle):
         return rows, gallery
@@ -124,7 +125,9 @@ def _check_comparable(main: Method, compare: Sequence[Method]) -> None:
                 raise InputError(f"compare: {what} of {method.name} are not those of {main.name}")
 
 
-def _method_rows(method: Method, gallery: ForegroundEncoding, *, batch_size: int, progress: bool) -> list[Row]:
+def _method_rows(
+    method: Method, truth: Truth, gallery: ForegroundEncoding, *, batch_size: int, progress: bool
+) -> list[Row]:
     queries = method.queries
     logging.info("Encoding %d queries for %s", len(queries), method.name)
     encoded = method.bundle.encode_queries(
@@ -138,6 +141,7 @@ def _method_rows(method: Method, gallery: ForegroundEncoding, *, batch_size: int
     ):
         if log_posterior is not None:
             rankings[ranking] = scores.posterior(log_posterior, gallery.log_posterior)
+    rankings |= pair_rankings(method, truth, batch_size=batch_size, progress=progress)
     fingerprint = method.bundle.fingerprint
     return [Row(method.name, ranking, method.kind, method.note, fingerprint, r) for ranking, r in rankings.items()]
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fos_jax.encoders.pair_networks import COMPOSITE as COMPOSITE
+from fos_jax.encoders.pair_networks import INTERACTION as INTERACTION
 from fos_jax.errors import InputError
 from fos_jax.evaluation.truth import Block
 
@@ -15,6 +17,7 @@ COSINE = "cosine"
 FLAT = "flat"
 FACTORISED = "factorised"
 BOTH = "both"
+PAIR_RANKINGS = (INTERACTION, COMPOSITE)  # a network's judgement of each pair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Ranking:
       patterns: block -> float32 [q, p] over the block's patterns, or None where the method ranks no patterns.
       log_posterior: float32 [Q, P] where the method has a p(pattern | query), for its calibration and its attributes.
       has_query: bool [Q], queries the method can score; None for all.
-      lowest: least score possible: -1 for cosines, 0 for probabilities.
+      lowest: least score possible: -1 for cosines, 0 for probabilities, the least there is for logits.
+      ranking_ms: time a query where scores were computed beforehand, so that a look-up is not taken for it.
     """
 
     foregrounds: Callable[[Block], np.ndarray]
@@ -34,6 +38,7 @@ class Ranking:
     log_posterior: np.ndarray | None = None
     has_query: np.ndarray | None = None
     lowest: float = 0.0
+    ranking_ms: float | None = None
 
 
 def cosine(

@@ -18,6 +18,8 @@ RANKINGS = {
     "flat": "posterior, flat head",
     "factorised": "posterior, factorised head",
     "both": "posterior, both heads",
+    "interaction": "interaction a pair",
+    "composite": "composite a pair",
 }
 _KIND_ORDER = {"ours": 0, "rival": 1, "control": 2, "oracle": 3}
 

@@ -30,7 +30,8 @@ How to read it:
 - Posterior rankings score a foreground by the sum over patterns of p(pattern | query) p(pattern | foreground). The
   *flat* head knows patterns as classes; the *factorised* head uses that patterns have attributes; *both* is their
   normalised geometric mean. A method's main ranking is "both" where it has it, else "flat": fixed, never chosen by its
-  result.
+  result. *Interaction* and *composite* judge each pair by a network: the first, on the features of both encoders, is
+  the main ranking of the method that has it; the second takes a composite and a pass of a backbone a pair.
 - Differences are paired by query and by seed. Intervals are 95 %, from {RESAMPLES} resamples in which queries (inside
   their category) and, apart from them, seeds are drawn again; with three seeds they tell little of the spread between
   seeds, with one nothing.

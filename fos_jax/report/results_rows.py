@@ -7,16 +7,19 @@ from typing import Any
 from fos_jax.evaluation.cells import CellId
 from fos_jax.evaluation.methods import ORACLE, OURS, RIVAL
 from fos_jax.evaluation.over_seeds import SeedDifference, Spread, seed_difference, spread
-from fos_jax.evaluation.scores import BOTH, COSINE, FACTORISED, FLAT
+from fos_jax.evaluation.scores import BOTH, COMPOSITE, COSINE, FACTORISED, FLAT, INTERACTION
 from fos_jax.report.figures import RANKINGS
 
 Row = Mapping[str, Any]
-BEST_INFORMED = (
-    BOTH,
-    FLAT,
-    COSINE,
-)  # a method's main ranking is the first of these that it has, never chosen by result
-COMPARED = ((COSINE, (COSINE,)), (FLAT, (FLAT,)), (BOTH, (BOTH, FLAT)))
+# A method's main ranking is the first of these that it has, never chosen by result. An interaction is trained to rank.
+BEST_INFORMED = (BOTH, INTERACTION, FLAT, COSINE)
+COMPARED = (
+    (COSINE, (COSINE,)),
+    (FLAT, (FLAT,)),
+    (BOTH, (BOTH, FLAT)),
+    (BOTH, (INTERACTION,)),
+    (BOTH, (COMPOSITE,)),
+)
 _KINDS = (OURS, RIVAL, "control", ORACLE)
 
 
@@ -118,7 +121,8 @@ def main_entries(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def comparisons(results: SizeResults) -> list[Comparison]:
-    """Ours against rivals and controls: cosine to cosine, flat to flat, both heads to the best-informed posterior."""
+    """Ours against rivals and controls: cosine to cosine, flat to flat, both heads to the best-informed posterior and
+    to what judges pairs."""
     entries = [entry for entry in results.entries() if entry.by_seed]
     ours = [entry for entry in entries if entry.kind == OURS]
     others = list(dict.fromkeys(e.method for e in entries if e.kind not in (OURS, ORACLE) and e.ranking in RANKINGS))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fos_jax.evaluation.over_seeds import SeedDifference, Spread, spread
+from fos_jax.evaluation.scores import INTERACTION, PAIR_RANKINGS
 from fos_jax.report.results_rows import Comparison, Entry, SizeResults, main_entries
 
 NOT_RUN = "not run"
@@ -122,30 +123,45 @@ def cost(results: SizeResults) -> str:
         if not cells:
             lines.append([method["title"], NOT_RUN, *[""] * (len(header) - 2)])
             continue
-        costs = [cell["cost"] for cell in cells]
-        minutes = spread([sum(t["seconds"] for t in cell["trainings"]) / 60 for cell in cells])
-        ranking = spread([1000 * cell["rows"][-1]["ranking_ms"] for cell in cells])
-        lines.append(
-            [
-                method["title"],
-                _plain(minutes, 1),
-                f"{costs[0]['parameters'] / 1e6:.2f} M",
-                _plain(spread([c["gflop"] for c in costs]), 3),
-                _plain(spread([c["one_ms"] for c in costs]), 1),
-                _plain(spread([c["batch_ms"] for c in costs]), 2),
-                _plain(ranking, 1),
-                ", ".join(sorted({cell["hardware"] for cell in cells})),
-            ]
-        )
+        lines += _cost_lines(method, cells)
     note = (
         "Training is all that a method needs, the teacher too, with start, compilation and validation; a teacher that "
-    )
-    note += "several methods share counts for each; one that was killed outright counts from its last start. "
-    note += "Ranking is exact search over the query's category, its last ranking "
-    note += (
-        "above. Times are what the machine gave while other work may have run on it; GFLOP and parameters are exact."
+        "several methods share counts for each; one that was killed outright counts from its last start. Ranking is "
+        "exact search over the query's category, its last ranking above; a network that judges pairs has a line of its "
+        "own, with the operations of all pairs of a query, beside those of encoding it for an interaction. Times are "
+        "what the machine gave while other work may have run on it; GFLOP and parameters are exact."
     )
     return _table(header, lines) + "\n\n" + note
+
+
+def _cost_lines(method: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """The line of a method's encoding and search, and one for each network that judges pairs."""
+    costs, hardware = [cell["cost"] for cell in cells], ", ".join(sorted({cell["hardware"] for cell in cells}))
+
+    def ranking_us(ranking: str) -> str:
+        rows = [next(row for row in cell["rows"] if row["ranking"] == ranking) for cell in cells]
+        return _plain(spread([1000 * row["ranking_ms"] for row in rows]), 1)
+
+    def line(title: str, minutes: Spread | None, parameters: int, gflop: Sequence[float], ranking: str) -> list[str]:
+        times = [_plain(spread([c[key] for c in costs]), digits) for key, digits in (("one_ms", 1), ("batch_ms", 2))]
+        return [
+            title,
+            _plain(minutes, 1) if minutes else "",
+            f"{parameters / 1e6:.2f} M",
+            _plain(spread(gflop), 3),
+            *(times if minutes else ["", ""]),
+            ranking_us(ranking),
+            hardware,
+        ]
+
+    minutes = spread([sum(t["seconds"] for t in cell["trainings"]) / 60 for cell in cells])
+    plain = [ranking for ranking in method["rankings"] if ranking not in PAIR_RANKINGS]
+    lines = [line(method["title"], minutes, costs[0]["parameters"], [c["gflop"] for c in costs], plain[-1])]
+    for name, pair in costs[0].get("pairs", {}).items():
+        encoding = costs[0]["gflop"] if name == INTERACTION else 0.0
+        gflop = [encoding + pair["pairs"] * pair["pair_gflop"]]
+        lines.append(line(f"{method['title']}, {name}", None, pair["parameters"], gflop, name))
+    return lines
 
 
 def ablations(results: SizeResults, rows: Sequence[tuple[str, Entry, SeedDifference]]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fos_jax.evaluation.methods import CONTROL, ORACLE, OURS, RIVAL
-from fos_jax.evaluation.scores import COSINE, FLAT
+from fos_jax.evaluation.scores import COSINE, FLAT, PAIR_RANKINGS
 from fos_jax.launch.results_cells import RANKINGS, Method, Training
 
 SEEDS = (0, 1, 2)
@@ -54,6 +54,15 @@ METHODS = (
             ("ufo", "UFO-Search", "no category in the encoders, a discriminator that finds more positives, triplets"),
             ("gala", "GALA-like", "the true foreground, transformed, is a negative"),
         )
+    ),
+    Method(
+        "disco",
+        "DiscoFOS",
+        RIVAL,
+        Training("disco", "launch.train_two_stream", "disco_synthetic"),
+        rankings=(COSINE, FLAT, *PAIR_RANKINGS),
+        note="a discriminator of composites, which ranks as *composite*, distilled into two encoders and their "
+        "*interaction*, its own ranking",
     ),
     Method(
         "hard_labels",
@@ -148,7 +157,7 @@ ABLATIONS = {
     "wide_jitter": Ablation("rectangle jitter", "0.3", {"augment.box_expansion": 0.3}),
     "no_mirror": Ablation("augmentation", "never mirrored", {"augment.mirror_probability": 0.0}),
     "adamw": _on_both("optimiser", "AdamW", {"optimizer.method": "adamw", "optimizer.learning_rate": 2e-3}),
-    "margin": Ablation("teacher", "margin 0.1", teacher={"pretraining.margin": 0.1}),
+    "no_margin": Ablation("teacher", "no margin", teacher={"pretraining.margin": 0.0}),
     "contrastive": Ablation(
         "teacher", "with supervised contrastive loss", teacher={"pretraining.contrastive_weight": 1.0}
     ),

@@ -12,6 +12,7 @@ from ml_collections import config_flags
 
 from fos_jax.errors import InputError
 from fos_jax.evaluation.methods import ORACLE
+from fos_jax.evaluation.scores import PAIR_RANKINGS
 from fos_jax.launch import results_run
 from fos_jax.launch.configs import results as table
 from fos_jax.launch.results_cells import (
@@ -57,7 +58,7 @@ def test_names_are_file_names_and_taken_once():
 @pytest.mark.parametrize("method", ALL, ids=lambda method: method.name)
 def test_every_entry_is_sound(method):
     assert method.kind in KINDS
-    assert set(method.rankings) <= set(RANKINGS)
+    assert set(method.rankings) <= {*RANKINGS, *PAIR_RANKINGS}
     assert bool(method.rankings) == (method.kind != ORACLE)
     for size in MODES:
         for training in trainings_of(method):
@@ -105,7 +106,7 @@ def test_definition_changes_with_all_that_was_chosen():
         dataclasses.replace(base, size="full"),
         dataclasses.replace(base, version="2.0.0"),
         dataclasses.replace(base, method=dataclasses.replace(base.method, rankings=("cosine",))),
-        dataclasses.replace(base, method=table.ablated("margin")),
+        dataclasses.replace(base, method=table.ablated("no_margin")),
     ]
     assert len({c.definition for c in (base, *others)}) == len(others) + 1
     retitled = dataclasses.replace(base, method=dataclasses.replace(base.method, title="x", note="y"))
