@@ -130,6 +130,30 @@ def test_response_distillation_is_a_divergence(seed, temperature):
     np.testing.assert_allclose(losses.response_distillation(a, a, temperature=temperature), 0, atol=1e-5)
 
 
+def test_ranking_distillation_by_hand():
+    embedding, gallery = jnp.array([[1.0, 0.0]]), jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    relevance = jnp.array([[3.0, 1.0, 9.0]])
+    got = losses.ranking_distillation(embedding, gallery, relevance, jnp.array([[True, True, False]]), scale=2.0)
+    first = np.exp(2) / (np.exp(2) + 1)  # softmax over cosines 1 and 0
+    expected = 0.75 * np.log(0.75 / first) + 0.25 * np.log(0.25 / (1 - first))
+    np.testing.assert_allclose(got, [expected], rtol=1e-5)
+
+
+def test_ranking_distillation_is_least_where_the_ranking_is_right_and_safe_where_nothing_is_relevant():
+    gallery = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+    is_candidate = jnp.ones((1, 2), bool)
+
+    def loss(embedding, relevance=(0.8, 0.2)):
+        return losses.ranking_distillation(embedding, gallery, jnp.array([relevance]), is_candidate, scale=1.0)[0]
+
+    gap = np.log(4.0)  # of the two cosines that give exactly this relevance
+    assert abs(float(loss(jnp.array([[gap, 0.0]])))) < 1e-6
+    assert float(loss(jnp.array([[0.0, gap]]))) > 0.5
+    gradient = jax.grad(lambda e: loss(e, (0.0, 0.0)))(jnp.array([[1.0, 0.0]]))
+    assert float(loss(jnp.array([[1.0, 0.0]]), (0.0, 0.0))) == 0.0
+    np.testing.assert_array_equal(gradient, 0.0)
+
+
 def test_attribute_distillation_by_hand():
     log_posterior = jnp.log(jnp.array([[0.75, 0.25, 0, 0, 0], [0, 0, 0.2, 0.3, 0.5]]))
     got = losses.attribute_distillation(log_posterior, jnp.zeros((2, 2)), attribute_group=GROUP, has_value=HAS_VALUE)

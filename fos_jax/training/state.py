@@ -89,7 +89,7 @@ def make_optimizer(
     A run shorter than twice the warm-up warms up for half of it. Weight decay spares vectors and scalars (biases,
     normalisation), as is usual. Muon makes the update of every kernel, a convolution's as the matrix from its window to
     its outputs, orthogonal and scales it to the size that AdamW's have, so that rates can be compared; all other
-    parameters are AdamW's.
+    parameters are AdamW's, with Nesterov's momentum.
 
     Args:
       learning_rate: at its highest. num_steps: of the schedule. warmup_steps: of it.

@@ -26,7 +26,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
     del config.two_stream
     config.method = "gala"
     config.gala = {
-        "scale": 10.0,
+        "scale": 20.0,
         "same_category_only": True,
         "largest_turn_degrees": 45.0,
         "smallest_scale": 0.6,

@@ -31,7 +31,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
     config.mining = {
         "first_steps": config.training.num_steps // 2,
         "hidden_size": 128,
-        "threshold": 0.95,
+        "threshold": 0.8,
         "largest_number": 4,
         "same_category_only": False,
     }

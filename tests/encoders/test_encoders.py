@@ -8,7 +8,8 @@ import pytest
 from fos_jax.encoders.backbones import BACKBONES, make_backbone
 from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, init_foreground, init_query
 from fos_jax.encoders.config import complete_foreground, complete_query
-from fos_jax.encoders.query import QueryEncoder, box_numbers
+from fos_jax.encoders.posteriors import pattern_log_posterior
+from fos_jax.encoders.query import QueryEncoder, box_numbers, make_query_encoder
 from fos_jax.encoders.resnet import batch_norm
 from fos_jax.encoders.unit import unit
 from fos_jax.errors import InputError
@@ -95,6 +96,24 @@ def test_every_parameter_gets_a_gradient(query):
     grads = jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(total))(params))
     dead = [jax.tree_util.keystr(path) for path, grad in grads if not jnp.any(grad != 0)]
     assert dead == []
+
+
+def test_an_embedding_read_out_of_the_posterior_is_the_patterns_vectors_in_proportion(query, table):
+    apply, variables = query(readout="patterns")
+    out = apply(variables, _images(3), BOX, CATEGORY)
+    posterior = np.exp(pattern_log_posterior(out.pattern_logits, CATEGORY, table.category_of_pattern))
+    readout = variables["params"]["readout"]
+    assert readout.shape == (table.num_patterns, 16)
+    assert "embedding" not in variables["params"]
+    np.testing.assert_allclose(out.embedding, unit(posterior @ readout), rtol=1e-4, atol=1e-6)
+    with pytest.raises(InputError, match=r"query\.readout: 'mean', expected one of head, patterns"):
+        complete_query({"readout": "mean"})
+
+
+def test_no_patterns_no_readout():
+    fields = {"num_categories": 1, "num_attribute_values": 0, "embedding_size": 4}
+    with pytest.raises(InputError, match="expected 'head' for a data set without patterns"):
+        make_query_encoder({"readout": "patterns"}, category_of_pattern=(), **fields)
 
 
 def test_no_attributes_give_an_empty_head():

@@ -116,7 +116,13 @@ def _perfect(batch):
     }
 
 
-CONSTANTS = {"target": jnp.eye(8), "response": jnp.eye(8)}
+CONSTANTS = {
+    "target": jnp.eye(8),
+    "response": jnp.eye(8),
+    "gallery": jnp.eye(8),  # one foreground a pattern
+    "gallery_pattern": jnp.eye(8),
+    "gallery_category": jnp.asarray(TABLE.category_of_pattern),
+}
 
 
 def _distill(**weights):
@@ -124,10 +130,10 @@ def _distill(**weights):
     return _jit(distill.make_distill_loss(Fake(_student), TABLE, **given))
 
 
-@pytest.mark.parametrize("name", ["response", "attribute", "combined", "embedding_response"])
+@pytest.mark.parametrize("name", ["response", "attribute", "combined", "embedding_response", "gallery"])
 def test_a_student_that_knows_the_truth_has_no_loss_and_others_have(name):
     batch = _query_batch()
-    loss_function = _distill(**{f"{name}_weight": 1.0}, embedding_scale=40.0)
+    loss_function = _distill(**{f"{name}_weight": 1.0}, embedding_scale=40.0, gallery_scale=40.0)
     truth = _perfect(batch)
     loss, (metrics, _) = loss_function(truth, {}, batch, _keys(6), CONSTANTS, _gather)
     assert abs(float(loss)) < 1e-3

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests_synthetic import make
 
 from fos_jax.data.arrays import fingerprint
+from fos_jax.errors import InputError
 from fos_jax.training import calibrate, state, teacher
 
 
@@ -32,6 +33,18 @@ def test_pattern_targets_by_hand():
     np.testing.assert_array_equal(hard["response"], np.eye(3))
     with pytest.raises(ValueError, match="response_target"):
         teacher.pattern_targets(embedding, log_posterior, pattern, prototypes, response_target="none")
+
+
+def test_gallery_targets_by_hand():
+    embedding = np.array([[1, 0], [0, 1]], np.float64)
+    log_posterior = np.array([[np.log(0.75), np.log(0.25), -np.inf], [-np.inf, -np.inf, 0]])
+    pattern, category = np.array([1, -1]), np.array([0, 1])
+    out = teacher.gallery_targets(embedding, log_posterior, pattern, category)
+    np.testing.assert_allclose(out["gallery_pattern"], [[0.75, 0.25, 0], [0, 0, 1]], rtol=1e-6)
+    np.testing.assert_array_equal(out["gallery"], embedding)
+    np.testing.assert_array_equal(out["gallery_category"], category)
+    hard = teacher.gallery_targets(embedding, log_posterior, pattern, category, response_target="labels")
+    np.testing.assert_array_equal(hard["gallery_pattern"], [[0, 1, 0], [0, 0, 0]])  # unknown: of no pattern
 
 
 def test_the_teacher_runs_once(tmp_path):
@@ -108,6 +121,26 @@ def test_keys_depend_on_seed_step_and_row_only():
         (data(state.example_keys(seed, jnp.int32(step), rows)) != keys).any(axis=1).all() for seed, step in others
     )
     assert len({tuple(k) for k in keys}) == 3
+
+
+def test_muon_moves_kernels_along_orthogonal_matrices_and_the_rest_as_adamw_does():
+    rng = np.random.default_rng(0)
+    params = {"conv": {"kernel": jnp.zeros((3, 3, 4, 8))}, "embedding": jnp.zeros((8, 4)), "bias": jnp.zeros(8)}
+    gradient = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params)
+    optimizer = state.make_optimizer(
+        learning_rate=1.0, num_steps=2, warmup_steps=0, weight_decay=0.0, clip_norm=1e9, method="muon"
+    )
+    updates = optimizer.update(gradient, optimizer.init(params), params)[0]
+    adamw = optax.adamw(1.0, b2=0.99, weight_decay=0.0, nesterov=True)
+    nesterov = adamw.update(gradient, adamw.init(params), params)[0]
+    for name in ("embedding", "bias"):
+        np.testing.assert_allclose(updates[name], nesterov[name], rtol=1e-5)
+    singular = np.linalg.svd(np.asarray(updates["conv"]["kernel"]).reshape(36, 8), compute_uv=False)
+    size = 0.2 * np.sqrt(36)  # so that the root mean square is about AdamW's, whatever the shape
+    assert (singular > 0.5 * size).all()
+    assert (singular < 1.4 * size).all()
+    with pytest.raises(InputError, match=r"optimizer\.method: 'sgd', expected one of adamw, muon"):
+        state.make_optimizer(learning_rate=1.0, num_steps=2, warmup_steps=0, method="sgd")
 
 
 def test_the_optimiser_warms_up_decays_and_spares_vectors():
