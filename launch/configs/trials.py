@@ -44,6 +44,7 @@ SPACES: dict[str, tuple[dict[str, Any], ...]] = {
     "cfo": _space({"triplets.margin": 0.3}, {"triplets.margin": 0.6}),
     "ufo": _space({"triplets.margin": 0.3, "mining.threshold": 0.8}, {"triplets.margin": 0.6, "mining.threshold": 0.5}),
     "gala": _space({"gala.scale": 20.0}, {"gala.scale": 10.0}),
+    "disco": _space({"disco.distillation_weight": 1.0}, {"disco.distillation_weight": 4.0}),
 }
 TRAININGS: dict[str, Training] = {
     **{method.training.name: method.training for method in METHODS},
@@ -51,7 +52,7 @@ TRAININGS: dict[str, Training] = {
     "student": STUDENT,
 }
 _STEPS = ("training.num_steps", "training.validate_every_steps")
-STAGES = {"cfo": "extension.first_steps", "ufo": "mining.first_steps"}
+STAGES = {"cfo": "extension.first_steps", "ufo": "mining.first_steps", "disco": "disco.teacher_steps"}
 
 
 def trial(name: str, number: int, size: str) -> Training:
