@@ -17,6 +17,7 @@ from fos_jax.evaluation.pairs import pair_rankings
 from fos_jax.evaluation.truth import Truth
 
 OURS, RIVAL, CONTROL, ORACLE = "ours", "rival", "control", "oracle"
+COMPATIBLE_SET = "compatible-set oracle"
 BOX_OVERLAP, MASK_OVERLAP = "shape (box overlap)", "shape of the own foreground (mask overlap)"
 
 
@@ -174,7 +175,7 @@ def _oracle_rows(main: Method, truth: Truth, gallery: ForegroundEncoding) -> lis
             controls.own_foreground_cosine(truth, gallery.embedding, prototypes),
             controls.own_foreground_posterior(truth, gallery.log_posterior),
         ),
-        "compatible-set oracle": (
+        COMPATIBLE_SET: (
             "the teacher is told the compatible patterns",
             controls.compatible_set_cosine(truth, gallery.embedding, prototypes),
             controls.compatible_set_posterior(truth, gallery.log_posterior),

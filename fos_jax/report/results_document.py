@@ -82,6 +82,7 @@ def _size(results: SizeResults, results_dir: Path, document: Path) -> Sequence[s
     parts += ["### Ours against the others", tables.differences(comparisons(results)), shown.get("differences", "")]
     parts += ["### By category", tables.by_category(results)]
     parts += ["### By factor", tables.by_attribute(results)]
+    parts += ["### Where the student loses", tables.losses(results)]
     parts += ["### Cost", tables.cost(results)]
     parts += ["### Ablations", tables.ablations(results, ablation_comparisons(results)), shown.get("ablations", "")]
     if results.plan.get("trials"):

@@ -6,6 +6,7 @@ from typing import Any
 
 from fos_jax.evaluation.over_seeds import SeedDifference, Spread, spread
 from fos_jax.evaluation.scores import INTERACTION, PAIR_RANKINGS
+from fos_jax.report import results_losses
 from fos_jax.report.results_rows import Comparison, Entry, SizeResults, main_entries
 
 NOT_RUN = "not run"
@@ -109,6 +110,16 @@ def by_attribute(results: SizeResults) -> str:
         "A factor's mAP is that of the same ranking among the foregrounds that fit in all other factors; mean over the "
     )
     return _table(["method", "ranking", *names], lines) + "\n\n" + note + "categories that have the factor."
+
+
+def losses(results: SizeResults) -> str:
+    """What the teacher, the student and ranking by one vector each lose, in points of mAP."""
+    found = results_losses.losses(results)
+    if found is None:
+        return NOT_RUN
+    note = "In points of mAP, from 100 down. The teacher's is what an oracle misses that is told which patterns fit; a "
+    note += "factor's column is the same among foregrounds that fit in all other factors."
+    return _table(*found) + "\n\n" + note
 
 
 def cost(results: SizeResults) -> str:

@@ -14,6 +14,7 @@ import pytest
 from fos_jax.errors import InputError
 from fos_jax.evaluation.cells import read_cells, read_plan
 from fos_jax.report.results_document import render, write_document
+from fos_jax.report.results_losses import losses
 from fos_jax.report.results_rows import SizeResults, comparisons, main_entries
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,3 +116,23 @@ def test_no_plan_is_an_input_error(tmp_path):
     (tmp_path / "demo" / "plan.json").write_text("{}")
     with pytest.raises(InputError, match="not a plan of results"):
         render(tmp_path, tmp_path / "RESULTS.md")
+
+
+def test_losses_add_up_to_what_is_missing_and_start_at_the_oracle():
+    plan = read_plan(FIXTURE, "tiny")
+    results = SizeResults("tiny", plan, read_cells(FIXTURE, "tiny", plan))
+    header, lines = losses(results)
+    assert header[:3] == ["step", "mAP after it", "lost"]
+
+    def mean(text):
+        return float(text.split(" ± ")[0].replace("−", "-"))
+
+    oracle = next(e for e in results.entries() if (e.title, e.ranking) == ("compatible-set oracle", "posterior"))
+    cosine = results.entry("student", "cosine")
+    assert mean(lines[0][1]) == pytest.approx(100 * oracle.spread("figures", "map").mean, abs=0.06)
+    assert mean(lines[2][1]) == pytest.approx(100 * cosine.spread("figures", "map").mean, abs=0.06)
+    assert 100 - sum(mean(line[2]) for line in lines) == pytest.approx(mean(lines[2][1]), abs=0.16)
+    assert (
+        losses(SizeResults("tiny", plan, {c: cell for c, cell in results.cells.items() if c.method != "teacher"}))
+        is None
+    )
