@@ -61,7 +61,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
             },
             "optimizer": {
                 "method": "muon",
-                "learning_rate": 3e-3,
+                "learning_rate": 8e-3,
                 "warmup_steps": 50,
                 "weight_decay": 0.05,
                 "clip_norm": 1.0,
