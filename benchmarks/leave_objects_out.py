@@ -103,7 +103,7 @@ def split_objects(category: np.ndarray, objects: np.ndarray, split: int, *, seed
 def viewpoint_table(categories: Sequence[str]) -> PatternTable:
     """A pattern for each category and viewpoint bin, in the order category * 25 + bin.
 
-    Mirrored, azimuth a becomes 180 - a in ETH-80: at 0 an animal looks left, at 90 into the camera, at 180 right. All
+    Mirrored, azimuth a becomes 180 - a in ETH-80: at 0 an animal looks right, at 90 into the camera, at 180 left. All
     views from the top lie the same way; mirrored they would lie as none in the data does, so they have no mirror image.
     """
     patterns = []

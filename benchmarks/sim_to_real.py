@@ -1,0 +1,322 @@
+"""From rendered queries to real photographs: ETH-80's cut-outs as the gallery of fos_synthetic's test queries.
+
+    python benchmarks/sim_to_real.py --bundle=runs/demo/student/bundle --data_dir=data --size=demo \\
+        [--compare="rectangle only=runs/demo/rectangle_only/bundle"] [--workdir=FOLDER] [--output=FILE.json] \\
+        [--pictures=FOLDER]
+
+Categories: those that both have (car; in the full size dog too, of which ETH-80's all stand). Nothing was trained on a
+photograph. A real cut-out fits a query if it shows the object from where one of the query's compatible patterns does,
+light left aside, for a photograph's is unknown:
+  yaw        90 - ETH-80's azimuth (0: heading right, 90: into the camera; looked at for all seven cars and dogs), the
+             nearest of the category's yaws; half-way between two: left out of the gallery
+  elevation  90 - ETH-80's polar angle: 0 is low (rendered: 9 to 15 degrees), 45 and 55 are high (rendered: 29 to 40);
+             22 and 24 lie between and are left out; 68 and 90 stay in the gallery and fit nothing
+  state      standing
+So of each fitting view the gallery has one cut-out of each of the seven objects.
+
+Rankings (standard AP over the whole gallery of the category, ties: expected value):
+  chance, shape        nothing; how much of the rectangle the cut-out's bounding box fills
+  NAME, cosine         of the embeddings
+  NAME, posterior      sum over patterns of p(p|q) p(p|f), as a search does it
+  NAME, view           the same over views: both posteriors summed over the light
+  own foreground       oracle: the teacher sees the removed object as it was rendered; cosine, view
+  true view            oracle: the teacher's posterior of the views that fit
+"rendered": the same queries with a gallery of rendered cut-outs, as many of each fitting view.
+
+One JSON line a gallery and ranking with its 95 % bootstrap interval over queries (the gallery's objects are few and
+fixed, and no interval speaks of others), one that says how often each bundle's foreground encoder names the view of a
+cut-out rightly, then differences of the bundle's rankings on the real gallery, paired. Figures: benchmarks/RESULTS.md.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from fos_jax.evaluation import bootstrap, metrics
+from fos_jax.evaluation.aspects import box_aspects, foreground_aspects
+from fos_jax.images import encode_png, prepare_cutout
+from fos_jax.patterns.contact_sheet import contact_sheet
+from fos_jax.patterns.cutout_set import CutoutSet
+from fos_jax.patterns.filters import config_with
+from fos_jax.patterns.running import extract
+from fos_jax.scenes.attributes import YAW_RAD
+
+if TYPE_CHECKING:
+    from fos_jax.data.arrays import Queries
+    from fos_jax.encoders.bundle import Bundle
+    from fos_jax.pattern_table import PatternTable
+
+REAL = Path(__file__).resolve().parents[2] / "shared" / "real" / "eth80"
+ELEVATION = {0: "low", 22: None, 24: None, 45: "high", 55: "high"}  # degrees above the ground; others fit nothing
+STATE = "standing"
+NOTHING, LEFT_OUT = -1, -2
+HALF_WAY = 3.0  # degrees around the middle between two yaws
+
+
+class Views(NamedTuple):
+    """The views of a category: a pattern's attributes without the light.
+
+    Attributes:
+      names: of each view, attribute -> value. patterns: int [p], ids of the category's patterns.
+      of_pattern: bool [p, views].
+    """
+
+    names: list[dict[str, str]]
+    patterns: np.ndarray
+    of_pattern: np.ndarray
+
+
+class Gallery(NamedTuple):
+    """Cut-outs of one category: name, uint8 [g, S, S, 4] as the bundle wants them, int [g] view or `NOTHING`."""
+
+    name: str
+    image: np.ndarray
+    view: np.ndarray
+
+
+def views_of(table: "PatternTable", category: str) -> Views:
+    """The category's views, in the order of its patterns."""
+    patterns = np.flatnonzero(table.category_of_pattern == table.category_id(category))
+    without = [{k: v for k, v in table.patterns[p].attributes.items() if k != "light"} for p in patterns]
+    names = [a for i, a in enumerate(without) if a not in without[:i]]
+    return Views(names, patterns, np.array([[a == b for b in names] for a in without]))
+
+
+def real_view(views: Views, polar_deg: float, azimuth_deg: float) -> int:
+    """Index of the view that an ETH-80 annotation stands for, or `NOTHING`, or `LEFT_OUT`."""
+    elevation = ELEVATION.get(round(90 - polar_deg), "")
+    if elevation is None:
+        return LEFT_OUT
+    angles = {name: np.degrees(YAW_RAD[name]) for name in dict.fromkeys(v["yaw"] for v in views.names)}
+    away = {name: abs((90 - azimuth_deg - angle + 180) % 360 - 180) for name, angle in angles.items()}
+    nearest = min(away, key=lambda name: away[name])
+    if away[nearest] > 180 / len(angles) - HALF_WAY:
+        return LEFT_OUT
+    wanted = {"yaw": nearest, "elevation": elevation}
+    if "state" in views.names[0]:
+        wanted["state"] = STATE
+    return views.names.index(wanted) if wanted in views.names else NOTHING
+
+
+def read_real(folder: Path) -> tuple[list[np.ndarray], list[str], list[Mapping[str, Any]]]:
+    """Pictures, categories and annotations of ETH-80; extracts into `folder`, or reads what an earlier run left."""
+    source = {"kind": "coco", "annotations": str(REAL / "instances.json"), "images": str(REAL / "images")}
+    extract(folder, source, config_with({}), progress=False)
+    cutouts = CutoutSet(folder)
+    pictures = dict(cutouts.pictures())
+    return [pictures[i] for i in range(len(cutouts))], cutouts.column("category"), list(cutouts.attributes())
+
+
+def rendered_gallery(image: np.ndarray, view: np.ndarray, real: Gallery) -> Gallery:
+    """As many rendered cut-outs (uint8 [n, S, S, 4], views int [n]) of each fitting view as the real gallery has."""
+    rows = [np.flatnonzero(view == v)[: np.count_nonzero(real.view == v)] for v in np.unique(real.view[real.view >= 0])]
+    chosen = np.concatenate(rows)
+    return Gallery("rendered", np.asarray(image)[chosen], view[chosen])
+
+
+def rankings(
+    bundles: Mapping[str, "Bundle"], queries: "Queries", own_image: np.ndarray, gallery: Gallery, views: Views
+) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray]]:
+    """Ranking -> scores float [q, g]; relevant bool [q, g]; bundle -> p(view | cut-out) float [g, views].
+
+    Args:
+      bundles: name -> student; all at the sizes of the first, which gives the oracles.
+      queries: of the category. own_image: uint8 [q, S, S, 4], their rendered own foregrounds.
+    """
+    category = np.full(len(gallery.view), queries.category[0])
+    fits = (queries.is_compatible[:, views.patterns].astype(float) @ views.of_pattern) > 0  # [q, views]
+    scores = {
+        "chance": np.zeros((len(queries), len(category))),
+        "shape": _fill(box_aspects(queries), foreground_aspects(gallery.image)),
+    }
+    named = {}
+    for name, bundle in bundles.items():
+        found = bundle.encode_foregrounds(gallery.image, category)
+        asked = bundle.encode_queries(queries.image, queries.box_yxyx_norm, queries.category)
+        of_gallery, of_query = (np.exp(x[:, views.patterns]) for x in (found.log_posterior, asked.log_posterior_both))
+        scores[f"{name}, cosine"] = asked.embedding @ found.embedding.T
+        scores[f"{name}, posterior"] = of_query @ of_gallery.T
+        scores[f"{name}, view"] = (of_query @ views.of_pattern) @ (of_gallery @ views.of_pattern).T
+        named[name] = of_gallery @ views.of_pattern
+    first = next(iter(bundles))
+    found = bundles[first].encode_foregrounds(gallery.image, category)
+    own = bundles[first].encode_foregrounds(own_image, queries.category)
+    of_gallery, of_own = named[first], np.exp(own.log_posterior[:, views.patterns]) @ views.of_pattern
+    scores["own foreground, cosine"] = own.embedding @ found.embedding.T
+    scores["own foreground, view"] = of_own @ of_gallery.T
+    scores["true view"] = fits @ of_gallery.T
+    relevant = np.where(gallery.view >= 0, fits[:, gallery.view], False)
+    return scores, relevant, named
+
+
+def _fill(box_aspect: np.ndarray, aspect: np.ndarray) -> np.ndarray:
+    ratio = box_aspect[:, None] / aspect[None, :]
+    return np.minimum(ratio, 1 / ratio)
+
+
+def picture(rgb: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """A square picture in a frame of that colour: uint8 [64, 64, 4], opaque."""
+    out = np.empty((64, 64, 4), np.uint8)
+    out[:] = (*colour, 255)
+    out[3:61, 3:61, :3] = cv2.resize(np.ascontiguousarray(rgb), (58, 58), interpolation=cv2.INTER_AREA)
+    return out
+
+
+def retrieval_sheet(
+    queries: "Queries", gallery: Gallery, scores: np.ndarray, relevant: np.ndarray, precision: np.ndarray
+) -> np.ndarray:
+    """Eight queries over the whole range of precision and their best hits: green fits, red another view."""
+    known = np.flatnonzero(np.isfinite(precision))
+    known = known[np.argsort(precision[known], kind="stable")]
+    sheet = []
+    for row in known[np.linspace(0, len(known) - 1, 8).astype(int)]:
+        image = np.array(queries.image[row])
+        y0, x0, y1, x1 = (queries.box_yxyx_norm[row] * len(image)).astype(int)
+        image = cv2.rectangle(np.ascontiguousarray(image), (x0, y0), (x1, y1), (230, 30, 30), 1)
+        best = np.argsort(-scores[row], kind="stable")[:14]
+        hits = [picture(gallery.image[i][..., :3], (40, 170, 70) if relevant[row, i] else (210, 50, 40)) for i in best]
+        sheet.append((f"AP {precision[row]:.2f}", [picture(image, (255, 255, 255)), *hits]))
+    return contact_sheet(sheet)
+
+
+def views_sheet(views: Views, real: Gallery, rendered: Gallery) -> np.ndarray:
+    """Each view's rendered and real cut-outs, a line each: whether the mapping of angles is right is seen here."""
+    sheet = []
+    for view in np.unique(real.view[real.view >= 0]):
+        for gallery in (rendered, real):
+            rows = np.flatnonzero(gallery.view == view)[:7]
+            label = f"{' '.join(views.names[view].values())}\n{gallery.name}"
+            sheet.append((label, [picture(gallery.image[i][..., :3], (255, 255, 255)) for i in rows]))
+    return contact_sheet(sheet)
+
+
+def of_rows(split: Any, rows: np.ndarray) -> Any:
+    """Some rows of `Queries` without labels of pairs."""
+    names = ("ids", "image", "box_yxyx_norm", "category", "is_compatible", "foreground_index")
+    return type(split)(**{name: np.asarray(getattr(split, name))[rows] for name in names})
+
+
+def run(args: argparse.Namespace, workdir: Path, report: Callable[[dict[str, Any]], None]) -> None:
+    """Every category, gallery and ranking."""
+    from fos_jax.data.splits import load_split
+    from fos_jax.encoders.bundle import load_bundle
+
+    compared = dict(text.split("=", 1) for text in args.compare)
+    bundles = {name: load_bundle(path) for name, path in {"student": args.bundle, **compared}.items()}
+    student = bundles["student"]
+    sides = {"foreground_size": student.foreground_size, "query_size": student.query_size}
+    foregrounds, everything, table = load_split(args.data_dir, size=args.size, split="test", progress=False, **sides)
+    pictures, names, annotations = read_real(workdir / "eth80")
+    for category in (name for name in table.categories if name in names):
+        views, class_id = views_of(table, category), table.category_id(category)
+        queries = of_rows(everything, np.flatnonzero(everything.category == class_id))
+        own = np.asarray(foregrounds.image)[queries.foreground_index]
+        rows = [i for i, name in enumerate(names) if name == category]
+        found = np.array([real_view(views, annotations[i]["polar_deg"], annotations[i]["azimuth_deg"]) for i in rows])
+        image = np.stack([prepare_cutout(pictures[i], student.foreground_size) for i in rows])
+        real = Gallery("real", image[found != LEFT_OUT], found[found != LEFT_OUT])
+        local = np.flatnonzero(foregrounds.category == class_id)
+        view = views.of_pattern.argmax(axis=1)[foregrounds.pattern[local] - views.patterns[0]]
+        rendered = rendered_gallery(np.asarray(foregrounds.image)[local], view, real)
+        precision: dict[str, np.ndarray] = {}
+        for gallery in (real, rendered):
+            scores, relevant, named = rankings(bundles, queries, own, gallery, views)
+            precision = report_gallery(category, gallery, scores, relevant, report)
+            for name, posterior in named.items():
+                right = named_rightly(views, gallery, posterior)
+                report({"category": category, "gallery": gallery.name, "foreground_encoder_of": name, "names": right})
+            if args.pictures:
+                Path(args.pictures).mkdir(parents=True, exist_ok=True)
+                sheet = retrieval_sheet(queries, gallery, scores["student, view"], relevant, precision["student, view"])
+                (Path(args.pictures) / f"{category}_{gallery.name}.png").write_bytes(encode_png(sheet))
+            if gallery.name == "real":
+                report_differences(category, precision, report)
+        if args.pictures:
+            sheet = views_sheet(views, real, rendered)
+            (Path(args.pictures) / f"{category}_views.png").write_bytes(encode_png(sheet))
+
+
+def named_rightly(views: Views, gallery: Gallery, posterior: np.ndarray) -> dict[str, float]:
+    """Share of the cut-outs of known view whose most probable view is right: whole, in each attribute, and in the yaw
+    if the opposite one counts as well.
+    """
+    rows = np.flatnonzero(gallery.view >= 0)
+    found, truth = ([views.names[v] for v in of] for of in (posterior[rows].argmax(axis=1), gallery.view[rows]))
+    angle = [[YAW_RAD[v["yaw"]] for v in of] for of in (found, truth)]
+    right = {"view": [a == b for a, b in zip(found, truth, strict=True)]}
+    right |= {k: [a[k] == b[k] for a, b in zip(found, truth, strict=True)] for k in truth[0]}
+    right["yaw or its opposite"] = np.isclose(np.sin(np.subtract(*angle)), 0, atol=1e-6).tolist()
+    return {name: round(float(np.mean(of)), 4) for name, of in right.items()}
+
+
+def report_gallery(
+    category: str,
+    gallery: Gallery,
+    scores: Mapping[str, np.ndarray],
+    relevant: np.ndarray,
+    report: Callable[[dict[str, Any]], None],
+) -> dict[str, np.ndarray]:
+    """Reports each ranking; returns the average precision of each query."""
+    one = np.zeros(len(relevant), int)
+    draws, precision = bootstrap.resample(one), {}
+    for name, values in scores.items():
+        precision[name] = metrics.average_precision(metrics.rank_relevant(values, relevant))
+        interval = [round(v, 4) for v in bootstrap.interval(bootstrap.replicate(draws, precision[name]))]
+        figures = {"map": round(bootstrap.mean(precision[name], one), 4), "interval_95": interval}
+        counts = {"queries": int(np.isfinite(precision[name]).sum()), "foregrounds": len(gallery.view)}
+        report({"category": category, "gallery": gallery.name, "ranking": name, **figures, **counts})
+    return precision
+
+
+def report_differences(
+    category: str, precision: Mapping[str, np.ndarray], report: Callable[[dict[str, Any]], None]
+) -> None:
+    """The student's ranking by view minus every other ranking."""
+    one = np.zeros(len(precision["student, view"]), int)
+    draws = bootstrap.resample(one)
+    for name, values in precision.items():
+        if name != "student, view":
+            gap = bootstrap.paired_difference(draws, precision["student, view"], values, one)
+            interval = [round(gap.low, 4), round(gap.high, 4)]
+            line = {"category": category, "gallery": "real", "ranking": "student, view", "minus": name}
+            report(line | {"difference": round(gap.difference, 4), "interval_95": interval})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", default="runs/demo/student/bundle", help="a student's bundle")
+    parser.add_argument(
+        "--compare", action="append", default=[], help="another bundle of the same sizes: NAME=DIRECTORY"
+    )
+    parser.add_argument("--data_dir", default="data", help="directory that data sets were built in")
+    parser.add_argument("--size", default="demo", help="size of fos_synthetic")
+    parser.add_argument("--workdir", help="keeps the cut-outs")
+    parser.add_argument("--output", help="JSON file with all lines and the circumstances")
+    parser.add_argument("--pictures", help="folder for sheets: hits of some queries, and the views side by side")
+    args = parser.parse_args()
+    missing = [str(path) for path in (REAL / "instances.json", Path(args.bundle)) if not path.exists()]
+    if missing:
+        print(json.dumps({"benchmark": "sim_to_real", "skipped": f"{missing[0]} is absent"}))
+        return
+    lines: list[dict[str, Any]] = []
+
+    def report(line: dict[str, Any]) -> None:
+        lines.append({"benchmark": "sim_to_real", **line})
+        print(json.dumps(lines[-1]), flush=True)
+
+    with tempfile.TemporaryDirectory() as temporary:
+        run(args, Path(args.workdir or temporary), report)
+    if args.output:
+        from fos_jax.evaluation.results import circumstances
+
+        Path(args.output).write_text(json.dumps({**circumstances(), "lines": lines}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
