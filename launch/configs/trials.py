@@ -4,9 +4,10 @@ A trial is a training at half its steps with one seed, measured on the validatio
 (its ranking's mAP; the teacher's cross-entropy, negated); the test split is never touched. The numbers in the config
 files are those of the best trial, which a test checks against the log in results/<size>/trials.
 
-Each space: the two learning rates, and another value of what is the method's own. A rate of 1e-3 was tried for the
-teacher (-.398 with a margin of .1, -.372 without) and two streams (.591 at scale 10, .609 at 20), was the worst for
-both, and is left out for all.
+Each space: two learning rates. Left out for all, as not every training could have them in the time there was: a rate of
+1e-3 (teacher -.398 and -.372 with and without margin, two streams .591 and .609 at scales 10 and 20), and at 3e-3 another
+value of what is the method's own (teacher without margin -.239, two streams at scale 10 .596, the student with a head for
+its embedding and the response through pattern means .884); none was the best of its training.
 
 Command: fos-tune --size=demo
 """
@@ -21,30 +22,24 @@ from fos_jax.launch.results_cells import Training, resolved_config
 SEED = 0
 
 
-def _space(own: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    settings = (3e-3, own), (8e-3, own), (3e-3, other)
-    return tuple({"optimizer.learning_rate": rate, **more} for rate, more in settings)
+def _space(own: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    return tuple({"optimizer.learning_rate": rate, **own} for rate in (3e-3, 8e-3))
 
 
 SPACES: dict[str, tuple[dict[str, Any], ...]] = {
-    "teacher": _space({"pretraining.margin": 0.1}, {"pretraining.margin": 0.0}),
+    "teacher": _space({"pretraining.margin": 0.1}),
     "student": _space(
         {
             "query.readout": "patterns",
             "distillation.embedding_response_weight": 0.0,
             "distillation.gallery_weight": 1.0,
-        },
-        {
-            "query.readout": "head",
-            "distillation.embedding_response_weight": 1.0,
-            "distillation.gallery_weight": 0.0,
-        },
+        }
     ),
-    "two_streams": _space({"two_stream.scale": 20.0}, {"two_stream.scale": 10.0}),
-    "cfo": _space({"triplets.margin": 0.3}, {"triplets.margin": 0.6}),
-    "ufo": _space({"triplets.margin": 0.3, "mining.threshold": 0.8}, {"triplets.margin": 0.6, "mining.threshold": 0.5}),
-    "gala": _space({"gala.scale": 20.0}, {"gala.scale": 10.0}),
-    "disco": _space({"disco.distillation_weight": 1.0}, {"disco.distillation_weight": 4.0}),
+    "two_streams": _space({"two_stream.scale": 20.0}),
+    "cfo": _space({"triplets.margin": 0.3}),
+    "ufo": _space({"triplets.margin": 0.3, "mining.threshold": 0.8}),
+    "gala": _space({"gala.scale": 20.0}),
+    "disco": _space({"disco.distillation_weight": 1.0}),
 }
 TRAININGS: dict[str, Training] = {
     **{method.training.name: method.training for method in METHODS},
