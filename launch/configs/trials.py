@@ -4,10 +4,10 @@ A trial is a training at half its steps with one seed, measured on the validatio
 (its ranking's mAP; the teacher's cross-entropy, negated); the test split is never touched. The numbers in the config
 files are those of the best trial, which a test checks against the log in results/<size>/trials.
 
-Each space: two learning rates. Left out for all, as not every training could have them in the time there was: a rate of
-1e-3 (teacher -.398 and -.372 with and without margin, two streams .591 and .609 at scales 10 and 20), and at 3e-3 another
-value of what is the method's own (teacher without margin -.239, two streams at scale 10 .596, the student with a head for
-its embedding and the response through pattern means .884); none was the best of its training.
+Each space: two learning rates. Left out for all, as not every training could have them in the time there was: a rate
+of 1e-3 (teacher -.398 and -.372 with and without margin, two streams .591 and .609 at scales 10 and 20), and at 3e-3
+another value of what is the method's own (teacher without margin -.239, two streams at scale 10 .596, the student with
+a head for its embedding and the response through pattern means .884); none was the best of its training.
 
 Command: fos-tune --size=demo
 """
