@@ -25,6 +25,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict(two_stream_synthetic.get_config(mode).to_dict())
     del config.two_stream
     config.method = "disco"
+    config.optimizer.learning_rate = 8e-3
     config.composite = {"backbone": config.query.backbone, "feature_size": 128, "dtype": config.query.dtype}
     config.interaction = {"feature_size": 128, "hidden_size": 96, "side": 6}
     # Passes of a backbone a row, there and back: two in two_stream_synthetic; here three composites for the teacher,

@@ -25,6 +25,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict(two_stream_synthetic.get_config(mode).to_dict())
     del config.two_stream
     config.method = "gala"
+    config.optimizer.learning_rate = 8e-3
     config.gala = {
         "scale": 20.0,
         "same_category_only": True,
