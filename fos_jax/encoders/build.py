@@ -39,13 +39,13 @@ def build_query_encoder(
 def init_foreground(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
     """Initial variables of the foreground encoder; its backbone starts from `init_weights` where the config has any."""
     fields = complete_foreground(config["foreground"])
-    return with_public_weights(_once(lambda k: _fresh_foreground(k, config, table), key), fields)
+    return with_public_weights(run_once(lambda k: _fresh_foreground(k, config, table), key), fields)
 
 
 def init_query(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
     """Initial variables of the query encoder; its backbones start from `init_weights` where the config has any."""
     fields = complete_query(config["query"])
-    return with_public_weights(_once(lambda k: _fresh_query(k, config, table), key), fields)
+    return with_public_weights(run_once(lambda k: _fresh_query(k, config, table), key), fields)
 
 
 def abstract_variables(config: Mapping[str, Any], table: PatternTable, *, has_query: bool) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def abstract_variables(config: Mapping[str, Any], table: PatternTable, *, has_qu
     return made
 
 
-def _once(function: Callable[[jax.Array], Any], key: jax.Array) -> Any:
+def run_once(function: Callable[[jax.Array], Any], key: jax.Array) -> Any:
     """Runs a function that runs only once: compiled without optimisation, it is ready in a quarter of the time."""
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})(key)
 

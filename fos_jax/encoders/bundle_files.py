@@ -133,8 +133,8 @@ def versions() -> dict[str, str]:
 
 def expected_shapes(config: Mapping[str, Any], table: PatternTable, *, has_query: bool) -> dict[str, tuple[int, ...]]:
     """Array name -> shape of the networks that a config and a table describe, without computing them."""
-    pairs = abstract_pair_variables(config, table) if has_query else {}
-    return _shapes(abstract_variables(config, table, has_query=has_query) | pairs)
+    made = abstract_variables(config, table, has_query=has_query)
+    return _shapes(made | abstract_pair_variables(config, table) if has_query else made)
 
 
 def check_arrays(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
@@ -167,13 +167,10 @@ def _resolved(config: Mapping[str, Any], *, parts: Collection[str], where: str) 
         if not isinstance(plain.get(field), Mapping):
             raise InputError(f"{where}: {field} is {plain.get(field)!r}, expected a mapping of fields")
     plain["foreground"] = complete_foreground(plain["foreground"], where=f"{where}: foreground")
-    for name in _OPTIONAL:
-        if name not in parts:
-            plain.pop(name, None)
-        elif name == "query":
-            plain[name] = complete_query(plain[name], where=f"{where}: query")
-        else:
-            plain[name] = complete_pair_network(name, plain[name], where=where)
+    for name in parts:
+        complete = complete_query(plain[name], where=f"{where}: query") if name == "query" else None
+        plain[name] = complete or complete_pair_network(name, plain[name], where=where)
+    plain = {name: value for name, value in plain.items() if name in parts or name not in _OPTIONAL}
     return json.loads(json.dumps(plain))
 
 

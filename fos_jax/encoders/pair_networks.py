@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from fos_jax.encoders.backbones import BACKBONES
-from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, with_public_weights
+from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, run_once, with_public_weights
 from fos_jax.encoders.config import complete_foreground, complete_query
 from fos_jax.encoders.discriminator import CompositeDiscriminator
 from fos_jax.encoders.interaction import InteractionNetwork, apply_with_map
@@ -92,7 +92,7 @@ def build_composite(
 
 def init_pair_network(name: str, key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
     """Initial variables of "interaction" or "composite"; a backbone starts from `init_weights` where there are any."""
-    variables = jax.jit(lambda k: _fresh(name, k, config, table))(key)
+    variables = run_once(lambda k: _fresh(name, k, config, table), key)
     if name == INTERACTION:
         return variables
     fields = complete_pair_network(COMPOSITE, config[COMPOSITE])
