@@ -14,6 +14,5 @@ MODES = pretrain_synthetic.MODES
 def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
     """Config of one mode; `InputError` lists the modes."""
     config = pretrain_synthetic.get_config(mode)
-    with config.unlocked():
-        config.labels = "categories"
+    config.labels = "categories"
     return config

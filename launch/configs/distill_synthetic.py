@@ -30,7 +30,13 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict(
         {
             "seed": 0,
-            "data": {"dataset": "fos_synthetic", "size": size, "train_share": 1.0, "label_noise": 0.0},
+            "data": {
+                "dataset": "fos_synthetic",
+                "size": size,
+                "train_share": 1.0,
+                "label_noise": 0.0,
+                "merged_attributes": (),
+            },
             "query": {
                 "backbone": "small",
                 "image_size": 64,

@@ -26,7 +26,14 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict(
         {
             "seed": 0,
-            "data": {"dataset": "fos_synthetic", "size": mode, "train_share": 1.0, "label_noise": 0.0},
+            "labels": "patterns",
+            "data": {
+                "dataset": "fos_synthetic",
+                "size": mode,
+                "train_share": 1.0,
+                "label_noise": 0.0,
+                "merged_attributes": (),
+            },
             "foreground": {"backbone": "small", "embedding_size": 128, "image_size": 64, "dtype": "float32"},
             "pretraining": {"scale": 16.0, "margin": 0.1, "contrastive_weight": 0.0, "contrastive_scale": 10.0},
             "augment": {

@@ -4,10 +4,7 @@ A trial is a training at half its steps with one seed, measured on the validatio
 (its ranking's mAP; the teacher's cross-entropy, negated); the test split is never touched. The numbers in the config
 files are those of the best trial, which a test checks against the log in results/<size>/trials.
 
-Each space: two learning rates. Left out for all, as not every training could have them in the time there was: a rate
-of 1e-3 (teacher -.398 and -.372 with and without margin, two streams .591 and .609 at scales 10 and 20), and at 3e-3
-another value of what is the method's own (teacher without margin -.239, two streams at scale 10 .596, the student with
-a head for its embedding and the response through pattern means .884); none was the best of its training.
+Each space: two learning rates by two values of what is the method's own.
 
 Command: fos-tune --size=demo
 """
@@ -22,24 +19,29 @@ from fos_jax.launch.results_cells import Training, resolved_config
 SEED = 0
 
 
-def _space(own: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    return tuple({"optimizer.learning_rate": rate, **own} for rate in (3e-3, 8e-3))
+def _space(*own: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    return tuple({"optimizer.learning_rate": rate, **values} for rate in (3e-3, 8e-3) for values in own)
 
 
 SPACES: dict[str, tuple[dict[str, Any], ...]] = {
-    "teacher": _space({"pretraining.margin": 0.1}),
+    "teacher": _space({"pretraining.margin": 0.1}, {"pretraining.margin": 0.0}),
     "student": _space(
         {
             "query.readout": "patterns",
             "distillation.embedding_response_weight": 0.0,
             "distillation.gallery_weight": 1.0,
-        }
+        },
+        {
+            "query.readout": "head",
+            "distillation.embedding_response_weight": 1.0,
+            "distillation.gallery_weight": 0.0,
+        },
     ),
-    "two_streams": _space({"two_stream.scale": 20.0}),
-    "cfo": _space({"triplets.margin": 0.3}),
-    "ufo": _space({"triplets.margin": 0.3, "mining.threshold": 0.8}),
-    "gala": _space({"gala.scale": 20.0}),
-    "disco": _space({"disco.distillation_weight": 1.0}),
+    "two_streams": _space({"two_stream.scale": 20.0}, {"two_stream.scale": 10.0}),
+    "cfo": _space({"triplets.margin": 0.3}, {"triplets.margin": 1.0}),
+    "ufo": _space({"triplets.margin": 0.3}, {"triplets.margin": 1.0}),
+    "gala": _space({"gala.scale": 20.0}, {"gala.scale": 10.0}),
+    "disco": _space({"disco.scale": 10.0}, {"disco.scale": 20.0}),
 }
 TRAININGS: dict[str, Training] = {
     **{method.training.name: method.training for method in METHODS},
