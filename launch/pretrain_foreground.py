@@ -5,7 +5,8 @@
 
 Modes of the config: mini (seconds, on the tiny data set), demo, full. Single fields are set as
 --config.training.num_steps=100. With configs/category_features_synthetic.py a classifier of categories is trained
-instead, whose features are a control. An interrupted run goes on when the same command is given again.
+instead, whose features are a control; --config.labels=instances --config.training.keep=last makes each cut-out a class
+of its own. An interrupted run goes on when the same command is given again.
 """
 
 from pathlib import Path
@@ -29,8 +30,8 @@ def main() -> None:
     from fos_jax.training.teacher_task import pretrain_task
 
     make_task = pretrain_task
-    if _CONFIG.value.get("labels", "patterns") == "categories":  # a control
-        from fos_jax.baselines.category_features import category_features_task as make_task
+    if _CONFIG.value.get("labels", "patterns") != "patterns":  # a control, or an ablation
+        from fos_jax.baselines.other_labels import other_labels_task as make_task
 
     axis_name = program.start()
     config, workdir = _CONFIG.value, Path(program.WORKDIR.value)

@@ -1,6 +1,7 @@
-"""Training data made worse on purpose: fewer rows, or wrong pattern labels; for ablations."""
+"""Training data made worse on purpose: fewer rows, wrong pattern labels, or coarser ones; for ablations."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,12 +16,14 @@ QueriesOrNone = TypeVar("QueriesOrNone", Queries, None)
 def limited(
     foregrounds: Foregrounds, queries: QueriesOrNone, table: PatternTable, settings: Any, *, seed: int
 ) -> tuple[Foregrounds, QueriesOrNone]:
-    """A training split as a config's `data` section wants it: `train_share`, then `label_noise`; both may be missing.
+    """A training split as a config's `data` section wants it: `train_share`, `label_noise`, then `merged_attributes`.
 
-    Teacher and student of one seed get the same rows and the same wrong labels. Source: design decision.
+    Each may be missing. Teacher and student of one seed get the same rows and the same wrong labels. Source: design
+    decision.
     """
     foregrounds, queries = share_of(foregrounds, queries, share=settings.get("train_share", 1.0), seed=seed)
-    return with_label_noise(foregrounds, table, share=settings.get("label_noise", 0.0), seed=seed), queries
+    foregrounds = with_label_noise(foregrounds, table, share=settings.get("label_noise", 0.0), seed=seed)
+    return with_merged_patterns(foregrounds, queries, table, attributes=settings.get("merged_attributes", ()))
 
 
 def share_of(
@@ -85,3 +88,51 @@ def with_label_noise(foregrounds: Foregrounds, table: PatternTable, *, share: fl
         if len(others):
             pattern[row] = rng.choice(others)
     return dataclasses.replace(foregrounds, pattern=pattern)
+
+
+def with_merged_patterns(
+    foregrounds: Foregrounds, queries: QueriesOrNone, table: PatternTable, *, attributes: Sequence[str]
+) -> tuple[Foregrounds, QueriesOrNone]:
+    """Labels that do not tell some attributes apart: fewer, larger patterns.
+
+    Patterns of a category that differ in those attributes alone become the first of them; the others lose all members
+    and queries. The table stays as it is, so models are measured on the patterns that the data set has.
+
+    Args:
+      foregrounds, queries: of one split. table: its patterns.
+      attributes: names, such as "elevation"; a category that has none of them keeps its patterns.
+
+    Raises:
+      InputError: an attribute that no category has, or one that a mirror image changes (yaw, light): what is merged
+        would be told apart again by the augmentation.
+
+    Source: design decision.
+    """
+    if not attributes:
+        return foregrounds, queries
+    known = {name for of in table.attributes.values() for name in of}
+    if unknown := sorted(set(attributes) - known):
+        raise InputError(
+            f"config: data.merged_attributes: unknown {', '.join(unknown)}, expected some of {', '.join(sorted(known))}"
+        )
+    first: dict[tuple, int] = {}
+    merged = np.array(
+        [
+            first.setdefault(
+                (p.category, *((name, value) for name, value in p.attributes.items() if name not in attributes)), p.id
+            )
+            for p in table.patterns
+        ],
+        np.int32,
+    )
+    has_mirror = table.mirror >= 0
+    if (merged[table.mirror[merged]] != table.mirror[merged])[has_mirror[merged]].any():
+        raise InputError(
+            f"config: data.merged_attributes: {', '.join(attributes)}, expected attributes that a mirror image keeps"
+        )
+    pattern = np.where(foregrounds.pattern >= 0, merged[foregrounds.pattern], -1).astype(np.int32)
+    if queries is not None:
+        fits = np.zeros_like(queries.is_compatible)
+        np.logical_or.at(fits, (slice(None), merged), queries.is_compatible)
+        queries = dataclasses.replace(queries, is_compatible=fits)
+    return dataclasses.replace(foregrounds, pattern=pattern), queries

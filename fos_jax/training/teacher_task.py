@@ -47,7 +47,7 @@ def pretrain_task(
     encoder = build_foreground_encoder(models, table, axis_name=axis_name)
     encode = Encoder(encoder, ("image",))
     is_allowed = np.asarray(is_in_category(validation.category, table.category_of_pattern))
-    truth = np.eye(table.num_patterns, dtype=np.float32)[validation.pattern]
+    truth = (validation.pattern[:, None] == np.arange(table.num_patterns)).astype(np.float32)
 
     def measure(variables: dict[str, Any]) -> tuple[dict[str, float], float]:
         _, cosine = encode(variables, {"image": validation.image})

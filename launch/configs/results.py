@@ -157,6 +157,23 @@ ABLATIONS = {
     "wide_jitter": Ablation("rectangle jitter", "0.3", {"augment.box_expansion": 0.3}),
     "no_mirror": Ablation("augmentation", "never mirrored", {"augment.mirror_probability": 0.0}),
     "adamw": _on_both("optimiser", "AdamW", {"optimizer.method": "adamw", "optimizer.learning_rate": 2e-3}),
+    "teacher_instances": Ablation(
+        "teacher",
+        "on instances, each cut-out a class of its own",
+        teacher={"labels": "instances", "training.keep": "last"},
+    ),
+    "teacher_categories": Ablation("teacher", "on categories", teacher={"labels": "categories"}),
+    "teacher_none": Ablation(
+        "teacher",
+        "none: random weights",
+        teacher={
+            "labels": "instances",
+            "training.keep": "last",
+            "training.num_steps": 1,
+            "training.validate_every_steps": 1,
+            "optimizer.learning_rate": 0.0,
+        },
+    ),
     "no_margin": Ablation("teacher", "no margin", teacher={"pretraining.margin": 0.0}),
     "contrastive": Ablation(
         "teacher", "with supervised contrastive loss", teacher={"pretraining.contrastive_weight": 1.0}
@@ -164,6 +181,10 @@ ABLATIONS = {
     "noise_5": _on_both("wrong pattern labels", "5 % of the foregrounds", {"data.label_noise": 0.05}),
     "noise_10": _on_both("wrong pattern labels", "10 %", {"data.label_noise": 0.1}),
     "noise_20": _on_both("wrong pattern labels", "20 %", {"data.label_noise": 0.2}),
+    "merged_elevation": _on_both(
+        "number of patterns", "elevations not told apart", {"data.merged_attributes": ("elevation",)}
+    ),
+    "merged_yaw": _on_both("number of patterns", "yaws not told apart", {"data.merged_attributes": ("yaw",)}),
     "train_12": _on_both("training set", "an eighth", {"data.train_share": 0.125}),
     "train_25": _on_both("training set", "a quarter", {"data.train_share": 0.25}),
     "train_50": _on_both("training set", "half", {"data.train_share": 0.5}),

@@ -7,7 +7,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from fos_jax.data.arrays import Foregrounds, Pairs, Queries
-from fos_jax.data.limited import limited, share_of, with_label_noise
+from fos_jax.data.limited import limited, share_of, with_label_noise, with_merged_patterns
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import Pattern, PatternTable
 
@@ -80,6 +80,7 @@ def test_configs_without_the_fields_and_with_their_defaults_change_nothing():
     foregrounds, queries, table = world()
     for settings in ({"size": "demo"}, {"train_share": 1.0, "label_noise": 0.0}):
         assert limited(foregrounds, queries, table, ConfigDict(settings), seed=0) == (foregrounds, queries)
+    assert limited(foregrounds, queries, table, ConfigDict({"merged_attributes": ()}), seed=0) == (foregrounds, queries)
     few, _ = limited(foregrounds, None, table, ConfigDict({"train_share": 0.5, "label_noise": 1.0}), seed=0)
     clean = share_of(foregrounds, None, share=0.5, seed=0)[0]
     assert few.ids.tolist() == clean.ids.tolist()
@@ -101,3 +102,40 @@ def test_labels_of_pairs_are_refused():
     labelled = dataclasses.replace(queries, relevant=Pairs(np.zeros(41, np.int64), np.zeros(0, np.int32)))
     with pytest.raises(InputError, match="without labels of single pairs"):
         share_of(foregrounds, labelled, share=0.5, seed=0)
+
+
+def attributed():
+    """Cars by view (a mirror image changes it) and height; patterns 0 to 3 are left low, left high, right low, ...."""
+    values = {"view": ("left", "right"), "height": ("low", "high")}
+    pairs = [(view, height) for view in values["view"] for height in values["height"]]
+    patterns = [
+        Pattern(i, "car", {"view": view, "height": height}, "", (i + 2) % 4, {})
+        for i, (view, height) in enumerate(pairs)
+    ]
+    foregrounds, queries, _ = world(8)
+    zeros = np.zeros(8, np.int32)
+    foregrounds = dataclasses.replace(
+        foregrounds, category=zeros, pattern=np.array([0, 1, 2, 3, -1, 1, 3, 3], np.int32)
+    )
+    fits = np.zeros((8, 4), bool)
+    fits[0, 1], fits[1, [0, 1, 3]] = True, True
+    queries = dataclasses.replace(queries, category=zeros, is_compatible=fits)
+    return foregrounds, queries, PatternTable(("car",), {"car": values}, tuple(patterns))
+
+
+def test_merged_attributes_leave_the_first_pattern_of_those_alike():
+    foregrounds, queries, table = attributed()
+    merged, asked = limited(foregrounds, queries, table, ConfigDict({"merged_attributes": ("height",)}), seed=0)
+    assert merged.pattern.tolist() == [0, 0, 2, 2, -1, 0, 2, 2]
+    assert asked.is_compatible[:3].tolist() == [[True, False, False, False], [True, False, True, False], [False] * 4]
+    assert with_merged_patterns(foregrounds, None, table, attributes=("height",))[1] is None
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [(("colour",), "unknown colour, expected some of height, view"), (("view",), "a mirror image keeps")],
+)
+def test_attributes_that_cannot_be_merged_are_refused(attributes, message):
+    foregrounds, queries, table = attributed()
+    with pytest.raises(InputError, match=message):
+        with_merged_patterns(foregrounds, queries, table, attributes=attributes)
