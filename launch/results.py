@@ -1,7 +1,7 @@
 """Trains and evaluates every method with every seed, one JSON a method and seed, and renders RESULTS.md from them.
 
   python -m fos_jax.launch.results --size=full --seeds=0,1,2
-  python -m fos_jax.launch.results --size=demo --only=student,two_streams --hours=3
+  python -m fos_jax.launch.results --size=demo --only=student,two_streams --hours=3 --jobs=2
 
 The methods stand in launch/configs/results.py; with --ablations its ablations are run too. A cell (a method with a
 seed) whose JSON is there and defined the same way is skipped; a run that was killed goes on where it was. All methods
@@ -25,6 +25,9 @@ _SEEDS = flags.DEFINE_list("seeds", None, "Training seeds, at least three for fi
 _ONLY = flags.DEFINE_list("only", [], "Names of methods or ablations to run; all by default.")
 _ABLATIONS = flags.DEFINE_bool("ablations", False, "Run the ablations too.")
 _HOURS = flags.DEFINE_float("hours", None, "Begin no cell that would end later than this.", lower_bound=0)
+_JOBS = flags.DEFINE_integer(
+    "jobs", 1, "Cells at a time: 2 suits two CPU cores, which one training does not fill.", lower_bound=1
+)
 _WORKDIR = flags.DEFINE_string("workdir", "runs/results", "Folder of the trainings.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the data set; it is built where it is missing.")
 _RESULTS = flags.DEFINE_string("results", "results", "Folder of the JSON files and plots.")
@@ -56,6 +59,7 @@ def main() -> int:
         work=Path(_WORKDIR.value),
         data=Path(_DATA_DIR.value),
         results=Path(_RESULTS.value),
+        jobs=_JOBS.value,
         until_s=None if _HOURS.value is None else time.monotonic() + 3600 * _HOURS.value,
         announce=lambda line: console.print(line, style="bold", markup=False),
     )

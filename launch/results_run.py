@@ -1,10 +1,12 @@
 """Running the cells of the results one after another: which are missing, how long they take, what is kept of each."""
 
 import contextlib
+import functools
 import importlib
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +27,7 @@ from fos_jax.launch.results_cells import (
     trainings_of,
     workdir_of,
 )
+from fos_jax.launch.side_by_side import run_side_by_side
 from fos_jax.launch.stages import StageError, StageRun, run_stages
 from fos_jax.report.machine import describe_machine
 
@@ -101,6 +104,7 @@ def run_cells(
     work: Path,
     data: Path,
     results: Path,
+    jobs: int = 1,
     until_s: float | None = None,
     announce: Callable[[str], None] = print,
 ) -> list[str]:
@@ -109,6 +113,8 @@ def run_cells(
     Args:
       cells: in the order of their run.
       work, data, results: folders of trainings, data set and results.
+      jobs: cells at a time. Those that share a training wait for the one that is at it; with more than one, what
+        programs print goes to files in <work>/<size>/seed_<seed>/stages.
       until_s: on the clock of `time.monotonic`; no cell is begun that would, by earlier times, end after it.
       announce: called with one line as something begins or ends.
 
@@ -116,32 +122,42 @@ def run_cells(
     """
     missing = [cell for cell in cells if not is_done(cell, results)]
     announce(f"{len(cells) - len(missing)} of {len(cells)} cells are done, {len(missing)} to run")
-    failed: list[str] = []
-    for number, cell in enumerate(missing):
+    late: list[Cell] = []
+    built: set[str] = set()
+    building = threading.Lock()
+
+    def run(number: int, cell: Cell) -> str | None:
         seconds = training_seconds(results, {cell.size})
         own = expected_seconds([cell], work, seconds)
-        if until_s is not None and time.monotonic() + (own or 0) >= until_s:
-            announce(f"time is up: {len(missing) - number} cells are not run")
-            break
+        if late or (until_s is not None and time.monotonic() + (own or 0) >= until_s):
+            late.append(cell)
+            return None
         rest = expected_seconds(missing[number:], work, seconds)
         announce(
             f"cell {number + 1} of {len(missing)}: {cell.title} "
             f"({_duration(own)} of training; all that is missing: {_duration(rest)})"
         )
         try:
-            build_data(cell.size, data)
+            with building:
+                if cell.size not in built:
+                    build_data(cell.size, data)
+                    built.add(cell.size)
             runs = run_stages(
                 stages_of(cell, work, data),
                 work / cell.size / f"seed_{cell.seed}" / "stages",
                 announce=lambda line: announce(f"  {line}"),
+                is_quiet=jobs > 1,
             )
-            path = files.write_cell(results, result_of(cell, work, runs))
         except StageError as error:
-            failed.append(f"{cell.method.name}, seed {cell.seed}: {error}")
             announce(f"  failed: {error}")
-            continue
-        announce(f"  {path}")
-    return failed
+            return f"{cell.method.name}, seed {cell.seed}: {error}"
+        announce(f"  {files.write_cell(results, result_of(cell, work, runs))}")
+        return None
+
+    failed = run_side_by_side([functools.partial(run, *pair) for pair in enumerate(missing)], jobs)
+    if late:
+        announce(f"time is up: {len(late)} cells are not run")
+    return [sentence for sentence in failed if sentence]
 
 
 def is_done(cell: Cell, results: Path) -> bool:

@@ -1,9 +1,12 @@
 """Stages of a longer run: each is a program in a process of its own, and is skipped where its output is up to date.
 
-A process each: absl flags of several programs do not meet, and what a stage allocated and compiled goes with it.
+A process each: absl flags of several programs do not meet, and what a stage allocated and compiled goes with it. A file
+is locked while a stage runs: runs side by side that share a stage wait for the one that is at it.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import importlib.util
 import json
@@ -11,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fos_jax.training.record import write_whole
@@ -51,7 +54,9 @@ class StageRun:
     is_skipped: bool
 
 
-def run_stages(stages: Sequence[Stage], records: Path, *, announce=print) -> list[StageRun]:
+def run_stages(
+    stages: Sequence[Stage], records: Path, *, announce: Callable[[str], None] = print, is_quiet: bool = False
+) -> list[StageRun]:
     """Runs what is missing or stale, in order.
 
     A stage is up to date where its record says that the same command on the same inputs with the same code left
@@ -61,6 +66,7 @@ def run_stages(stages: Sequence[Stage], records: Path, *, announce=print) -> lis
       stages: in the order of their run.
       records: folder of one small JSON file a stage.
       announce: called with one line as a stage starts or is skipped.
+      is_quiet: what a program prints goes to a file beside its record instead of the terminal.
 
     Returns:
       One entry a stage.
@@ -74,35 +80,54 @@ def run_stages(stages: Sequence[Stage], records: Path, *, announce=print) -> lis
     fingerprints: dict[str, str] = {}
     for number, stage in enumerate(stages, 1):
         fingerprint = fingerprints[stage.name] = _fingerprint(stage, fingerprints)
-        path = records / f"{stage.name}.json"
-        record = _read(path)
-        is_same = record.get("fingerprint") == fingerprint
+        path, log = records / f"{stage.name}.json", records / f"{stage.name}.log" if is_quiet else None
         title = f"[{number}/{len(stages)}] {stage.name}"
-        if is_same and record.get("outputs") == {str(p): size_of(p) for p in stage.outputs}:
-            announce(f"{title}: up to date")
-            runs.append(StageRun(stage, float(record["seconds"]), True))
-            continue
-        if not is_same:
-            _remove(stage.outputs)
-        announce(f"{title}: {stage.note or ' '.join(stage.command)}")
-        spent = float(record.get("seconds", 0)) if is_same and "outputs" not in record else 0.0
-        started = time.monotonic()
-        try:
-            write_whole(path, json.dumps({"fingerprint": fingerprint, "seconds": spent}))
-            module, *flags = stage.command
-            code = subprocess.run([sys.executable, "-m", f"fos_jax.{module}", *flags], check=False).returncode
-        finally:
-            seconds = spent + time.monotonic() - started
-            write_whole(path, json.dumps({"fingerprint": fingerprint, "seconds": seconds}))
-        if code != 0:
-            raise StageError(f"stage {stage.name} failed (exit code {code}); its message is above")
-        missing = [str(p) for p in stage.outputs if not p.exists()]
-        if missing:
-            raise StageError(f"stage {stage.name} left no {', '.join(missing)}")
-        outputs = {str(p): size_of(p) for p in stage.outputs}
-        write_whole(path, json.dumps({"fingerprint": fingerprint, "seconds": seconds, "outputs": outputs}))
+        with _locked(path.with_suffix(".lock")):
+            record = _read(path)
+            is_same = record.get("fingerprint") == fingerprint
+            if is_same and record.get("outputs") == {str(p): size_of(p) for p in stage.outputs}:
+                announce(f"{title}: up to date")
+                runs.append(StageRun(stage, float(record["seconds"]), True))
+                continue
+            if not is_same:
+                _remove(stage.outputs)
+            announce(f"{title}: {stage.note or ' '.join(stage.command)}")
+            spent = float(record.get("seconds", 0)) if is_same and "outputs" not in record else 0.0
+            seconds = _run(stage, path, log, fingerprint, spent)
         runs.append(StageRun(stage, seconds, False))
     return runs
+
+
+def _run(stage: Stage, path: Path, log: Path | None, fingerprint: str, spent: float) -> float:
+    """Runs one stage's program, keeps its record up to date, and returns all seconds that were spent on it."""
+    started = time.monotonic()
+    try:
+        write_whole(path, json.dumps({"fingerprint": fingerprint, "seconds": spent}))
+        module, *flags = stage.command
+        command = [sys.executable, "-m", f"fos_jax.{module}", *flags]
+        with open(log, "ab") if log else contextlib.nullcontext() as output:
+            code = subprocess.run(command, check=False, stdout=output, stderr=output).returncode
+    finally:
+        seconds = spent + time.monotonic() - started
+        write_whole(path, json.dumps({"fingerprint": fingerprint, "seconds": seconds}))
+    if code != 0:
+        where = f"in {log}" if log else "above"
+        raise StageError(f"stage {stage.name} failed (exit code {code}); its message is {where}")
+    missing = [str(p) for p in stage.outputs if not p.exists()]
+    if missing:
+        raise StageError(f"stage {stage.name} left no {', '.join(missing)}")
+    outputs = {str(p): size_of(p) for p in stage.outputs}
+    write_whole(path, json.dumps({"fingerprint": fingerprint, "seconds": seconds, "outputs": outputs}))
+    return seconds
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds a lock that ends with the process; waits for whoever else holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def size_of(path: Path) -> list[int] | None:

@@ -15,6 +15,9 @@ from fos_jax.launch.program import run_program
 
 _SIZE = flags.DEFINE_enum("size", "demo", ["tiny", "demo", "full"], "Size of the data; tiny shows only that it runs.")
 _ONLY = flags.DEFINE_list("only", [], "Names of trainings to tune; all by default.")
+_JOBS = flags.DEFINE_integer(
+    "jobs", 1, "Trials at a time: 2 suits two CPU cores, which one training does not fill.", lower_bound=1
+)
 _WORKDIR = flags.DEFINE_string("workdir", "runs/results", "Folder of the trainings.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the data set; it is built where it is missing.")
 _RESULTS = flags.DEFINE_string("results", "results", "Folder of the JSON files.")
@@ -32,6 +35,7 @@ def main() -> int:
         work=Path(_WORKDIR.value),
         data=Path(_DATA_DIR.value),
         results=Path(_RESULTS.value),
+        jobs=_JOBS.value,
         announce=lambda line: console.print(line, style="bold", markup=False),
     )
     for line in tuning.summary(_SIZE.value, _RESULTS.value):

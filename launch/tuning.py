@@ -1,5 +1,6 @@
 """Running trials one after another, and what is kept of each."""
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from fos_jax.evaluation.trials import read_trials, write_trial
 from fos_jax.launch import results_run
 from fos_jax.launch.configs import trials as table
 from fos_jax.launch.results_cells import Cell, Method, stages_of, training_key, workdir_of
+from fos_jax.launch.side_by_side import run_side_by_side
 from fos_jax.launch.stages import StageError, run_stages
 
 _VALIDATION = ("student_validation", "validation")  # of a bundle's metrics; a student's bundle has its teacher's too
@@ -43,24 +45,33 @@ def run_trials(
     work: Path,
     data: Path,
     results: Path,
+    jobs: int = 1,
     announce: Callable[[str], None] = print,
 ) -> list[str]:
-    """Runs the trials whose file is missing or was defined in another way; a sentence for each that failed."""
+    """Runs the trials whose file is missing or was defined in another way, `jobs` at a time.
+
+    Returns: a sentence for each that failed.
+    """
     version = results_run.dataset_version()
     plans = [plan for plan in planned(size, version) if (plan["training"], plan["number"]) in trials]
     done = read_trials(results, size, plans)
     missing = [plan for plan, trial in zip(plans, done, strict=True) if trial is None]
     announce(f"{len(plans) - len(missing)} of {len(plans)} trials are done, {len(missing)} to run")
-    failed = []
-    for count, plan in enumerate(missing, 1):
+    if missing:
+        results_run.build_data(size, data)
+
+    def run(count: int, plan: dict[str, Any]) -> str | None:
         name = f"{plan['training']}-{plan['number']}"
         announce(f"trial {count} of {len(missing)}: {name}, {_words(plan['changes'])}")
         try:
-            announce(f"  {write_trial(results, size, _run(plan, size, version, work, data, announce))}")
+            announce(f"  {write_trial(results, size, _run(plan, size, version, work, data, jobs > 1, announce))}")
         except StageError as error:
-            failed.append(f"{name}: {error}")
             announce(f"  failed: {error}")
-    return failed
+            return f"{name}: {error}"
+        return None
+
+    failed = run_side_by_side([functools.partial(run, *pair) for pair in enumerate(missing, 1)], jobs)
+    return [sentence for sentence in failed if sentence]
 
 
 def summary(size: str, results: str | Path) -> list[str]:
@@ -81,13 +92,19 @@ def summary(size: str, results: str | Path) -> list[str]:
 
 
 def _run(
-    plan: dict[str, Any], size: str, version: str, work: Path, data: Path, announce: Callable[[str], None]
+    plan: dict[str, Any],
+    size: str,
+    version: str,
+    work: Path,
+    data: Path,
+    is_quiet: bool,
+    announce: Callable[[str], None],
 ) -> dict[str, Any]:
     training = table.trial(plan["training"], plan["number"], size)
     cell = Cell(Method(training.name, "", "", training), size, table.SEED, version)
-    results_run.build_data(size, data)
     *stages, _ = stages_of(cell, work, data)  # without the evaluation of the test split
-    runs = run_stages(stages, work / size / f"seed_{cell.seed}" / "stages", announce=lambda line: announce(f"  {line}"))
+    records = work / size / f"seed_{cell.seed}" / "stages"
+    runs = run_stages(stages, records, announce=lambda line: announce(f"  {line}"), is_quiet=is_quiet)
     folder = workdir_of(training, cell, work)
     metrics = json.loads((folder / "bundle" / "metrics.json").read_text("utf-8"))
     metrics = next(metrics[key] for key in _VALIDATION if key in metrics)

@@ -116,15 +116,10 @@ def with_merged_patterns(
             f"config: data.merged_attributes: unknown {', '.join(unknown)}, expected some of {', '.join(sorted(known))}"
         )
     first: dict[tuple, int] = {}
-    merged = np.array(
-        [
-            first.setdefault(
-                (p.category, *((name, value) for name, value in p.attributes.items() if name not in attributes)), p.id
-            )
-            for p in table.patterns
-        ],
-        np.int32,
-    )
+    merged = np.zeros(table.num_patterns, np.int32)
+    for p in table.patterns:
+        kept = tuple((name, value) for name, value in p.attributes.items() if name not in attributes)
+        merged[p.id] = first.setdefault((p.category, kept), p.id)
     has_mirror = table.mirror >= 0
     if (merged[table.mirror[merged]] != table.mirror[merged])[has_mirror[merged]].any():
         raise InputError(
@@ -132,7 +127,6 @@ def with_merged_patterns(
         )
     pattern = np.where(foregrounds.pattern >= 0, merged[foregrounds.pattern], -1).astype(np.int32)
     if queries is not None:
-        fits = np.zeros_like(queries.is_compatible)
-        np.logical_or.at(fits, (slice(None), merged), queries.is_compatible)
-        queries = dataclasses.replace(queries, is_compatible=fits)
+        becomes = merged[:, None] == np.arange(table.num_patterns)  # [P, P]
+        queries = dataclasses.replace(queries, is_compatible=queries.is_compatible @ becomes)
     return dataclasses.replace(foregrounds, pattern=pattern), queries

@@ -35,7 +35,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
                 "merged_attributes": (),
             },
             "foreground": {"backbone": "small", "embedding_size": 128, "image_size": 64, "dtype": "float32"},
-            "pretraining": {"scale": 16.0, "margin": 0.1, "contrastive_weight": 0.0, "contrastive_scale": 10.0},
+            "pretraining": {"scale": 16.0, "margin": 0.0, "contrastive_weight": 0.0, "contrastive_scale": 10.0},
             "augment": {
                 "mirror_probability": 0.5,
                 "brightness": 0.08,

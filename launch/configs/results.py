@@ -174,7 +174,7 @@ ABLATIONS = {
             "optimizer.learning_rate": 0.0,
         },
     ),
-    "no_margin": Ablation("teacher", "no margin", teacher={"pretraining.margin": 0.0}),
+    "margin": Ablation("teacher", "with a margin of 0.1", teacher={"pretraining.margin": 0.1}),
     "contrastive": Ablation(
         "teacher", "with supervised contrastive loss", teacher={"pretraining.contrastive_weight": 1.0}
     ),

@@ -1,5 +1,6 @@
 """Cells: run once, skipped when done, resumed when killed, stopped in time; programs are replaced by a script."""
 
+import functools
 import json
 import sys
 import time
@@ -10,6 +11,7 @@ from fos_jax.evaluation.cells import read_cell, read_cells
 from fos_jax.launch import results_run
 from fos_jax.launch import stages as stages_module
 from fos_jax.launch.configs import results as table
+from fos_jax.launch.side_by_side import run_side_by_side
 
 PROGRAM = """
 import json, sys
@@ -115,6 +117,40 @@ def test_a_teacher_is_trained_once_a_seed_and_done_cells_are_skipped(world):
     assert said == ["3 of 3 cells are done, 0 to run"]
     _, _, started = world(seeds=(0, 1))
     assert started.count("pretrain_foreground") == 1  # of the new seed
+
+
+def test_cells_side_by_side_train_a_shared_teacher_once_and_print_into_files(world, capfd):
+    failed, said, started = world(seeds=(0, 1), jobs=4)
+    assert not failed
+    assert sorted(s for s in started if s != "build_dataset") == sorted(
+        2 * ["pretrain_foreground", "distill_query", "distill_query", "evaluate", "evaluate", "evaluate"]
+    )
+    assert len(list((world.results / "tiny").glob("*-*.json"))) == 6
+    assert sum("up to date" in line for line in said) > 0
+    logs = sorted(path.name for path in (world.folder / "work/tiny/seed_0/stages").glob("*.log"))
+    assert len(logs) == 6
+    (world.folder / "fail").write_text("seed_2")
+    failed, _, _ = world(seeds=(2,), jobs=2)
+    assert len(failed) == 3
+    assert all("its message is in" in sentence for sentence in failed)
+    assert world(seeds=(0, 1), jobs=2)[2] == []
+
+
+def test_an_interruption_begins_no_further_task():
+    begun = []
+
+    def task(number):
+        begun.append(number)
+        time.sleep(0.05)
+        if number == 1:
+            raise KeyboardInterrupt
+        return number
+
+    assert run_side_by_side([functools.partial(task, n) for n in (5, 3, 2)], 2) == [5, 3, 2]
+    begun.clear()
+    with pytest.raises(KeyboardInterrupt):
+        run_side_by_side([functools.partial(task, n) for n in range(40)], 2)
+    assert len(begun) < 10
 
 
 def test_a_cell_holds_its_rows_and_what_it_can_be_traced_to(world):

@@ -106,7 +106,7 @@ def test_definition_changes_with_all_that_was_chosen():
         dataclasses.replace(base, size="full"),
         dataclasses.replace(base, version="2.0.0"),
         dataclasses.replace(base, method=dataclasses.replace(base.method, rankings=("cosine",))),
-        dataclasses.replace(base, method=table.ablated("no_margin")),
+        dataclasses.replace(base, method=table.ablated("margin")),
     ]
     assert len({c.definition for c in (base, *others)}) == len(others) + 1
     retitled = dataclasses.replace(base, method=dataclasses.replace(base.method, title="x", note="y"))

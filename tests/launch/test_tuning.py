@@ -66,7 +66,7 @@ def test_the_configs_have_the_numbers_of_the_best_trial(size):
 def test_trials_are_run_once_and_reported(tmp_path, monkeypatch):
     ran: list[str] = []
 
-    def run_stages(stages: list[Stage], records: Path, *, announce) -> list[StageRun]:
+    def run_stages(stages: list[Stage], records: Path, *, announce, is_quiet) -> list[StageRun]:
         folder = stages[-1].outputs[0]
         assert not any("evaluate" in stage.command[0] for stage in stages)  # the test split is not touched
         ran.append(folder.name.rsplit("-", 1)[0])
