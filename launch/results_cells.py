@@ -24,7 +24,9 @@ from fos_jax.launch.stages import Stage
 
 DATASET = "fos_synthetic"
 SPLIT = "test"
-MODES = {"tiny": "mini", "demo": "demo", "full": "full"}  # size of the data -> mode of the training configs
+# size of the results -> mode of the training configs; full_cpu is the full data set with what two CPU cores can train
+MODES = {"tiny": "mini", "demo": "demo", "full_cpu": "full_cpu", "full": "full"}
+DATA_SIZES = {size: "full" if size == "full_cpu" else size for size in MODES}
 KINDS = (OURS, RIVAL, CONTROL, ORACLE)
 RANKINGS = (COSINE, FLAT, FACTORISED, BOTH)  # of a bundle with two encoders; some have more (PAIR_RANKINGS)
 
@@ -167,7 +169,7 @@ def stages_of(cell: Cell, work: Path, data: Path) -> list[Stage]:
         f"--bundle={workdir_of(cell.method.training, cell, work) / 'bundle'}",
         f"--data_dir={data}",
         f"--dataset={DATASET}",
-        f"--size={cell.size}",
+        f"--size={DATA_SIZES[cell.size]}",
         f"--split={SPLIT}",
         f"--name={cell.method.name}",
         "--per_query",

@@ -17,6 +17,7 @@ from fos_jax.evaluation import cells as files
 from fos_jax.evaluation.results import read_results
 from fos_jax.launch.configs.results import SEEDS
 from fos_jax.launch.results_cells import (
+    DATA_SIZES,
     DATASET,
     Cell,
     Method,
@@ -220,11 +221,11 @@ def expected_seconds(cells: Sequence[Cell], work: Path, seconds: Mapping[str, fl
 
 
 def build_data(size: str, data: Path) -> None:
-    """Builds the data set; `StageError` where that fails.
+    """Builds the data set of a size; `StageError` where that fails.
 
     Leaves alone what is built. No stage: those remove stale outputs, and the data may be others' too.
     """
-    command = ["--dataset", DATASET, "--size", size, "--data_dir", str(data)]
+    command = ["--dataset", DATASET, "--size", DATA_SIZES[size], "--data_dir", str(data)]
     code = subprocess.run([sys.executable, "-m", "fos_jax.launch.build_dataset", *command], check=False).returncode
     if code != 0:
         raise StageError(f"the data set was not built (exit code {code}); the message is above")

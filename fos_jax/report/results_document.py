@@ -13,7 +13,7 @@ from fos_jax.report import results_tables as tables
 from fos_jax.report.results_plots import write_plots
 from fos_jax.report.results_rows import SizeResults, ablation_comparisons, comparisons
 
-SIZES = ("full", "demo", "tiny")  # the one to read first stands first
+SIZES = ("full", "full_cpu", "demo", "tiny")  # the one to read first stands first
 
 _HEAD = f"""# Results
 
