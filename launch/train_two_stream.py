@@ -3,7 +3,7 @@
   python -m fos_jax.launch.train_two_stream --config=launch/configs/two_stream_synthetic.py:demo \\
       --workdir=runs/demo/two_streams --data_dir=data
 
-Configs of other methods: cfo_, ufo_, gala_ and disco_synthetic.py, each with the same modes.
+Configs of other methods: cfo_, ufo_, gala_, disco_ and ffr_synthetic.py, each with the same modes.
 A data set without patterns, such as FOSD, is trained from its labels of pairs (configs/two_stream_fosd.py:sfosd).
 Writes <workdir>/bundle, which everything reads like a student's. Modes of the config: mini (seconds, on the tiny data
 set), demo, full. An interrupted run goes on when the same command is given again.

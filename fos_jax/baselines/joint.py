@@ -131,6 +131,40 @@ def input_fingerprints(train: Split, validation: Split, table: PatternTable) -> 
     }
 
 
+def save_rival(
+    bundle_path: str | Path,
+    config: Any,
+    table: PatternTable,
+    measure: RivalValidation,
+    foreground: Mapping[str, Any],
+    query: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    *,
+    pair_variables: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a rival's bundle, with prototypes of its own so that it can rank by posterior too.
+
+    Args:
+      bundle_path: where it goes. config: resolved. table: pattern table.
+      measure: finds prototypes and scales. foreground, query: variables of the two encoders.
+      metrics: on the validation split; `map_flat` is added.
+      pair_variables: of networks that judge pairs, by name.
+    """
+    prototypes, posterior_scale, flat_scale, by_posterior = measure.posterior(foreground, query)
+    resolved = config.to_dict()
+    resolved["foreground"]["posterior_scale"] = posterior_scale
+    resolved["query"] |= {"posterior": "prototypes", "flat_scale": flat_scale}
+    save_bundle(
+        bundle_path,
+        config=resolved,
+        table=table,
+        foreground_variables={**foreground, "params": {**foreground["params"], "prototypes": prototypes}},
+        query_variables=query,
+        pair_variables=pair_variables or {},
+        metrics={"validation": {**metrics, "map_flat": by_posterior}},
+    )
+
+
 def joint_task(
     config: Any,
     train: Split,
@@ -167,19 +201,8 @@ def joint_task(
 
     def finish(trained: dict[str, Any], metrics: dict[str, float]) -> None:
         foreground, query = part_of(trained, "foreground"), part_of(trained, "query")
-        prototypes, posterior_scale, flat_scale, by_posterior = measure.posterior(foreground, query)
-        resolved = config.to_dict()
-        resolved["foreground"]["posterior_scale"] = posterior_scale
-        resolved["query"] |= {"posterior": "prototypes", "flat_scale": flat_scale}
-        save_bundle(
-            bundle_path,
-            config=resolved,
-            table=table,
-            foreground_variables={**foreground, "params": {**foreground["params"], "prototypes": prototypes}},
-            query_variables=query,
-            pair_variables={**{name: part_of(trained, name) for name in trained_too}, **frozen},
-            metrics={"validation": {**metrics, "map_flat": by_posterior}},
-        )
+        pairs = {**{name: part_of(trained, name) for name in trained_too}, **frozen}
+        save_rival(bundle_path, config, table, measure, foreground, query, metrics, pair_variables=pairs)
 
     return Task(
         variables=_joined(init_encoders(config, table), trained_too),

@@ -6,6 +6,7 @@ from typing import Any
 
 from fos_jax.baselines.cfo import train_cfo
 from fos_jax.baselines.disco import train_disco
+from fos_jax.baselines.ffr import train_ffr
 from fos_jax.baselines.gala import train_gala
 from fos_jax.baselines.joint import Split
 from fos_jax.baselines.pair_labels import pair_label_task
@@ -42,6 +43,7 @@ METHODS: dict[str, Trainer] = {
     "ufo": train_ufo,
     "gala": train_gala,
     "disco": train_disco,
+    "ffr": train_ffr,
 }
 
 

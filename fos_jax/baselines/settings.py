@@ -6,7 +6,7 @@ from typing import Any
 from fos_jax.errors import InputError
 
 NUMBER = (int, float)
-_CALLED: dict[Any, str] = {bool: "True or False", int: "an integer", NUMBER: "a number"}
+_CALLED: dict[Any, str] = {bool: "True or False", int: "an integer", NUMBER: "a number", str: "a text"}
 
 
 def checked(section: Mapping[str, Any], where: str, **types: type | tuple[type, ...]) -> dict[str, Any]:
@@ -15,7 +15,7 @@ def checked(section: Mapping[str, Any], where: str, **types: type | tuple[type, 
     Args:
       section: of a config.
       where: its name, for messages.
-      **types: field -> bool, int or NUMBER.
+      **types: field -> bool, int, str or NUMBER.
 
     Raises:
       InputError: a field that is unknown, missing or of another type.

@@ -53,6 +53,11 @@ METHODS = (
             ("cfo", "CFO-Search", "bilinear fusion with the category, triplets, triplet extension"),
             ("ufo", "UFO-Search", "no category in the encoders, a discriminator that finds more positives, triplets"),
             ("gala", "GALA-like", "the true foreground, transformed, is a negative"),
+            (
+                "ffr",
+                "FFR-like",
+                "a student infers features of the own foreground, whose teacher knows no patterns",
+            ),
         )
     ),
     Method(

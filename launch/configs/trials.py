@@ -41,6 +41,7 @@ SPACES: dict[str, tuple[dict[str, Any], ...]] = {
     "cfo": _space({"triplets.margin": 0.3}, {"triplets.margin": 1.0}),
     "ufo": _space({"triplets.margin": 0.3}, {"triplets.margin": 1.0}),
     "gala": _space({"gala.scale": 20.0}, {"gala.scale": 10.0}),
+    "ffr": _space({"ffr.labels": "instances"}, {"ffr.labels": "categories"}),
     "disco": _space({"disco.scale": 10.0}, {"disco.scale": 20.0}),
 }
 TRAININGS: dict[str, Training] = {
@@ -49,7 +50,12 @@ TRAININGS: dict[str, Training] = {
     "student": STUDENT,
 }
 _STEPS = ("training.num_steps", "training.validate_every_steps")
-STAGES = {"cfo": "extension.first_steps", "ufo": "mining.first_steps", "disco": "disco.teacher_steps"}
+STAGES = {
+    "cfo": "extension.first_steps",
+    "ufo": "mining.first_steps",
+    "disco": "disco.teacher_steps",
+    "ffr": "ffr.teacher_steps",
+}
 
 
 def trial(name: str, number: int, size: str) -> Training:

@@ -14,13 +14,26 @@ from fos_jax.encoders.bundle import load_bundle
 from fos_jax.encoders.pair_scores import PairScorer
 from fos_jax.errors import InputError
 from fos_jax.evaluation.metrics import average_precision, rank_relevant
-from fos_jax.launch.configs import cfo_synthetic, disco_synthetic, gala_synthetic, two_stream_synthetic, ufo_synthetic
+from fos_jax.launch.configs import (
+    cfo_synthetic,
+    disco_synthetic,
+    ffr_synthetic,
+    gala_synthetic,
+    two_stream_synthetic,
+    ufo_synthetic,
+)
 from fos_jax.pattern_table import PatternTable
 
 sys.path.append(str(Path(__file__).parents[1] / "training"))
 from tests_synthetic import BACKBONE, SIDE, make, table
 
-CONFIGS = {"cfo": cfo_synthetic, "ufo": ufo_synthetic, "gala": gala_synthetic, "disco": disco_synthetic}
+CONFIGS = {
+    "cfo": cfo_synthetic,
+    "ufo": ufo_synthetic,
+    "gala": gala_synthetic,
+    "disco": disco_synthetic,
+    "ffr": ffr_synthetic,
+}
 TABLE, TRAIN, HELD_OUT = table(), make(256, 0), make(64, 1)
 
 
@@ -44,6 +57,8 @@ def config_of(name, num_steps=64):
     if name == "disco":
         config.composite.backbone, config.interaction.side = BACKBONE, 2
         config.disco.teacher_steps = num_steps // 2
+    if name == "ffr":
+        config.ffr.teacher_steps = num_steps // 2
     return config
 
 
@@ -67,7 +82,7 @@ def test_a_rival_learns_and_its_bundle_ranks_by_cosine_and_posterior(name, tmp_p
         by_pairs = {network: pair_map(bundle, network, relevant, valid) for network in ("interaction", "composite")}
         assert by_pairs["interaction"] > chance + 0.2
         assert by_pairs["composite"] > chance + 0.1
-    if name in ("ufo", "disco"):  # again: both stages are done, so nothing is trained, and the model is the same
+    if name in ("ufo", "disco", "ffr"):  # again: both stages are done, so nothing is trained, and the model is the same
         train_method(config, TRAIN, HELD_OUT, TABLE, tmp_path, CIRCUMSTANCES)
         assert load_bundle(path).fingerprint == bundle.fingerprint
 
@@ -97,7 +112,8 @@ def test_configs_differ_from_two_streams_in_the_method_alone(name, mode):
     for encoder in ("foreground", "query"):
         assert theirs[encoder].to_dict().items() <= ours[encoder].to_dict().items()
     assert ours.training.batch_size == theirs.training.batch_size
-    assert ours.training.num_steps <= theirs.training.num_steps
+    passes = 1 if name == "ffr" else 2  # of an encoder a step
+    assert passes * ours.training.num_steps <= 2 * theirs.training.num_steps
 
 
 @pytest.mark.parametrize(
@@ -111,6 +127,9 @@ def test_configs_differ_from_two_streams_in_the_method_alone(name, mode):
         ("disco", "disco", "teacher_negatives", 0, r"disco\.teacher_negatives: 0, expected at least 1"),
         ("disco", "disco", "negatives", 33, r"disco: 33 negatives a query, expected at most training\.batch_size"),
         ("disco", "interaction", "feature_size", 7, r"interaction\.feature_size: 7, expected that of composite, 128"),
+        ("ffr", "ffr", "teacher_steps", 64, r"ffr\.teacher_steps: 64, expected more than 0 and less than"),
+        ("ffr", "ffr", "labels", "colours", r"labels: 'colours', expected one of patterns, categories, instances"),
+        ("ffr", "ffr", "labels", 3, r"ffr\.labels: 3, expected a text"),
         ("gala", "gala", "scale", "big", r"gala\.scale: 'big', expected a number"),
         ("gala", "gala", "smallest_scale", 2.0, r"gala\.smallest_scale: 2\.0, expected"),
     ],
@@ -129,8 +148,8 @@ def test_unknown_methods_and_data_without_patterns_are_refused(tmp_path):
     no_patterns = PatternTable(TABLE.categories, {}, ())
     with pytest.raises(InputError, match="'gala' needs a data set with patterns"):
         train_method(config, TRAIN, HELD_OUT, no_patterns, tmp_path, CIRCUMSTANCES)
-    config.method = "ffr"
-    with pytest.raises(InputError, match=f"method: 'ffr', expected one of {', '.join(METHODS)}"):
+    config.method = "nobody"
+    with pytest.raises(InputError, match=f"method: 'nobody', expected one of {', '.join(METHODS)}"):
         train_method(config, TRAIN, HELD_OUT, TABLE, tmp_path, CIRCUMSTANCES)
 
 

@@ -43,7 +43,7 @@ def test_a_trial_is_the_config_with_its_numbers_and_half_the_steps(name):
 def test_trainings_in_stages_are_known():
     for name in table.SPACES:
         config = resolved_config(table.TRAININGS[name], "demo").to_dict()
-        staged = {f"{room}.{key}" for room in ("extension", "mining", "disco") for key in config.get(room, {})}
+        staged = {f"{room}.{key}" for room in ("extension", "mining", "disco", "ffr") for key in config.get(room, {})}
         assert {field for field in staged if field.endswith("_steps")} == {table.STAGES.get(name)} - {None}
 
 
