@@ -48,7 +48,7 @@ def test_chunks_are_rendered_and_encoded_once_and_cut_to_what_is_asked_for(progr
             return SimpleNamespace(embedding=image[:, 0, 0, :2].astype(np.float32), log_posterior=posterior)
 
     table = SimpleNamespace(category_of_pattern=np.array([0, 0, 0, 1, 1]), category_id=lambda name: 1)
-    monkeypatch.setattr(gallery_size, "_render", render)
+    monkeypatch.setattr(program, "_render", render)
     n = program.CHUNK + 10
     first, second = program.chunks({"x": Bundle()}, table, "dog", n, tmp_path)
     assert (len(first["x"].pattern), len(second["x"].pattern)) == (program.CHUNK, 10)
