@@ -7,8 +7,10 @@ ORACLE ?= auto
 JOBS ?= 2
 DATA_DIR ?= data
 RUNS ?= runs
-# Of the results: demo (hours on two cores) or full (meant for a GPU).
+# Of the results: demo (hours on two cores), full_cpu (all of the full data, small networks) or full (meant for a GPU).
 SIZE ?= demo
+# Trainings of the results at a time: 2 suits two CPU cores, 1 a GPU.
+TRAININGS ?= 1
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -21,6 +23,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 	@echo
 	@echo "  Variables: PYTHON=$(PYTHON) VENV=$(VENV) DATA_DIR=$(DATA_DIR) RUNS=$(RUNS) JOBS=$(JOBS) SIZE=$(SIZE)"
+	@echo "             TRAININGS=$(TRAININGS)"
 	@echo "  ORACLE=$(ORACLE): PyTorch for comparison; 0 never, 1 always, auto unless it would bring CUDA libraries"
 
 install: $(STAMP) ## create the environment from requirements.lock
@@ -69,8 +72,8 @@ patterns-demo: $(STAMP) ## from photographs to patterns, a data set, training, s
 probe: $(STAMP) ## check that each pattern attribute can be read from the query image, and nothing else
 	$(BIN)/fos-probe --data_dir=$(DATA_DIR)
 
-results: $(STAMP) ## train and evaluate all methods with three seeds, render RESULTS.md (see SIZE)
-	$(BIN)/fos-results --size=$(SIZE) --workdir=$(RUNS)/results --data_dir=$(DATA_DIR)
+results: $(STAMP) ## train and evaluate all methods with three seeds, render RESULTS.md (see SIZE and TRAININGS)
+	$(BIN)/fos-results --size=$(SIZE) --workdir=$(RUNS)/results --data_dir=$(DATA_DIR) --jobs=$(TRAININGS)
 
 bench: $(STAMP) oracle ## run every benchmark; one JSON line each, appended to RUNS/benchmarks.jsonl
 	@mkdir -p $(RUNS)

@@ -1,4 +1,4 @@
-"""Renders RESULTS.md and its plots from the JSON files of the results; trains and evaluates nothing.
+"""Renders RESULTS.md, its plots and the table in README.md from the JSON files of the results; trains nothing.
 
 python -m fos_jax.launch.render_results --results=results --document=RESULTS.md
 """
@@ -9,12 +9,15 @@ from fos_jax.launch.program import run_program
 
 _RESULTS = flags.DEFINE_string("results", "results", "Folder of the JSON files; the plots go there too.")
 _DOCUMENT = flags.DEFINE_string("document", "RESULTS.md", "File to write.")
+_README = flags.DEFINE_string(
+    "readme", "README.md", "File that gets the results in short, between marks; empty for none."
+)
 
 
 def main() -> None:
     from fos_jax.report.results_document import write_document
 
-    write_document(_RESULTS.value, _DOCUMENT.value)
+    write_document(_RESULTS.value, _DOCUMENT.value, _README.value)
     print(_DOCUMENT.value)
 
 

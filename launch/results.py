@@ -37,6 +37,9 @@ _WORKDIR = flags.DEFINE_string("workdir", "runs/results", "Folder of the trainin
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the data set; it is built where it is missing.")
 _RESULTS = flags.DEFINE_string("results", "results", "Folder of the JSON files and plots.")
 _DOCUMENT = flags.DEFINE_string("document", "RESULTS.md", "File to render; empty for none.")
+_README = flags.DEFINE_string(
+    "readme", "README.md", "File that gets the results in short, between marks; empty for none."
+)
 
 
 def main() -> int:
@@ -71,7 +74,7 @@ def main() -> int:
     if _DOCUMENT.value:
         from fos_jax.report.results_document import write_document
 
-        write_document(_RESULTS.value, _DOCUMENT.value)
+        write_document(_RESULTS.value, _DOCUMENT.value, _README.value)
         print(_DOCUMENT.value)
     for sentence in failed:
         print(f"error: {sentence}", file=sys.stderr)

@@ -10,6 +10,7 @@ from fos_jax.evaluation.over_seeds import RESAMPLES
 from fos_jax.evaluation.results import write_whole
 from fos_jax.evaluation.trials import read_trials
 from fos_jax.report import results_tables as tables
+from fos_jax.report.results_headline import headline, readme_block, write_readme
 from fos_jax.report.results_plots import write_plots
 from fos_jax.report.results_rows import SizeResults, ablation_comparisons, comparisons
 
@@ -48,20 +49,30 @@ def render(results_dir: str | Path, document: str | Path) -> str:
 
     Raises: InputError where a file is damaged or there is no plan of any size.
     """
-    sizes = [size for size in SIZES if (Path(results_dir) / size / PLAN).exists()]
-    if not sizes:
-        raise InputError(f"{results_dir}: no {PLAN} in {', '.join(SIZES)}, expected results (fos-results writes them)")
     parts = [_HEAD]
-    for size in sizes:
-        plan = read_plan(results_dir, size)
-        cells, trials = read_cells(results_dir, size, plan), read_trials(results_dir, size, plan.get("trials", []))
-        parts += _size(SizeResults(size, plan, cells, trials), Path(results_dir), Path(document))
+    for results in read_all(results_dir):
+        parts += _size(results, Path(results_dir), Path(document))
     return "\n".join(part.strip("\n") + "\n" for part in parts)
 
 
-def write_document(results_dir: str | Path, document: str | Path) -> None:
-    """Writes the document and its plots; errors as of `render`."""
+def read_all(results_dir: str | Path) -> list[SizeResults]:
+    """Results of every size that has a plan, the one to read first first; errors as of `render`."""
+    sizes = [size for size in SIZES if (Path(results_dir) / size / PLAN).exists()]
+    if not sizes:
+        raise InputError(f"{results_dir}: no {PLAN} in {', '.join(SIZES)}, expected results (fos-results writes them)")
+    out = []
+    for size in sizes:
+        plan = read_plan(results_dir, size)
+        cells, trials = read_cells(results_dir, size, plan), read_trials(results_dir, size, plan.get("trials", []))
+        out.append(SizeResults(size, plan, cells, trials))
+    return out
+
+
+def write_document(results_dir: str | Path, document: str | Path, readme: str | Path | None = None) -> None:
+    """Writes the document and its plots, and the results in short into a README; errors as of `render`."""
     write_whole(document, render(results_dir, document))
+    if readme:
+        write_readme(readme, readme_block(read_all(results_dir)))
 
 
 def _size(results: SizeResults, results_dir: Path, document: Path) -> Sequence[str]:
@@ -76,6 +87,8 @@ def _size(results: SizeResults, results_dir: Path, document: Path) -> Sequence[s
     if results.size == "tiny":
         parts.append("**Size tiny shows that everything runs; its figures mean nothing.**")
     parts.append(tables.circumstances(results))
+    if in_short := headline(results):
+        parts += ["### In short", in_short]
     plots = write_plots(results, results_dir / results.size)
     shown = {path.stem: f"![{title}]({_link(path, document)})" for title, path in plots}
     parts += ["### Methods", tables.methods(results), shown.get("methods", "")]

@@ -53,14 +53,14 @@ def methods(results: SizeResults) -> str:
     header = ["method", "kind", "ranking", *(title for title, _ in _FIGURES), "fosd", "seeds"]
     lines = []
     for entry in results.entries():
-        figures = [_spread(entry.spread(*path)) for _, path in _FIGURES]
+        figures = [spread_text(entry.spread(*path)) for _, path in _FIGURES]
         if not entry.by_seed:
             figures = [NOT_RUN, *[""] * (len(_FIGURES) - 1)]
         fosd = entry.spread("fosd_map")
         last = f"{fosd.mean:.1f}" if fosd else _NONE if entry.by_seed else ""
         lines.append([entry.title, entry.kind, entry.ranking_title or _NONE, *figures, last, _seeds(entry, results)])
     notes = dict.fromkeys(f"- *{entry.title}*: {entry.note}." for entry in results.entries() if entry.note)
-    return _table(header, lines) + "\n\n" + "\n".join(notes)
+    return table_text(header, lines) + "\n\n" + "\n".join(notes)
 
 
 def differences(rows: Sequence[Comparison]) -> str:
@@ -74,7 +74,7 @@ def differences(rows: Sequence[Comparison]) -> str:
             row.ours.ranking_title,
             row.theirs.title,
             row.theirs.ranking_title,
-            _interval(row.result),
+            interval_text(row.result),
             f"{_signed(row.result.relative)} %",
             f"{100 * row.result.probability_above_zero:.1f} %",
             ", ".join(f"{seed}: {_signed(value)}" for seed, value in row.result.by_seed.items()),
@@ -82,7 +82,7 @@ def differences(rows: Sequence[Comparison]) -> str:
         for row in rows
     ]
     note = '"Better in" is the share of resamples in which ours is ahead. The paper reports +10.42 points, +24.06 %, '
-    return _table(header, lines) + "\n\n" + note + "on its own data, over the best method before it."
+    return table_text(header, lines) + "\n\n" + note + "on its own data, over the best method before it."
 
 
 def by_category(results: SizeResults) -> str:
@@ -90,9 +90,9 @@ def by_category(results: SizeResults) -> str:
     entries = _run_entries(results)
     names = list(dict.fromkeys(name for e in entries for row in e.by_seed.values() for name in row["by_category"]))
     lines = [
-        [e.title, e.ranking_title or _NONE, *(_spread(e.spread("by_category", n)) for n in names)] for e in entries
+        [e.title, e.ranking_title or _NONE, *(spread_text(e.spread("by_category", n)) for n in names)] for e in entries
     ]
-    return _table(["method", "ranking", *names], lines) if lines else NOT_RUN
+    return table_text(["method", "ranking", *names], lines) if lines else NOT_RUN
 
 
 def by_attribute(results: SizeResults) -> str:
@@ -102,14 +102,14 @@ def by_attribute(results: SizeResults) -> str:
     names = list(dict.fromkeys(a for row in rows for of in row["by_attribute"].values() for a in of))
     lines = []
     for e in entries:
-        cells = [_spread(spread([_of_attribute(row, name) for row in e.by_seed.values()])) for name in names]
+        cells = [spread_text(spread([_of_attribute(row, name) for row in e.by_seed.values()])) for name in names]
         lines.append([e.title, e.ranking_title or _NONE, *cells])
     if not names:
         return NOT_RUN
     note = (
         "A factor's mAP is that of the same ranking among the foregrounds that fit in all other factors; mean over the "
     )
-    return _table(["method", "ranking", *names], lines) + "\n\n" + note + "categories that have the factor."
+    return table_text(["method", "ranking", *names], lines) + "\n\n" + note + "categories that have the factor."
 
 
 def losses(results: SizeResults) -> str:
@@ -119,7 +119,7 @@ def losses(results: SizeResults) -> str:
         return NOT_RUN
     note = "In points of mAP, from 100 down. The teacher's is what an oracle misses that is told which patterns fit; a "
     note += "factor's column is the same among foregrounds that fit in all other factors."
-    return _table(*found) + "\n\n" + note
+    return table_text(*found) + "\n\n" + note
 
 
 def cost(results: SizeResults) -> str:
@@ -142,7 +142,7 @@ def cost(results: SizeResults) -> str:
         "own, with the operations of all pairs of a query, beside those of encoding it for an interaction. Times are "
         "what the machine gave while other work may have run on it; GFLOP and parameters are exact."
     )
-    return _table(header, lines) + "\n\n" + note
+    return table_text(header, lines) + "\n\n" + note
 
 
 def _cost_lines(method: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> list[list[str]]:
@@ -179,7 +179,7 @@ def ablations(results: SizeResults, rows: Sequence[tuple[str, Entry, SeedDiffere
     """Change of mAP against the student, by group; what was not run is listed."""
     header = ["group", "change", "ranking", "mAP", "points against the student [95 %]", "seeds"]
     lines = [
-        [group, e.title, e.ranking_title, _spread(e.spread("figures", "map")), _interval(d), _seeds(e, results)]
+        [group, e.title, e.ranking_title, spread_text(e.spread("figures", "map")), interval_text(d), _seeds(e, results)]
         for group, e, d in rows
     ]
     done = {entry.method for _, entry, _ in rows}
@@ -187,7 +187,7 @@ def ablations(results: SizeResults, rows: Sequence[tuple[str, Entry, SeedDiffere
         if method["group"] and method["name"] not in done:
             lines.append([method["group"], method["title"], "", NOT_RUN, "", ""])
     order = list(dict.fromkeys(method["group"] for method in results.plan["methods"]))
-    return _table(header, sorted(lines, key=lambda line: order.index(line[0])))
+    return table_text(header, sorted(lines, key=lambda line: order.index(line[0])))
 
 
 def tuning(results: SizeResults) -> str:
@@ -205,7 +205,7 @@ def tuning(results: SizeResults) -> str:
         "As many trials for each training, one seed, half the steps of the config, measured on the validation split: "
     )
     note += "mAP by cosine for rivals, by the main ranking for the student, negated cross-entropy for the teacher."
-    return _table(header, lines) + "\n\n" + note
+    return table_text(header, lines) + "\n\n" + note
 
 
 def cells(results: SizeResults) -> str:
@@ -218,7 +218,7 @@ def cells(results: SizeResults) -> str:
         return NOT_RUN
     header = ["cell", "definition", "evaluated at", "bundle", "trainings (folder, commit, time)", "time"]
     note = "Definition and the folders' last part are digests of the resolved config; the JSON holds the config itself."
-    return _table(header, lines) + "\n\n" + note
+    return table_text(header, lines) + "\n\n" + note
 
 
 def _run_entries(results: SizeResults) -> list[Entry]:
@@ -235,7 +235,8 @@ def _seeds(entry: Entry, results: SizeResults) -> str:
     return str(num) if num == planned else f"{num} of {planned}"
 
 
-def _spread(figure: Spread | None) -> str:
+def spread_text(figure: Spread | None) -> str:
+    """Mean and deviation in percent; a dash for nothing."""
     if figure is None:
         return _NONE
     deviation = "" if figure.deviation is None else f" ± {100 * figure.deviation:.1f}"
@@ -246,7 +247,8 @@ def _plain(figure: Spread | None, digits: int) -> str:
     return _NONE if figure is None else f"{figure.mean:.{digits}f}"
 
 
-def _interval(d: SeedDifference) -> str:
+def interval_text(d: SeedDifference) -> str:
+    """Difference and interval in points."""
     return f"{_signed(d.difference)} [{_signed(d.low)}, {_signed(d.high)}]"
 
 
@@ -254,7 +256,8 @@ def _signed(fraction: float) -> str:
     return f"{100 * fraction:+.1f}".replace("-", "−")
 
 
-def _table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def table_text(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A markdown table; columns of numbers are set to the right."""
     numbers = [i > 1 and all(_NUMBERS.fullmatch(line[i]) for line in lines) for i in range(len(header))]
     rule = ["---:" if is_number else "---" for is_number in numbers]
     rows = [header, rule, *lines]

@@ -2,7 +2,7 @@
 
 After a wanted change of the document:
   python -m fos_jax.launch.render_results --results=tests/report/results_fixture \\
-      --document=tests/report/results_fixture/RESULTS.md
+      --document=tests/report/results_fixture/RESULTS.md --readme=
 """
 
 import json
@@ -13,7 +13,8 @@ import pytest
 
 from fos_jax.errors import InputError
 from fos_jax.evaluation.cells import read_cells, read_plan
-from fos_jax.report.results_document import render, write_document
+from fos_jax.report.results_document import read_all, render, write_document
+from fos_jax.report.results_headline import BEGIN, END, best_margin, headline, readme_block, write_readme
 from fos_jax.report.results_losses import losses
 from fos_jax.report.results_rows import SizeResults, comparisons, main_entries
 
@@ -41,10 +42,43 @@ def test_document_and_plots_are_rebuilt_from_the_json(results, document, tmp_pat
     assert made or results != FIXTURE
 
 
+@pytest.mark.skipif(not (ROOT / "results").exists(), reason="no results are kept")
+def test_readme_has_the_results_of_the_json(tmp_path):
+    readme = Path(shutil.copy(ROOT / "README.md", tmp_path))
+    write_readme(readme, readme_block(read_all(ROOT / "results")))
+    assert readme.read_bytes() == (ROOT / "README.md").read_bytes()
+
+
+def test_readme_gets_the_block_between_its_marks_and_nothing_else(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    write_readme(readme, "new")
+    write_readme(readme, "newer")
+    assert readme.read_text() == f"before\n{BEGIN}\nnewer\n{END}\nafter\n"
+    readme.write_text("nothing")
+    with pytest.raises(InputError, match="expected them around the results"):
+        write_readme(readme, "new")
+    assert readme.read_text() == "nothing"
+    assert readme_block(read_all(FIXTURE)) == ""  # tiny means nothing
+
+
+def test_margins_are_those_over_the_nearest_rival(copy):
+    (results,) = read_all(copy)
+    rows = comparisons(results)
+    row = best_margin(rows, "student", "cosine", ("cosine",))
+    assert row.theirs.method == "two_streams"
+    text = headline(results)
+    line = next(line for line in text.splitlines() if line.startswith("- By cosine"))
+    assert f"{100 * row.result.difference:+.1f}".replace("-", "−") in line
+    met = row.result.difference >= 0.1042 and row.result.relative >= 0.2406 and row.result.low > 0
+    assert ("**less than the paper's margin**" in line) == (not met)
+    assert "| chance | control |" in text
+
+
 def test_what_was_not_run_is_said(copy):
     (copy / "tiny" / "student-1.json").unlink()
     text = render(copy, copy / "RESULTS.md")
-    lines = [line for line in text.splitlines() if line.startswith("| student | ours |")]
+    lines = [line for line in text.split("### Methods")[1].splitlines() if line.startswith("| student | ours |")]
     assert len(lines) == 4
     assert all(line.endswith("| 1 of 2 |") for line in lines)
     assert "| rectangle only | control | cosine | not run |" in text
@@ -110,7 +144,7 @@ def test_a_cell_of_another_definition_counts_as_not_run(copy):
 
 
 def test_no_plan_is_an_input_error(tmp_path):
-    with pytest.raises(InputError, match=r"no plan\.json in full, demo, tiny"):
+    with pytest.raises(InputError, match=r"no plan\.json in full, full_cpu, demo, tiny"):
         render(tmp_path, tmp_path / "RESULTS.md")
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "plan.json").write_text("{}")
