@@ -72,7 +72,7 @@ def write_document(results_dir: str | Path, document: str | Path, readme: str | 
     """Writes the document and its plots, and the results in short into a README; errors as of `render`."""
     write_whole(document, render(results_dir, document))
     if readme:
-        write_readme(readme, readme_block(read_all(results_dir)))
+        write_readme(readme, readme_block(read_all(results_dir), _link(Path(results_dir), Path(readme))))
 
 
 def _size(results: SizeResults, results_dir: Path, document: Path) -> Sequence[str]:

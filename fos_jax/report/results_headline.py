@@ -43,12 +43,16 @@ def headline(results: SizeResults) -> str:
     return table + "\n\n" + "\n".join(margins)
 
 
-def readme_block(all_results: Sequence[SizeResults]) -> str:
-    """The headline of every size that says something, with its circumstances."""
+def readme_block(all_results: Sequence[SizeResults], folder: str = "results") -> str:
+    """The headline of every size that says something, its plot of methods, and its circumstances.
+
+    `folder` is that of the results as the README sees it, for links.
+    """
     parts = []
     for results in all_results:
         if results.size != "tiny" and (text := headline(results)):
-            parts += [f"### Size {results.size}", text, circumstances(results)]
+            plot = f"![mAP by method, a dot each seed]({folder}/{results.size}/methods.svg)"
+            parts += [f"### Size {results.size}", text, plot, circumstances(results)]
     return "\n\n".join(parts)
 
 

@@ -1,15 +1,16 @@
 """DiscoFOS on the embedded benchmark: a discriminator of composites, distilled into two encoders and an interaction.
 
-Paper: Zhang et al., ICCV 2023, for the method; every number is a choice of this project, without
-one trial on validation.
-Everything that is not named below is `two_stream_synthetic`, so that rivals differ in their idea alone.
+Paper: Zhang et al., ICCV 2023, for the method; every number is a choice of this project, rate and
+scale from trials on validation (RESULTS.md). Everything that is not named
+below is `two_stream_synthetic`, so that rivals differ in their idea alone.
 Command: python -m fos_jax.launch.train_two_stream --config=launch/configs/disco_synthetic.py:demo --workdir=...
 Hardware, time, result: see the table at the end of this docstring.
 
 | mode | hardware | time | result |
 |---|---|---|---|
 | mini | 2 CPU cores | seconds | shows that it runs |
-| demo | 2 CPU cores | not run | not run |
+| demo | 2 CPU cores | see RESULTS.md | see RESULTS.md |
+| full_cpu | 2 CPU cores | not run | not run |
 | full | one GPU | not run | not run |
 """
 

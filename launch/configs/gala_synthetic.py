@@ -1,15 +1,16 @@
 """GALA-like training on the embedded benchmark: the true foreground, transformed, is a negative.
 
-Paper: Zhu et al., ECCV 2022, for the negatives; every number is a choice of this project, without
-one trial on validation.
-Everything that is not named below is `two_stream_synthetic`, so that rivals differ in their idea alone.
+Paper: Zhu et al., ECCV 2022, for the negatives; every number is a choice of this project, rate and
+scale from trials on validation (RESULTS.md). Everything that is not named
+below is `two_stream_synthetic`, so that rivals differ in their idea alone.
 Command: python -m fos_jax.launch.train_two_stream --config=launch/configs/gala_synthetic.py:demo --workdir=...
 Hardware, time, result: see the table at the end of this docstring.
 
 | mode | hardware | time | result |
 |---|---|---|---|
 | mini | 2 CPU cores | seconds | shows that it runs |
-| demo | 2 CPU cores | not run | not run |
+| demo | 2 CPU cores | see RESULTS.md | see RESULTS.md |
+| full_cpu | 2 CPU cores | not run | not run |
 | full | one GPU | not run | not run |
 """
 

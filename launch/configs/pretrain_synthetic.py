@@ -8,7 +8,7 @@ Hardware, time, result: see the table at the end of this docstring.
 | mode | hardware | time | result |
 |---|---|---|---|
 | mini | 2 CPU cores | seconds | shows that it runs |
-| demo | 2 CPU cores | 74 s | validation accuracy .815; own-foreground oracle 79.5 mAP on test |
+| demo | 2 CPU cores | see RESULTS.md | see RESULTS.md |
 | full_cpu | 2 CPU cores | see RESULTS.md | see RESULTS.md |
 | full | one GPU | not run | not run |
 """
@@ -65,7 +65,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
         config.data.size = "tiny"
         config.foreground.update(image_size=32, embedding_size=32)
         config.training.update(batch_size=16, num_steps=12, log_every_steps=4, validate_every_steps=6)
-    if mode == "demo":  # one trial each: 48 px did better per CPU-second than 64 px, at another rate and length
+    if mode == "demo":  # 48 px did better per CPU-second than 64 px, one trial each at another rate and length
         config.foreground.image_size = 48
         config.training.update(num_steps=550, validate_every_steps=275)
     if mode == "full_cpu":  # the demo's numbers, more steps

@@ -38,7 +38,7 @@ METHODS = (
         RIVAL,
         Training("two_streams", "launch.train_two_stream", "two_stream_synthetic"),
         rankings=(COSINE, FLAT),
-        note="both encoders trained jointly, softmax over the batch's negatives, no pattern labels",
+        note="CFO-Search in a modern form: both encoders trained jointly, softmax over the batch's negatives",
     ),
     *(
         Method(

@@ -1,16 +1,15 @@
 """The rival without distillation on the embedded benchmark: two encoders, softmax over the batch's negatives.
 
 Paper: Zhao et al., ECCV 2018 (CFO-Search) for task and training pairs; loss and numbers are choices of this project.
-The demo's numbers are the best of five trials on validation, as many as the student had; mAP by cosine there, seed 0,
-650 steps: learning rate 1e-3 and scale 10 .512, 1e-3 and 20 .485, 5e-4 and 10 .486, 2e-3 and 10 .406; 800 steps: 1e-3
-and 10 .532, 1e-3 and 6 .529.
+It stands for the strongest form of CFO-Search: a softmax over the negatives of the batch, its rate and temperature from
+trials on validation (configs/trials.py, RESULTS.md).
 Command: python -m fos_jax.launch.train_two_stream --config=launch/configs/two_stream_synthetic.py:demo --workdir=...
 Hardware, time, result: see the table at the end of this docstring.
 
 | mode | hardware | time | result |
 |---|---|---|---|
 | mini | 2 CPU cores | seconds | shows that it runs |
-| demo | 2 CPU cores | 189 s | test mAP 42.2 by cosine, 49.2 by posterior (README) |
+| demo | 2 CPU cores | see RESULTS.md | see RESULTS.md |
 | full_cpu | 2 CPU cores | see RESULTS.md | see RESULTS.md |
 | full | one GPU | not run | not run |
 """
