@@ -26,6 +26,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict(two_stream_synthetic.get_config(mode).to_dict())
     del config.two_stream
     config.method = "ufo"
+    config.optimizer.learning_rate = 8e-3
     config.query.uses_category = False
     config.triplets = {"margin": 0.3, "same_category_only": False}
     # The two stages together take the steps of two_stream_synthetic.
