@@ -28,7 +28,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
     config.method = "gala"
     config.optimizer.learning_rate = 8e-3
     config.gala = {
-        "scale": 20.0,
+        "scale": 10.0,
         "same_category_only": True,
         "largest_turn_degrees": 45.0,
         "smallest_scale": 0.6,
