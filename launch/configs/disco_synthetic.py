@@ -42,7 +42,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
         "distillation_weight": 1.0,
         "classification_weight": 1.0,
         "cosine_weight": 1.0,
-        "scale": 10.0,
+        "scale": 20.0,
     }
     if mode == "mini":
         config.interaction.side = 4
