@@ -25,7 +25,8 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict(two_stream_synthetic.get_config(mode).to_dict())
     del config.two_stream
     config.method = "ffr"
+    config.optimizer.learning_rate = 8e-3
     # One encoder a step where two streams have two: as many steps for each, one after the other, cost the same.
-    config.ffr = {"labels": "instances", "teacher_steps": config.training.num_steps, "teacher_scale": 16.0}
+    config.ffr = {"labels": "categories", "teacher_steps": config.training.num_steps, "teacher_scale": 16.0}
     config.training.num_steps = 2 * config.training.num_steps
     return config.lock()
