@@ -34,13 +34,14 @@ def circumstances(results: SizeResults) -> str:
     data = every([f"{c['data']['dataset']} {c['data']['size']} {c['data']['version']}" for c in cells])
     counts = every([f"{c['counts']['queries']} queries, {c['counts']['foregrounds']} foregrounds" for c in cells])
     trained = [training for cell in cells for training in cell["trainings"]]
+    # a training in stages that was stopped between them has several commits
+    commits = [part for of in [*cells, *trained] if of["commit"] for part in of["commit"].split(", ")]
     trained_on, evaluated_on = every([t["hardware"] for t in trained]), every([c["hardware"] for c in cells])
     lines = [
         f"- Convention: {every([c['convention'] for c in cells])}. Data: {data}, split "
         f"{every([c['data']['split'] for c in cells])}: {counts}.",
         f"- Seeds: {', '.join(map(str, results.seeds))}.",
-        f"- Commit: {every([c['commit'] for c in cells] + [t['commit'] for t in trained]) or 'unknown'} (-dirty: with "
-        "changes that were not committed).",
+        f"- Commit: {every(commits) or 'unknown'} (-dirty: with changes that were not committed).",
         f"- Trained on {trained_on}; evaluated on {evaluated_on}.",
     ]
     if len({(c["data"]["checksum"], c["data"]["query_ids"]) for c in cells}) > 1:
@@ -166,6 +167,8 @@ def _cost_lines(method: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -
         ]
 
     minutes = spread([sum(t["seconds"] for t in cell["trainings"]) / 60 for cell in cells])
+    if None in costs:  # no query encoder: it is shown the removed object
+        return [[method["title"], _plain(minutes, 1), *[_NONE] * 5, hardware]]
     plain = [ranking for ranking in method["rankings"] if ranking not in PAIR_RANKINGS]
     lines = [line(method["title"], minutes, costs[0]["parameters"], [c["gflop"] for c in costs], plain[-1])]
     for name, pair in costs[0].get("pairs", {}).items():

@@ -90,6 +90,14 @@ def test_what_was_not_run_is_said(copy):
     assert not list(copy.rglob("*.svg"))
 
 
+def test_a_method_without_a_query_encoder_has_no_cost_a_query(copy):
+    for path in (copy / "tiny").glob("two_streams-*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "cost": None}))
+    lines = render(copy, copy / "RESULTS.md").split("### Cost")[1].splitlines()
+    (line,) = (line for line in lines if line.startswith("| two streams |"))
+    assert line.count("| – ") == 5
+
+
 def test_figures_are_the_means_of_the_cells(copy):
     plan = read_plan(copy, "tiny")
     results = SizeResults("tiny", plan, read_cells(copy, "tiny", plan))
