@@ -2,9 +2,9 @@
 
 Paper: Zhao et al., ICCV 2019, for the method; every number is a choice of this project, rate and
 margin from trials on validation (RESULTS.md). Everything that is not named
-below is `two_stream_synthetic`, so that rivals differ in their idea alone. At size demo the trials, half as long, found no
-further positives and reached .476 on validation; at full length 11 to 18 % of those found fit, and it ends at .32 to .39.
-The threshold was not tuned again for that.
+below is `two_stream_synthetic`, so that rivals differ in their idea alone. At size demo the trials, half as long, found
+no further positives and reached .476 on validation; at full length 11 to 18 % of those found fit, and it ends at .32
+to .39. The threshold was not tuned again for that.
 Command: python -m fos_jax.launch.train_two_stream --config=launch/configs/ufo_synthetic.py:demo --workdir=...
 Hardware, time, result: see the table at the end of this docstring.
 
