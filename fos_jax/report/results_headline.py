@@ -40,7 +40,7 @@ def headline(results: SizeResults) -> str:
     table = table_text(["method", "kind", "mAP by cosine", "mAP by posterior", "by a network a pair"], lines)
     rows = comparisons(results)
     margins = [text for margin in _MARGINS if (text := _margin(*margin, rows))]
-    return table + "\n\n" + "\n".join(margins)
+    return "\n\n".join(filter(None, [table, "\n".join(margins)]))
 
 
 def readme_block(all_results: Sequence[SizeResults], folder: str = "results") -> str:

@@ -40,13 +40,19 @@ def circumstances(results: SizeResults) -> str:
     lines = [
         f"- Convention: {every([c['convention'] for c in cells])}. Data: {data}, split "
         f"{every([c['data']['split'] for c in cells])}: {counts}.",
-        f"- Seeds: {', '.join(map(str, results.seeds))}.",
+        f"- Seeds: {_run_seeds(results)}.",
         f"- Commit: {every(commits) or 'unknown'} (-dirty: with changes that were not committed).",
         f"- Trained on {trained_on}; evaluated on {evaluated_on}.",
     ]
     if len({(c["data"]["checksum"], c["data"]["query_ids"]) for c in cells}) > 1:
         lines.append("- **The cells were not evaluated on the same data: their figures cannot be compared.**")
     return "\n".join(lines)
+
+
+def _run_seeds(results: SizeResults) -> str:
+    run = sorted({cell_id.seed for cell_id in results.cells})
+    text = ", ".join(map(str, run))
+    return text if run == sorted(results.seeds) else f"{text} of {', '.join(map(str, results.seeds))}"
 
 
 def methods(results: SizeResults) -> str:
