@@ -1,7 +1,8 @@
 """FFR-like on the embedded benchmark: a student that infers the features of the object that was there.
 
 Paper: Wu et al., WACV 2021, for the idea; every number is a choice of this project, rate and the teacher's
-labels from trials on validation (RESULTS.md). Everything that is not named below is `two_stream_synthetic`, so that rivals differ in their idea alone.
+labels from trials on validation (RESULTS.md). Everything that is not named below is `two_stream_synthetic`, so that
+rivals differ in their idea alone.
 Command: python -m fos_jax.launch.train_two_stream --config=launch/configs/ffr_synthetic.py:demo --workdir=...
 Hardware, time, result: see the table at the end of this docstring.
 
