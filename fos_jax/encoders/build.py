@@ -26,11 +26,12 @@ def build_query_encoder(
     config: Mapping[str, Any], table: PatternTable, *, axis_name: str | None = None
 ) -> QueryEncoder:
     """The query encoder of a whole config (its `query`, and the embedding size of its `foreground`)."""
+    uses_attributes = complete_query(config["query"])["uses_attributes"]
     return make_query_encoder(
         config["query"],
         num_categories=len(table.categories),
         category_of_pattern=tuple(map(int, table.category_of_pattern)),
-        num_attribute_values=len(table.attribute_values),
+        num_attribute_values=len(table.attribute_values) if uses_attributes else 0,
         embedding_size=complete_foreground(config["foreground"])["embedding_size"],
         axis_name=axis_name,
     )

@@ -186,7 +186,8 @@ class Bundle:
 
     @property
     def _has_factorised(self) -> bool:
-        return bool(self.table.attribute_values) and self.config.query.posterior == "head"
+        query = self.config.query
+        return bool(self.table.attribute_values) and query.posterior == "head" and query.uses_attributes
 
     def _need_query_encoder(self) -> None:
         if not self.has_query_encoder:

@@ -37,11 +37,12 @@ QUERY_DEFAULTS: dict[str, Any] = {
     "fusion": "film",  # of image and condition: "film", or "bilinear" as in CFO-Search
     "fusion_size": 2048,
     "uses_category": True,  # whether the category conditions the query
+    "uses_attributes": True,  # whether there is a head for the patterns' attributes, where they have any
     "readout": "head",  # embedding from a "head" of its own, or read out of the pattern posterior: "patterns"
 }
 
 # Came after the first bundles: at their defaults they take no part in a fingerprint, so that those stay what they were.
-LATER_FIELDS = ("fusion", "fusion_size", "uses_category", "readout")
+LATER_FIELDS = ("fusion", "fusion_size", "uses_category", "uses_attributes", "readout")
 
 _INTEGERS = ("embedding_size", "image_size", "crop_size", "hidden_size", "condition_size", "fusion_size")
 _NUMBERS = ("posterior_scale", "crop_context", "flat_scale", "factorised_scale")
@@ -63,8 +64,9 @@ def complete_query(config: Mapping[str, Any], *, where: str = "config: query") -
     _one_of(fields, "posterior", POSTERIORS, where)
     _one_of(fields, "fusion", _QUERY_FUSIONS, where)
     _one_of(fields, "readout", _READOUTS, where)
-    if not isinstance(fields["uses_category"], bool):
-        raise InputError(f"{where}.uses_category: {fields['uses_category']!r}, expected True or False")
+    for name in ("uses_category", "uses_attributes"):
+        if not isinstance(fields[name], bool):
+            raise InputError(f"{where}.{name}: {fields[name]!r}, expected True or False")
     views = check_views(fields["views"])
     if fields["fusion"] == "bilinear" and not views:
         raise InputError(f"{where}.views: none, expected at least one for bilinear fusion")

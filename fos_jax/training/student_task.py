@@ -1,6 +1,6 @@
 """Distilling the student on a data set: its `Task`, and the validation that students and baselines share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,8 @@ def distill_task(
             train[0].category,
             response_target=config.distillation.response_target,
         )
-    models = {"foreground": teacher.config.foreground.to_dict(), "query": config.query.to_dict()}
+    query = {**config.query.to_dict(), "uses_attributes": learns_attributes(config.distillation)}
+    models = {"foreground": teacher.config.foreground.to_dict(), "query": query}
     encoder = build_query_encoder(models, table, axis_name=axis_name)
     variables = init_query(jax.random.key(config.seed), models, table)
     if "readout" in variables["params"]:
@@ -99,7 +100,7 @@ def distill_task(
     def finish(variables: dict[str, Any], metrics: dict[str, float]) -> None:
         resolved = config.to_dict()
         resolved["foreground"] = teacher.config.foreground.to_dict()
-        resolved["query"].update(ranking.scales(variables))
+        resolved["query"] = {**query, **ranking.scales(variables)}
         resolved["teacher"] = {"fingerprint": teacher.fingerprint}
         save_bundle(
             bundle_path,
@@ -132,6 +133,11 @@ def distill_task(
             "teacher": teacher.fingerprint,
         },
     )
+
+
+def learns_attributes(distillation: Mapping[str, Any]) -> bool:
+    """Whether any loss trains the attribute head; a head that learns nothing would spoil what both heads say."""
+    return bool(distillation["attribute_weight"] or distillation["combined_weight"])
 
 
 class StudentValidation:

@@ -115,6 +115,7 @@ def test_fields_that_came_later_leave_fingerprints_alone():
         (complete_query, {"fusion_size": 0}, r"query\.fusion_size: 0, expected a positive integer"),
         (complete_query, {"fusion": "bilinear", "views": ()}, r"query\.views: none, expected at least one"),
         (complete_query, {"uses_category": 1}, r"query\.uses_category: 1, expected True or False"),
+        (complete_query, {"uses_attributes": 0}, r"query\.uses_attributes: 0, expected True or False"),
     ],
 )
 def test_wrong_fields_are_named(complete, fields, message):

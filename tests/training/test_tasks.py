@@ -102,6 +102,28 @@ def test_the_student_learns_which_patterns_fit_and_its_bundle_says_so(teacher, s
     assert {"loss", "feature_loss", "response_loss", "attribute_loss", "rows_per_s"} <= set(lines[0])
 
 
+def test_a_student_that_learns_no_attributes_has_no_head_for_them(teacher, tmp_path):
+    config = _config(distill_synthetic, 8)
+    config.distillation.update(attribute_weight=0.0, combined_weight=0.0)
+    task = distill_task(
+        config,
+        TRAIN,
+        HELD_OUT,
+        TABLE,
+        teacher=teacher,
+        bundle_path=tmp_path / "bundle",
+        cache_dir=tmp_path / "cache",
+        measure_ranking=mean_ap,
+    )
+    train(task, config, tmp_path, progress=False)
+    bundle, queries = load_bundle(tmp_path / "bundle"), HELD_OUT[1]
+    measured = bundle.metrics["student_validation"]
+    assert "map_both" not in measured and measured["score"] == measured["map_flat"]
+    encoding = bundle.encode_queries(queries.image, queries.box_yxyx_norm, queries.category)
+    assert encoding.log_posterior_factorised is None
+    np.testing.assert_array_equal(encoding.log_posterior_both, encoding.log_posterior_flat)
+
+
 def _images():
     return HELD_OUT[0].image, HELD_OUT[0].category
 
