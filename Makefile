@@ -7,7 +7,7 @@ ORACLE ?= auto
 JOBS ?= 2
 DATA_DIR ?= data
 RUNS ?= runs
-# Of the results: demo (hours on two cores), full_cpu (all of the full data, small networks) or full (meant for a GPU).
+# Of the results: demo (hours on two cores), full_small (all of the full data, small networks) or full (meant for a GPU).
 SIZE ?= demo
 # Trainings of the results at a time: 2 suits two CPU cores, 1 a GPU.
 TRAININGS ?= 1

@@ -18,6 +18,7 @@ are not kept. A million foregrounds take a CPU core about four hours.
 """
 
 import argparse
+import concurrent.futures
 import json
 import tempfile
 from collections.abc import Iterator
@@ -73,14 +74,15 @@ def _render(category: str, start: int, sides: set[int]) -> tuple[np.ndarray, dic
     from fos_jax.images import prepare_cutout
     from fos_jax.scenes import streams
 
-    patterns, rendered = [], []
-    for first in range(start, start + CHUNK, streams.CHUNK):
+    def part(first: int) -> tuple[np.ndarray, dict[int, np.ndarray]]:
         scenes = streams.sample_scenes(data.SEED, "test", category, np.arange(first, first + streams.CHUNK))
-        patterns.append(np.asarray(scenes.pattern))
-        rendered += list(streams.render_cutouts(scenes, size=data.FOREGROUND_PX, samples=data.FOREGROUND_SAMPLES))
-    return np.concatenate(patterns), {
-        side: np.stack([prepare_cutout(image, side) for image in rendered]) for side in sides
-    }
+        rendered = streams.render_cutouts(scenes, size=data.FOREGROUND_PX, samples=data.FOREGROUND_SAMPLES)
+        return scenes.pattern, {side: np.stack([prepare_cutout(image, side) for image in rendered]) for side in sides}
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:  # beside a GPU, sampling and resizing are most of the work
+        parts = list(pool.map(part, range(start, start + CHUNK, streams.CHUNK)))
+    pattern = np.concatenate([pattern for pattern, _ in parts])
+    return pattern, {side: np.concatenate([images[side] for _, images in parts]) for side in sides}
 
 
 def average_precisions(

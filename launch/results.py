@@ -23,8 +23,8 @@ from fos_jax.launch.program import run_program
 _SIZE = flags.DEFINE_enum(
     "size",
     "demo",
-    ["tiny", "demo", "full_cpu", "full"],
-    "Size of data and networks; full_cpu: the full data with small networks; tiny shows only that it runs.",
+    ["tiny", "demo", "full_small", "full"],
+    "Size of data and networks; full_small: the full data with small networks; tiny shows only that it runs.",
 )
 _SEEDS = flags.DEFINE_list("seeds", None, "Training seeds, at least three for figures to report (default 0,1,2).")
 _ONLY = flags.DEFINE_list("only", [], "Names of methods or ablations to run; all by default.")
@@ -60,7 +60,7 @@ def main() -> int:
         seeds=seeds,
         version=version,
         results=_RESULTS.value,
-        trials=[] if size == "full_cpu" else tuning.planned(size, version),  # it takes over demo's numbers
+        trials=[] if size == "full_small" else tuning.planned(size, version),  # it takes over demo's numbers
     )
     failed = results_run.run_cells(
         cells,

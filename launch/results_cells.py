@@ -24,9 +24,9 @@ from fos_jax.launch.stages import Stage
 
 DATASET = "fos_synthetic"
 SPLIT = "test"
-# size of the results -> mode of the training configs; full_cpu is the full data set with what two CPU cores can train
-MODES = {"tiny": "mini", "demo": "demo", "full_cpu": "full_cpu", "full": "full"}
-DATA_SIZES = {size: "full" if size == "full_cpu" else size for size in MODES}
+# size of the results -> mode of the training configs; full_small is the full data set with what two CPU cores can train
+MODES = {"tiny": "mini", "demo": "demo", "full_small": "full_small", "full": "full"}
+DATA_SIZES = {size: "full" if size == "full_small" else size for size in MODES}
 KINDS = (OURS, RIVAL, CONTROL, ORACLE)
 RANKINGS = (COSINE, FLAT, FACTORISED, BOTH)  # of a bundle with two encoders; some have more (PAIR_RANKINGS)
 

@@ -14,7 +14,7 @@ from fos_jax.report.results_headline import headline, readme_block, write_readme
 from fos_jax.report.results_plots import write_plots
 from fos_jax.report.results_rows import SizeResults, ablation_comparisons, comparisons
 
-SIZES = ("full", "full_cpu", "demo", "tiny")  # the one to read first stands first
+SIZES = ("full", "full_small", "demo", "tiny")  # the one to read first stands first
 
 _HEAD = f"""# Results
 

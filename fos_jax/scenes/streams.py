@@ -48,15 +48,19 @@ def patterns_of(category: str, indices: np.ndarray) -> np.ndarray:
     return (np.asarray(indices) % len(pattern_rows(category))).astype(np.int32)
 
 
-def _run(name: tuple, function: Callable, options: dict, *arguments):
-    """Calls `function` compiled for these shapes; two threads never compile the same thing twice."""
+def _run(name: tuple, function: Callable, options: dict, *arguments, on_cpu: bool = False):
+    """Calls `function` compiled for these shapes; two threads never compile the same thing twice.
+
+    `options` are for a CPU, which is used where `on_cpu` is set or nothing else is there.
+    """
     key = (name, *((x.shape, x.dtype) for x in jax.tree.leaves(arguments)))
     with _compile_lock:
         lock = _compiled.setdefault((key, "lock"), threading.Lock())
     with lock:
         if key not in _compiled:
-            chosen = options if jax.default_backend() == "cpu" else None
-            _compiled[key] = jax.jit(function, compiler_options=chosen).lower(*arguments).compile()
+            chosen = options if on_cpu or jax.default_backend() == "cpu" else None
+            with jax.default_matmul_precision("highest"):  # a GPU would round coordinates to ten bits
+                _compiled[key] = jax.jit(function, compiler_options=chosen).lower(*arguments).compile()
     return _compiled[key](*arguments)
 
 
@@ -73,10 +77,17 @@ def _only(scene: Scene, *names: str) -> Scene:
 
 
 def sample_scenes(seed: int, split: str, category: str, indices: np.ndarray) -> Scene:
-    """Scenes by number, batched along the first axis."""
+    """Scenes by number, numpy arrays batched along the first axis.
+
+    They are sampled on the CPU even where there is an accelerator: thousands of operations on scalars gain nothing
+    there, and so the scenes are the same whatever renders them.
+    """
     sampler = jax.vmap(functools.partial(sample_scene, category=category))
-    keys = scene_keys(seed, split, category, indices)
-    return _run(("sample", category), sampler, _QUICK_COMPILE, keys, jnp.asarray(patterns_of(category, indices)))
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        pattern = jnp.asarray(patterns_of(category, indices))
+        keys = scene_keys(seed, split, category, indices)
+        scenes = _run(("sample", category), sampler, _QUICK_COMPILE, keys, pattern, on_cpu=True)
+    return jax.tree.map(np.asarray, scenes)
 
 
 def render_queries(scenes: Scene, *, size: int, samples: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -79,10 +79,14 @@ def write_circumstances(workdir: Path, **more: Any) -> None:
 
 
 def commit() -> str | None:
-    """Commit of the source tree this package runs from, with `-dirty` where it was changed; None outside a checkout."""
+    """Commit of the source tree this package runs from, with `-dirty` where it was changed.
+
+    Outside a checkout: what the environment variable FOS_JAX_COMMIT says, such as in an image that was built of one;
+    None where it is not set.
+    """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
-        return None
+        return os.environ.get("FOS_JAX_COMMIT") or None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()

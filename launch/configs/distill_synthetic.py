@@ -10,7 +10,7 @@ Hardware, time, result: see the table at the end of this docstring.
 |---|---|---|---|
 | mini | 2 CPU cores | seconds | shows that it runs |
 | demo | 2 CPU cores | see RESULTS.md | see RESULTS.md |
-| full_cpu | 2 CPU cores | see RESULTS.md | see RESULTS.md |
+| full_small | 2 CPU cores | see RESULTS.md | see RESULTS.md |
 | full | one GPU | not run | not run |
 """
 
@@ -18,7 +18,7 @@ import ml_collections
 
 from fos_jax.errors import InputError
 
-SIZES = ("mini", "demo", "full_cpu", "full")
+SIZES = ("mini", "demo", "full_small", "full")
 RECTANGLE_ONLY = "_rectangle_only"
 MODES = (*SIZES, *(size + RECTANGLE_ONLY for size in SIZES))
 
@@ -92,7 +92,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
         # rate, of readout and losses see configs/trials.py and RESULTS.md.
         config.query.image_size = 48
         config.training.update(num_steps=700, validate_every_steps=350)
-    if size == "full_cpu":  # the demo's numbers, more steps
+    if size == "full_small":  # the demo's numbers, more steps
         config.data.size = "full"
         config.query.image_size = 48
         config.training.update(num_steps=3500, validate_every_steps=1750)

@@ -9,7 +9,7 @@ Hardware, time, result: see the table at the end of this docstring.
 |---|---|---|---|
 | mini | 2 CPU cores | seconds | shows that it runs |
 | demo | 2 CPU cores | see RESULTS.md | see RESULTS.md |
-| full_cpu | 2 CPU cores | see RESULTS.md | see RESULTS.md |
+| full_small | 2 CPU cores | see RESULTS.md | see RESULTS.md |
 | full | one GPU | not run | not run |
 """
 
@@ -17,7 +17,7 @@ import ml_collections
 
 from fos_jax.errors import InputError
 
-MODES = ("mini", "demo", "full_cpu", "full")
+MODES = ("mini", "demo", "full_small", "full")
 
 
 def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
@@ -68,7 +68,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
     if mode == "demo":  # 48 px did better per CPU-second than 64 px, one trial each at another rate and length
         config.foreground.image_size = 48
         config.training.update(num_steps=550, validate_every_steps=275)
-    if mode == "full_cpu":  # the demo's numbers, more steps
+    if mode == "full_small":  # the demo's numbers, more steps
         config.data.size = "full"
         config.foreground.image_size = 48
         config.training.update(num_steps=1500, validate_every_steps=750)

@@ -10,7 +10,7 @@ Hardware, time, result: see the table at the end of this docstring.
 |---|---|---|---|
 | mini | 2 CPU cores | seconds | shows that it runs |
 | demo | 2 CPU cores | see RESULTS.md | see RESULTS.md |
-| full_cpu | 2 CPU cores | see RESULTS.md | see RESULTS.md |
+| full_small | 2 CPU cores | see RESULTS.md | see RESULTS.md |
 | full | one GPU | not run | not run |
 """
 
@@ -18,7 +18,7 @@ import ml_collections
 
 from fos_jax.errors import InputError
 
-MODES = ("mini", "demo", "full_cpu", "full")
+MODES = ("mini", "demo", "full_small", "full")
 
 
 def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
@@ -66,7 +66,7 @@ def get_config(mode: str = "demo") -> ml_collections.ConfigDict:
         config.foreground.image_size = 48
         config.query.image_size = 48
         config.training.update(num_steps=650, validate_every_steps=325)
-    if mode == "full_cpu":  # 5,000 passes of a batch, as teacher and student take together
+    if mode == "full_small":  # 5,000 passes of a batch, as teacher and student take together
         config.data.size = "full"
         config.foreground.image_size = 48
         config.query.image_size = 48

@@ -152,7 +152,7 @@ def test_a_cell_of_another_definition_counts_as_not_run(copy):
 
 
 def test_no_plan_is_an_input_error(tmp_path):
-    with pytest.raises(InputError, match=r"no plan\.json in full, full_cpu, demo, tiny"):
+    with pytest.raises(InputError, match=r"no plan\.json in full, full_small, demo, tiny"):
         render(tmp_path, tmp_path / "RESULTS.md")
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "plan.json").write_text("{}")

@@ -10,7 +10,7 @@ import pytest
 import tiny_run
 
 from fos_jax.errors import InputError
-from fos_jax.training import loop, parallelism
+from fos_jax.training import loop, parallelism, record
 
 PROGRAM = Path(__file__).with_name("tiny_run.py")
 STEPS = 24
@@ -129,3 +129,11 @@ def test_a_full_disk_during_a_save_is_one_line_and_leaves_nothing_half_written(t
 def test_unknown_parallelism_is_refused():
     with pytest.raises(ValueError, match="expected one of jit, pmap"):
         parallelism.parallelise(lambda *_: None, {}, mode="tpu")
+
+
+def test_outside_a_checkout_the_environment_says_the_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "__file__", str(tmp_path / "fos_jax" / "training" / "record.py"))
+    monkeypatch.delenv("FOS_JAX_COMMIT", raising=False)
+    assert record.commit() is None
+    monkeypatch.setenv("FOS_JAX_COMMIT", "0123456789ab")
+    assert record.commit() == "0123456789ab"
