@@ -157,6 +157,7 @@ def mined_positives(
             is_open &= category[:, None] == foreground_category[None, :]
         return jax.lax.top_k(jnp.where(is_open, logit, -jnp.inf), number)
 
+    gallery = jax.device_put((foreground_embedding, foregrounds.category))
     size = max(1, min(len(queries), _LARGEST_LAYER // (len(foregrounds) * network.hidden_size)))
     found: list[np.ndarray] = []
     for start in tqdm(range(0, len(queries), size), desc="mining positives", unit="block"):
@@ -165,8 +166,7 @@ def mined_positives(
             query_embedding[rows],
             queries.foreground_index[rows],
             queries.category[rows],
-            foreground_embedding,
-            foregrounds.category,
+            *gallery,
         )
         kept = np.asarray(logit) >= logit_threshold
         found += [np.asarray(column)[i][kept[i]] for i in range(min(size, len(queries) - start))]
