@@ -10,6 +10,7 @@ from tqdm import tqdm
 from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder
 from fos_jax.encoders.discriminator import PairOutput
 from fos_jax.encoders.interaction import InteractionNetwork, apply_with_map
+from fos_jax.encoders.operations import count_gflop
 from fos_jax.encoders.pair_networks import INTERACTION, PAIR_NETWORKS, build_composite, build_interaction
 from fos_jax.pattern_table import PatternTable
 
@@ -85,8 +86,7 @@ class PairScorer:
     def gflop(self, variables: Variables, queries: Arrays, foregrounds: Arrays) -> float | None:
         """Operations of one pair in units of 1e9, as XLA counts them; None where it does not."""
         one = [tuple(array[:1] for array in arrays) for arrays in (queries, foregrounds)]
-        flops = (self._tile.lower(variables[self._name], *one).cost_analysis() or {}).get("flops")
-        return None if flops is None else flops / 1e9
+        return count_gflop(self._tile, variables[self._name], *one)
 
 
 def _interaction_steps(config: Mapping[str, Any], table: PatternTable) -> tuple[Step, Step, Step]:

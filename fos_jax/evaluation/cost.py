@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from fos_jax.encoders.build import build_query_encoder
 from fos_jax.encoders.bundle import Bundle
+from fos_jax.encoders.operations import count_gflop
 from fos_jax.evaluation.methods import Method
 from fos_jax.evaluation.pairs import pair_cost
 from fos_jax.evaluation.scores import Ranking
@@ -78,10 +79,8 @@ def _median_ms(run: Callable[[], None], repeats: int) -> float:
 
 
 def _gflop(bundle: Bundle) -> float | None:
-    """Operations of one query in units of 1e9, as XLA counts them before it optimises."""
+    """Operations of one query in units of 1e9."""
     encoder = build_query_encoder(bundle.config, bundle.table)
     size = bundle.query_size
     inputs = jnp.zeros((1, size, size, 3), jnp.uint8), jnp.zeros((1, 4)), jnp.zeros(1, jnp.int32)
-    analysis = jax.jit(encoder.apply).lower(bundle.variables["query"], *inputs).cost_analysis()
-    flops = (analysis or {}).get("flops")
-    return None if flops is None else flops / 1e9
+    return count_gflop(encoder.apply, bundle.variables["query"], *inputs)

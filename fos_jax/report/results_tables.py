@@ -160,7 +160,9 @@ def _cost_lines(method: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -
         rows = [next(row for row in cell["rows"] if row["ranking"] == ranking) for cell in cells]
         return _plain(spread([1000 * row["ranking_ms"] for row in rows]), 1)
 
-    def line(title: str, minutes: Spread | None, parameters: int, gflop: Sequence[float], ranking: str) -> list[str]:
+    def line(
+        title: str, minutes: Spread | None, parameters: int, gflop: Sequence[float | None], ranking: str
+    ) -> list[str]:
         times = [_plain(spread([c[key] for c in costs]), digits) for key, digits in (("one_ms", 1), ("batch_ms", 2))]
         return [
             title,
@@ -178,9 +180,9 @@ def _cost_lines(method: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -
     plain = [ranking for ranking in method["rankings"] if ranking not in PAIR_RANKINGS]
     lines = [line(method["title"], minutes, costs[0]["parameters"], [c["gflop"] for c in costs], plain[-1])]
     for name, pair in costs[0].get("pairs", {}).items():
-        encoding = costs[0]["gflop"] if name == INTERACTION else 0.0
-        gflop = [encoding + pair["pairs"] * pair["pair_gflop"]]
-        lines.append(line(f"{method['title']}, {name}", None, pair["parameters"], gflop, name))
+        parts = [costs[0]["gflop"] if name == INTERACTION else 0.0, pair["pair_gflop"]]
+        gflop = None if None in parts else parts[0] + pair["pairs"] * parts[1]
+        lines.append(line(f"{method['title']}, {name}", None, pair["parameters"], [gflop], name))
     return lines
 
 
