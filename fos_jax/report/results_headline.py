@@ -83,13 +83,21 @@ def _margin(words: str, ours: str, ranking: str, others: Sequence[str], rows: Se
         return ""
     d = row.result
     is_met = d.difference >= PAPER_POINTS and d.relative >= PAPER_RELATIVE and d.low > 0
-    verdict = "as large as the paper's margin" if is_met else "**less than the paper's margin**"
+    verdict = "as large as the paper's margin" if is_met else "**less than the paper's margin**" + _limit(row.theirs)
     seeds = f"{len(d.by_seed)} seed{'s' if len(d.by_seed) > 1 else ''}"
     return (
         f"- {words}: {row.ours.title} {_map(row.ours)}, the nearest rival, {row.theirs.title}"
         f"{'' if row.theirs.ranking in (COSINE, FLAT) else ' (' + row.theirs.ranking + ')'}, {_map(row.theirs)}: "
         f"{interval_text(d)} points, {f'{100 * d.relative:+.1f}'.replace('-', '−')} % relative, {seeds}: {verdict}."
     )
+
+
+def _limit(rival: Entry) -> str:
+    """What a perfect ranking would be over a rival that leaves less room than the paper's relative margin."""
+    reached = rival.spread("figures", "map")
+    if reached is None or (most := 1 / reached.mean - 1) >= PAPER_RELATIVE:
+        return ""
+    return f" (a perfect ranking, 100, would be {100 * most:+.1f} % over this rival)"
 
 
 def _map(entry: Entry | None) -> str:

@@ -178,3 +178,13 @@ def test_losses_add_up_to_what_is_missing_and_start_at_the_oracle():
         losses(SizeResults("tiny", plan, {c: cell for c, cell in results.cells.items() if c.method != "teacher"}))
         is None
     )
+
+
+def test_a_margin_that_a_perfect_ranking_would_miss_is_told(copy):
+    for path in (copy / "tiny").glob("two_streams-*.json"):
+        cell = json.loads(path.read_text())
+        for row in cell["rows"]:
+            row["figures"]["map"] = 0.9
+        path.write_text(json.dumps(cell))
+    line = next(line for line in headline(read_all(copy)[0]).splitlines() if line.startswith("- By cosine"))
+    assert line.endswith("**less than the paper's margin** (a perfect ranking, 100, would be +11.1 % over this rival).")
