@@ -1,4 +1,4 @@
-"""Publishing a directory whole or not at all."""
+"""Publishing a directory, or a text file, whole or not at all."""
 
 import contextlib
 import ctypes
@@ -60,6 +60,27 @@ def published_directory(target: str | Path, *, needed_bytes: int = 0) -> Iterato
         reason = ": ".join(filter(None, [error.strerror or str(error), error.filename and str(error.filename)]))
         raise InputError(f"{target}: cannot be written ({reason}); what was there before is unchanged") from error
     shutil.rmtree(aside, ignore_errors=True)  # holds the earlier `target` where the two were exchanged
+
+
+def write_whole(path: str | Path, text: str) -> None:
+    """Writes a text file aside, flushes it and renames it: `path` is the old file or the whole new one.
+
+    Raises: InputError naming the file where the operating system refuses (full disk, no permission, a directory).
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.name}{_ASIDE}{uuid.uuid4().hex[:8]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(aside, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
 
 
 def _remove(directory: Path) -> None:

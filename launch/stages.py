@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from fos_jax.training.record import write_whole
+from fos_jax.publish import write_whole
 
 
 class StageError(RuntimeError):

@@ -15,7 +15,7 @@ import numpy as np
 
 from fos_jax.errors import InputError
 from fos_jax.evaluation.measure import HEADLINE
-from fos_jax.evaluation.results import write_whole
+from fos_jax.publish import write_whole
 
 FORMAT_VERSION = 1
 PLAN = "plan.json"

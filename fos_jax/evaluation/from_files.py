@@ -10,9 +10,10 @@ from fos_jax.encoders.bundle import Bundle, load_bundle
 from fos_jax.errors import InputError
 from fos_jax.evaluation import tables
 from fos_jax.evaluation.methods import CONTROL, RIVAL, Method
-from fos_jax.evaluation.results import circumstances, write_results, write_whole
+from fos_jax.evaluation.results import circumstances, write_results
 from fos_jax.evaluation.run import evaluate
 from fos_jax.pattern_table import PatternTable
+from fos_jax.publish import write_whole
 
 
 class Compared(NamedTuple):

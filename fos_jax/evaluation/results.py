@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import sys
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import jax
 
 from fos_jax.errors import InputError
+from fos_jax.publish import write_whole
 from fos_jax.training import record
 
 
@@ -37,29 +37,8 @@ def circumstances() -> dict[str, Any]:
     }
 
 
-def write_whole(path: str | Path, text: str) -> None:
-    """Writes a text file aside, flushes it and renames it: `path` is the old file or the whole new one.
-
-    Raises: InputError naming the file where the operating system refuses (full disk, no permission, a directory).
-    """
-    path = Path(path)
-    aside = path.with_name(f".{path.name}.partial-{uuid.uuid4().hex[:8]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
-
-
 def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
-    """Writes `evaluate`'s results as JSON; see `write_whole`."""
+    """Writes `evaluate`'s results as JSON, whole or not at all."""
     write_whole(path, json.dumps(results, indent=1, allow_nan=False) + "\n")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fos_jax.errors import InputError
-from fos_jax.evaluation.results import write_whole
+from fos_jax.publish import write_whole
 
 FORMAT_VERSION = 1
 FOLDER = "trials"

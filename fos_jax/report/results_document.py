@@ -7,8 +7,8 @@ from pathlib import Path
 from fos_jax.errors import InputError
 from fos_jax.evaluation.cells import PLAN, read_cells, read_plan
 from fos_jax.evaluation.over_seeds import RESAMPLES
-from fos_jax.evaluation.results import write_whole
 from fos_jax.evaluation.trials import read_trials
+from fos_jax.publish import write_whole
 from fos_jax.report import results_tables as tables
 from fos_jax.report.results_headline import headline, readme_block, write_readme
 from fos_jax.report.results_plots import write_plots

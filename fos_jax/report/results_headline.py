@@ -5,8 +5,8 @@ from pathlib import Path
 
 from fos_jax.errors import InputError
 from fos_jax.evaluation.methods import ORACLE, OURS, RIVAL
-from fos_jax.evaluation.results import write_whole
 from fos_jax.evaluation.scores import COMPOSITE, COSINE, FLAT, INTERACTION
+from fos_jax.publish import write_whole
 from fos_jax.report.results_rows import BEST_INFORMED, Comparison, Entry, SizeResults, comparisons
 from fos_jax.report.results_tables import circumstances, interval_text, spread_text, table_text
 

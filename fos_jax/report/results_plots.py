@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fos_jax.evaluation.results import write_whole
+from fos_jax.publish import write_whole
 from fos_jax.report.results_rows import Entry, SizeResults, ablation_comparisons, comparisons, main_entries
 
 _COLOURS = {"ours": "#1f5fa8", "rival": "#b5541c", "control": "#6d6d6d", "oracle": "#4d7a3a"}

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from fos_jax.errors import InputError
+from fos_jax.publish import write_whole
 
 PACKAGES = ("fos-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "tensorflow-datasets")
 
@@ -47,20 +48,6 @@ def write_config(workdir: Path, config: Mapping[str, Any]) -> None:
         return
     if is_writer():
         write_whole(path, json.dumps(resolved, indent=1) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file aside and renames it, so that nobody reads half of it; `InputError` where that fails."""
-    aside = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.rename(path)
-    except OSError as error:
-        raise InputError(f"workdir: {path} cannot be written ({error})") from None
 
 
 def write_circumstances(workdir: Path, **more: Any) -> None:

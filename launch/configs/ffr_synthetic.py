@@ -10,7 +10,7 @@ Hardware, time, result: see the table at the end of this docstring.
 |---|---|---|---|
 | mini | 2 CPU cores | seconds | shows that it runs |
 | demo | 2 CPU cores | see RESULTS.md | see RESULTS.md |
-| full_small | 2 CPU cores | not run | not run |
+| full_small | one GPU, or 2 CPU cores (hours for all) | see RESULTS.md | see RESULTS.md |
 | full | one GPU | not run | not run |
 """
 
