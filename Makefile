@@ -9,7 +9,7 @@ DATA_DIR ?= data
 RUNS ?= runs
 # Of the results: demo (hours on two cores), full_small (all of the full data, small networks) or full (meant for a GPU).
 SIZE ?= demo
-# Trainings of the results at a time: 2 suits two CPU cores, 1 a GPU.
+# Trainings of the results at a time: 2 suits two CPU cores; of small networks, a GPU takes as many as there are CPU cores.
 TRAININGS ?= 1
 
 BIN := $(VENV)/bin

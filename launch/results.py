@@ -31,7 +31,11 @@ _ONLY = flags.DEFINE_list("only", [], "Names of methods or ablations to run; all
 _ABLATIONS = flags.DEFINE_bool("ablations", False, "Run the ablations too.")
 _HOURS = flags.DEFINE_float("hours", None, "Begin no cell that would end later than this.", lower_bound=0)
 _JOBS = flags.DEFINE_integer(
-    "jobs", 1, "Cells at a time: 2 suits two CPU cores, which one training does not fill.", lower_bound=1
+    "jobs",
+    1,
+    "Cells at a time: 2 suits two CPU cores, which one training does not fill; of small networks, a GPU takes as many "
+    "as there are CPU cores.",
+    lower_bound=1,
 )
 _WORKDIR = flags.DEFINE_string("workdir", "runs/results", "Folder of the trainings.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the data set; it is built where it is missing.")
