@@ -198,7 +198,12 @@ def ablations(results: SizeResults, rows: Sequence[tuple[str, Entry, SeedDiffere
         if method["group"] and method["name"] not in done:
             lines.append([method["group"], method["title"], "", NOT_RUN, "", ""])
     order = list(dict.fromkeys(method["group"] for method in results.plan["methods"]))
-    return table_text(header, sorted(lines, key=lambda line: order.index(line[0])))
+    note = (
+        "An interval over one seed knows nothing of how far trainings lie apart. The group *noise* does: it is the "
+        "student's cell trained and evaluated once more, nothing changed but the machine; differences no larger than "
+        "that say little."
+    )
+    return table_text(header, sorted(lines, key=lambda line: order.index(line[0]))) + "\n\n" + note
 
 
 def tuning(results: SizeResults) -> str:
