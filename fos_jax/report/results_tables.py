@@ -1,5 +1,6 @@
 """The tables of the results as markdown. Percent here, fractions everywhere else."""
 
+import collections
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +21,9 @@ _FIGURES = (
     ("mAP, one pattern fits", ("by_compatible", "one", "map")),
     ("several fit", ("by_compatible", "several", "map")),
 )
+
+
+_SCENES = ("dataset", "size", "version", "split", "pattern_table", "query_ids")
 
 
 def circumstances(results: SizeResults) -> str:
@@ -44,9 +48,22 @@ def circumstances(results: SizeResults) -> str:
         f"- Commit: {every(commits) or 'unknown'} (-dirty: with changes that were not committed).",
         f"- Trained on {trained_on}; evaluated on {evaluated_on}.",
     ]
-    if len({(c["data"]["checksum"], c["data"]["query_ids"]) for c in cells}) > 1:
-        lines.append("- **The cells were not evaluated on the same data: their figures cannot be compared.**")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_on_other_data([c["data"] for c in cells])])
+
+
+def _on_other_data(data: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line where cells were evaluated on other scenes, or on the same scenes as another machine renders them."""
+    if len({tuple(of[name] for name in _SCENES) for of in data}) > 1:
+        return ["- **The cells were not evaluated on the same data: their figures cannot be compared.**"]
+    rendered = collections.Counter(of["checksum"] for of in data)
+    if len(rendered) == 1:
+        return []
+    shares = ", ".join(f"{number} with checksum {checksum}" for checksum, number in sorted(rendered.items()))
+    return [
+        f"- The data set was rendered on {len(rendered)} machines, whose arithmetic rounds in other ways: cells were "
+        f"evaluated on the same scenes, {shares}. How far the pictures differ is told in "
+        "datasets/fos_synthetic/README.md, how far trainings do by the ablation *noise*."
+    ]
 
 
 def _run_seeds(results: SizeResults) -> str:
