@@ -24,7 +24,7 @@ from fos_jax.launch.stages import Stage
 
 DATASET = "fos_synthetic"
 SPLIT = "test"
-# size of the results -> mode of the training configs; full_small is the full data set with what two CPU cores can train
+# size of the results -> mode of the training configs; full_small is the full data set with small networks
 MODES = {"tiny": "mini", "demo": "demo", "full_small": "full_small", "full": "full"}
 DATA_SIZES = {size: "full" if size == "full_small" else size for size in MODES}
 KINDS = (OURS, RIVAL, CONTROL, ORACLE)

@@ -52,7 +52,7 @@ def circumstances(results: SizeResults) -> str:
 
 
 def _on_other_data(data: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line where cells were evaluated on other scenes, or on the same scenes as another machine renders them."""
+    """A line where cells were evaluated on other scenes, or on other renderings of the same scenes."""
     if len({tuple(of[name] for name in _SCENES) for of in data}) > 1:
         return ["- **The cells were not evaluated on the same data: their figures cannot be compared.**"]
     rendered = collections.Counter(of["checksum"] for of in data)
@@ -60,9 +60,9 @@ def _on_other_data(data: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     shares = ", ".join(f"{number} with checksum {checksum}" for checksum, number in sorted(rendered.items()))
     return [
-        f"- The data set was rendered on {len(rendered)} machines, whose arithmetic rounds in other ways: cells were "
-        f"evaluated on the same scenes, {shares}. How far the pictures differ is told in "
-        "datasets/fos_synthetic/README.md, how far trainings do by the ablation *noise*."
+        "- **The cells were not evaluated on the same pictures: they cannot be compared more finely than the ablation "
+        f"*noise* tells.** Scenes, patterns and version agree; of the pictures there are {len(rendered)} renderings: "
+        f"{shares}. Another processor is enough for that (datasets/fos_synthetic/README.md)."
     ]
 
 
@@ -217,8 +217,8 @@ def ablations(results: SizeResults, rows: Sequence[tuple[str, Entry, SeedDiffere
     order = list(dict.fromkeys(method["group"] for method in results.plan["methods"]))
     note = (
         "An interval over one seed knows nothing of how far trainings lie apart. The group *noise* does: it is the "
-        "student's cell trained and evaluated once more, nothing changed but the machine; differences no larger than "
-        "that say little."
+        "student's cell trained and evaluated once more (its JSON says where); differences no larger than that say "
+        "little."
     )
     return table_text(header, sorted(lines, key=lambda line: order.index(line[0]))) + "\n\n" + note
 

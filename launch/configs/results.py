@@ -135,7 +135,7 @@ def _on_both(group: str, title: str, changes: Mapping[str, Any]) -> Ablation:
 
 
 ABLATIONS = {
-    "repeat": Ablation("noise", "nothing: the same cell on another machine"),
+    "repeat": Ablation("noise", "nothing: the same cell once more"),
     "feature": Ablation(
         "loss terms",
         "feature loss instead of the gallery's",

@@ -135,6 +135,15 @@ def test_main_ranking_is_fixed_by_rule(copy):
     ]
 
 
+def test_cells_on_other_data_are_pointed_out(copy):
+    path = copy / "tiny" / "student-1.json"
+    cell = json.loads(path.read_text())
+    assert "cannot be compared" not in render(copy, copy / "RESULTS.md")
+    cell["data"]["checksum"] = "other"
+    path.write_text(json.dumps(cell))
+    assert "cannot be compared" in render(copy, copy / "RESULTS.md")
+
+
 def test_a_cell_of_another_definition_counts_as_not_run(copy):
     path = copy / "tiny" / "student-1.json"
     path.write_text(path.read_text().replace(json.loads(path.read_text())["definition"], "old"))
@@ -183,7 +192,7 @@ def test_a_margin_that_a_perfect_ranking_would_miss_is_told(copy):
 
 @pytest.mark.parametrize(
     ("field", "said"),
-    [("checksum", "was rendered on 2 machines"), ("query_ids", "**The cells were not evaluated on the same data")],
+    [("checksum", "there are 2 renderings"), ("query_ids", "**The cells were not evaluated on the same data")],
 )
 def test_cells_evaluated_on_other_pictures_or_other_scenes_are_told(copy, field, said):
     assert said not in render(copy, copy / "RESULTS.md")

@@ -56,10 +56,7 @@ def test_the_teacher_tells_patterns_apart_and_its_posterior_is_calibrated(teache
     assert nll == pytest.approx(teacher.metrics["validation"]["cross_entropy"], rel=1e-3)
 
 
-@pytest.fixture(scope="module")
-def student(teacher, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("student")
-    config = _config(distill_synthetic, 48)
+def _train_student(config, teacher, workdir):
     task = distill_task(
         config,
         TRAIN,
@@ -71,6 +68,13 @@ def student(teacher, tmp_path_factory):
         measure_ranking=mean_ap,
     )
     train(task, config, workdir, progress=False)
+
+
+@pytest.fixture(scope="module")
+def student(teacher, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("student")
+    config = _config(distill_synthetic, 48)
+    _train_student(config, teacher, workdir)
     return workdir
 
 
@@ -105,17 +109,7 @@ def test_the_student_learns_which_patterns_fit_and_its_bundle_says_so(teacher, s
 def test_a_student_that_learns_no_attributes_has_no_head_for_them(teacher, tmp_path):
     config = _config(distill_synthetic, 8)
     config.distillation.update(attribute_weight=0.0, combined_weight=0.0)
-    task = distill_task(
-        config,
-        TRAIN,
-        HELD_OUT,
-        TABLE,
-        teacher=teacher,
-        bundle_path=tmp_path / "bundle",
-        cache_dir=tmp_path / "cache",
-        measure_ranking=mean_ap,
-    )
-    train(task, config, tmp_path, progress=False)
+    _train_student(config, teacher, tmp_path)
     bundle, queries = load_bundle(tmp_path / "bundle"), HELD_OUT[1]
     measured = bundle.metrics["student_validation"]
     assert "map_both" not in measured
