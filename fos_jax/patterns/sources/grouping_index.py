@@ -20,7 +20,8 @@ class GroupingIndex:
 
     def __init__(self) -> None:
         # No name: SQLite makes a temporary file and removes it when the connection ends.
-        self._database = sqlite3.connect("")
+        # One thread uses the connection at a time, but the garbage collector may close it in any.
+        self._database = sqlite3.connect("", check_same_thread=False)
         weakref.finalize(self, self._database.close)
         self._database.executescript(
             # Nobody reads the file after this process: no journal, no waiting for the disk.
