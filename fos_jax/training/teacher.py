@@ -8,6 +8,9 @@ import numpy as np
 from fos_jax.data.arrays import Foregrounds, fingerprint
 from fos_jax.data.cache import cached_arrays
 
+# What the student answers to, and how much of it are the labels; the rest is the teacher's posterior.
+_LABEL_SHARES = {"teacher": 0.0, "mean": 0.5, "labels": 1.0}
+
 
 def encode_once(bundle: Any, foregrounds: Foregrounds, *, cache_dir: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """A bundle's embeddings [n, D] and log-posteriors [n, P] of foregrounds, cached on disk.
@@ -46,8 +49,8 @@ def pattern_targets(
       prototypes: float32 [P, D], the teacher's class weights.
       feature_target: "mean" of the members' embeddings, or "prototypes". One member drawn at random each step would
         have the mean's gradient in expectation, with noise added, so that is not offered.
-      response_target: "teacher" for its posteriors, or "labels" for the pattern itself: a control that learns which
-        patterns fit from their names alone.
+      response_target: "teacher" for its posteriors, "labels" for the pattern itself (a control that learns which
+        patterns fit from their names alone), or the "mean" of both.
 
     Returns:
       `target` float32 [P, D], unit, and `response` float32 [P, P], each row a mean posterior over the members; a
@@ -60,13 +63,13 @@ def pattern_targets(
     """
     if feature_target not in ("mean", "prototypes"):
         raise ValueError(f"feature_target is {feature_target!r}, expected 'mean' or 'prototypes'")
-    if response_target not in ("teacher", "labels"):
-        raise ValueError(f"response_target is {response_target!r}, expected 'teacher' or 'labels'")
+    label_share = _label_share(response_target)
     is_member = pattern[:, None] == np.arange(len(prototypes))[None, :]  # [n, P]
     count = is_member.sum(axis=0)[:, None]  # [P, 1]
     share = (is_member / np.maximum(count.T, 1)).T.astype(np.float32)  # [P, n]
-    is_taught = (count > 0) & (response_target == "teacher")
-    response = np.where(is_taught, share @ np.exp(log_posterior), np.eye(len(prototypes)))
+    labels = np.eye(len(prototypes))
+    mixed = (1 - label_share) * (share @ np.exp(log_posterior)) + label_share * labels
+    response = np.where(count > 0, mixed, labels)
     target = prototypes
     if feature_target == "mean":
         target = np.where(count > 0, share @ embedding, prototypes)
@@ -89,7 +92,8 @@ def gallery_targets(
       log_posterior: float32 [n, P].
       pattern: int32 [n], -1 unknown.
       category: int32 [n].
-      response_target: "teacher": a foreground belongs to patterns as its posterior says; "labels": to its own.
+      response_target: "teacher": a foreground belongs to patterns as its posterior says; "labels": to its own; "mean":
+        half and half.
 
     Returns:
       `gallery` float32 [n, D], `gallery_pattern` float32 [n, P] (rows sum to one, or to zero) and `gallery_category`
@@ -97,11 +101,17 @@ def gallery_targets(
 
     Source: design decision.
     """
-    belongs = np.exp(log_posterior)
-    if response_target == "labels":
-        belongs = pattern[:, None] == np.arange(log_posterior.shape[1])[None, :]
+    label_share = _label_share(response_target)
+    is_member = pattern[:, None] == np.arange(log_posterior.shape[1])[None, :]
+    belongs = (1 - label_share) * np.exp(log_posterior) + label_share * is_member
     return {
         "gallery": embedding.astype(np.float32),
         "gallery_pattern": belongs.astype(np.float32),
         "gallery_category": category.astype(np.int32),
     }
+
+
+def _label_share(response_target: str) -> float:
+    if response_target not in _LABEL_SHARES:
+        raise ValueError(f"response_target is {response_target!r}, expected one of {', '.join(_LABEL_SHARES)}")
+    return _LABEL_SHARES[response_target]

@@ -154,6 +154,9 @@ ABLATIONS = {
         "from a head of its own, with the feature loss alone",
         {"query.readout": "head", "distillation.feature_weight": 1.0, "distillation.gallery_weight": 0.0},
     ),
+    "mean_response": Ablation(
+        "response", "half the teacher's posterior, half the labels", {"distillation.response_target": "mean"}
+    ),
     "temperature_half": Ablation("temperature", "0.5", {"distillation.temperature": 0.5}),
     "temperature_2": Ablation("temperature", "2", {"distillation.temperature": 2.0}),
     "temperature_4": Ablation("temperature", "4", {"distillation.temperature": 4.0}),

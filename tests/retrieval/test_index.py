@@ -67,7 +67,8 @@ def test_posteriors_are_searched_by_the_same_index():
     posteriors = rng.dirichlet(np.full(12, 0.1), 2000).astype(np.float32)
     queries = rng.dirichlet(np.full(12, 0.3), 30).astype(np.float32)
     exact_scores, _ = ExactIndex(posteriors).search(queries, 10)
-    scores, _ = ScannIndex.build(posteriors).search(queries, 10)
+    # ScaNN trains its partitions on several threads, so no two builds are alike: as many visited as above
+    scores, _ = ScannIndex.build(posteriors, searched_share=0.3).search(queries, 10)
     assert np.mean(scores >= exact_scores[:, -1:] - 1e-6) >= 0.9
 
 

@@ -31,6 +31,8 @@ def test_pattern_targets_by_hand():
         teacher.pattern_targets(embedding, log_posterior, pattern, prototypes, feature_target="none")
     hard = teacher.pattern_targets(embedding, log_posterior, pattern, prototypes, response_target="labels")
     np.testing.assert_array_equal(hard["response"], np.eye(3))
+    mean = teacher.pattern_targets(embedding, log_posterior, pattern, prototypes, response_target="mean")
+    np.testing.assert_allclose(mean["response"], [[0.8, 0.2, 0], [0.1, 0.9, 0], [0, 0, 1]], atol=1e-6)
     with pytest.raises(ValueError, match="response_target"):
         teacher.pattern_targets(embedding, log_posterior, pattern, prototypes, response_target="none")
 
@@ -45,6 +47,8 @@ def test_gallery_targets_by_hand():
     np.testing.assert_array_equal(out["gallery_category"], category)
     hard = teacher.gallery_targets(embedding, log_posterior, pattern, category, response_target="labels")
     np.testing.assert_array_equal(hard["gallery_pattern"], [[0, 1, 0], [0, 0, 0]])  # unknown: of no pattern
+    mean = teacher.gallery_targets(embedding, log_posterior, pattern, category, response_target="mean")
+    np.testing.assert_allclose(mean["gallery_pattern"], [[0.375, 0.625, 0], [0, 0, 0.5]], rtol=1e-6)
 
 
 def test_the_teacher_runs_once(tmp_path):
