@@ -26,94 +26,30 @@ import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import ml_collections
 import numpy as np
+from eth80 import NUM_BINS, REAL, SPLITS, Objects, as_foregrounds, read_eth80, split_objects, viewpoint_table
 
 from fos_jax.data.arrays import Foregrounds
 from fos_jax.evaluation import bootstrap, metrics
 from fos_jax.images import encode_png, prepare_cutout
-from fos_jax.pattern_table import Pattern, PatternTable
-from fos_jax.patterns.agreement import viewpoint_bins
 from fos_jax.patterns.contact_sheet import contact_sheet
-from fos_jax.patterns.cutout_set import CutoutSet
 from fos_jax.patterns.descriptors import describe_pictures
-from fos_jax.patterns.filters import config_with
 from fos_jax.patterns.grouping import combine, default_config
-from fos_jax.patterns.running import extract
 from fos_jax.training import record
 
 if TYPE_CHECKING:
     from fos_jax.encoders.bundle import Bundle
 
-REAL = Path(__file__).resolve().parents[2] / "shared" / "real" / "eth80"
-NUM_BINS, RINGS, SPLITS = 25, ("steep", "raised", "level"), 3
 DEFORMED = 7  # deformed copies of each training cut-out that the teacher sees beside it
 TEACHER = "teacher, posterior"
 REGULARISATION = (1.0, 10.0, 100.0)  # inverse strengths tried on the validation objects
 WITHOUT_LABELS = {"gradients": ["gradients"], "shape": ["shape"], "gradients+shape": ["gradients", "shape"]}
-
-
-@dataclasses.dataclass(frozen=True)
-class Objects:
-    """n cut-outs: RGBA pictures of any size, and str [n] category, str [n] object, int [n] viewpoint bin."""
-
-    pictures: list[np.ndarray]
-    category: np.ndarray
-    object: np.ndarray
-    viewpoint: np.ndarray
-
-
-def read_eth80(folder: Path) -> Objects:
-    """Extracts into `folder`, or reads what an earlier run left there."""
-    source = {"kind": "coco", "annotations": str(REAL / "instances.json"), "images": str(REAL / "images")}
-    extract(folder, source, config_with({}), progress=False)
-    cutouts = CutoutSet(folder)
-    pictures, attributes = dict(cutouts.pictures()), cutouts.attributes()
-    return Objects(
-        pictures=[pictures[i] for i in range(len(cutouts))],
-        category=np.array(cutouts.column("category")),
-        object=np.array([entry["object"] for entry in attributes]),
-        viewpoint=viewpoint_bins(attributes),
-    )
-
-
-def split_objects(category: np.ndarray, objects: np.ndarray, split: int, *, seed: int = 0) -> np.ndarray:
-    """ "train", "validation" or "test" for each cut-out, the same for all cut-outs of an object: str [n].
-
-    Objects of each category stand in a drawn order: split k tests the k-th pair, the last one validates in every split
-    (so that nothing tuned on it has seen an object that is ever tested), the others train.
-    """
-    part = np.full(len(objects), "train", dtype="<U10")
-    rng = np.random.default_rng(seed)
-    for name in np.unique(category):
-        order = rng.permutation(np.unique(objects[category == name]))
-        if len(order) < 2 * SPLITS + 1:
-            raise ValueError(f"{name}: {len(order)} objects, expected at least {2 * SPLITS + 1}")
-        in_category = category == name
-        part[in_category & np.isin(objects, order[2 * split : 2 * split + 2])] = "test"
-        part[in_category & (objects == order[-1])] = "validation"
-    return part
-
-
-def viewpoint_table(categories: Sequence[str]) -> PatternTable:
-    """A pattern for each category and viewpoint bin, in the order category * 25 + bin.
-
-    Mirrored, azimuth a becomes 180 - a in ETH-80: at 0 an animal looks right, at 90 into the camera, at 180 left. All
-    views from the top lie the same way; mirrored they would lie as none in the data does, so they have no mirror image.
-    """
-    patterns = []
-    for c, name in enumerate(categories):
-        for view in range(NUM_BINS):
-            ring, sector = divmod(view - 1, 8)
-            where = f"{RINGS[ring]}, azimuth {45 * sector}" if view else "top"
-            mirrored = c * NUM_BINS + 1 + 8 * ring + (4 - sector) % 8 if view else -1
-            patterns.append(Pattern(len(patterns), name, {}, f"{name}, {where}", mirrored, {}))
-    return PatternTable(tuple(categories), {name: {} for name in categories}, tuple(patterns))
 
 
 def precision_among_other_objects(
@@ -196,15 +132,6 @@ def train_teacher(
     task = pretrain_task(config, chosen["train"], chosen["validation"], table, bundle_path=workdir / "bundle")
     train(task, config, workdir, progress=False)
     return load_bundle(workdir / "bundle"), foregrounds
-
-
-def as_foregrounds(data: Objects, size: int) -> tuple[Foregrounds, PatternTable]:
-    """What training and encoding take."""
-    table = viewpoint_table(np.unique(data.category).tolist())
-    category = np.unique(data.category, return_inverse=True)[1].astype(np.int32)
-    images = np.stack([prepare_cutout(picture, size) for picture in data.pictures])
-    ids = np.array([f"{name} {row}" for row, name in enumerate(data.object)])
-    return Foregrounds(ids, images, category, (category * NUM_BINS + data.viewpoint).astype(np.int32)), table
 
 
 def linear_posterior(

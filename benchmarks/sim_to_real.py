@@ -37,14 +37,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
+from eth80 import REAL, read_eth80
 
 from fos_jax.evaluation import bootstrap, metrics
 from fos_jax.evaluation.aspects import box_aspects, foreground_aspects
 from fos_jax.images import encode_png, prepare_cutout
 from fos_jax.patterns.contact_sheet import contact_sheet
-from fos_jax.patterns.cutout_set import CutoutSet
-from fos_jax.patterns.filters import config_with
-from fos_jax.patterns.running import extract
 from fos_jax.scenes.attributes import YAW_RAD
 
 if TYPE_CHECKING:
@@ -52,7 +50,6 @@ if TYPE_CHECKING:
     from fos_jax.encoders.bundle import Bundle
     from fos_jax.pattern_table import PatternTable
 
-REAL = Path(__file__).resolve().parents[2] / "shared" / "real" / "eth80"
 ELEVATION = {0: "low", 22: None, 24: None, 45: "high", 55: "high"}  # degrees above the ground; others fit nothing
 STATE = "standing"
 NOTHING, LEFT_OUT = -1, -2
@@ -102,15 +99,6 @@ def real_view(views: Views, polar_deg: float, azimuth_deg: float) -> int:
     if "state" in views.names[0]:
         wanted["state"] = STATE
     return views.names.index(wanted) if wanted in views.names else NOTHING
-
-
-def read_real(folder: Path) -> tuple[list[np.ndarray], list[str], list[Mapping[str, Any]]]:
-    """Pictures, categories and annotations of ETH-80; extracts into `folder`, or reads what an earlier run left."""
-    source = {"kind": "coco", "annotations": str(REAL / "instances.json"), "images": str(REAL / "images")}
-    extract(folder, source, config_with({}), progress=False)
-    cutouts = CutoutSet(folder)
-    pictures = dict(cutouts.pictures())
-    return [pictures[i] for i in range(len(cutouts))], cutouts.column("category"), list(cutouts.attributes())
 
 
 def rendered_gallery(image: np.ndarray, view: np.ndarray, real: Gallery) -> Gallery:
@@ -212,14 +200,15 @@ def run(args: argparse.Namespace, workdir: Path, report: Callable[[dict[str, Any
     student = bundles["student"]
     sides = {"foreground_size": student.foreground_size, "query_size": student.query_size}
     foregrounds, everything, table = load_split(args.data_dir, size=args.size, split="test", progress=False, **sides)
-    pictures, names, annotations = read_real(workdir / "eth80")
-    for category in (name for name in table.categories if name in names):
+    photographed = read_eth80(workdir / "eth80")
+    for category in (name for name in table.categories if name in photographed.category):
         views, class_id = views_of(table, category), table.category_id(category)
         queries = of_rows(everything, np.flatnonzero(everything.category == class_id))
         own = np.asarray(foregrounds.image)[queries.foreground_index]
-        rows = [i for i, name in enumerate(names) if name == category]
-        found = np.array([real_view(views, annotations[i]["polar_deg"], annotations[i]["azimuth_deg"]) for i in rows])
-        image = np.stack([prepare_cutout(pictures[i], student.foreground_size) for i in rows])
+        rows = np.flatnonzero(photographed.category == category)
+        angles = [(photographed.annotations[i]["polar_deg"], photographed.annotations[i]["azimuth_deg"]) for i in rows]
+        found = np.array([real_view(views, *pair) for pair in angles])
+        image = np.stack([prepare_cutout(photographed.pictures[i], student.foreground_size) for i in rows])
         real = Gallery("real", image[found != LEFT_OUT], found[found != LEFT_OUT])
         local = np.flatnonzero(foregrounds.category == class_id)
         view = views.of_pattern.argmax(axis=1)[foregrounds.pattern[local] - views.patterns[0]]

@@ -1,26 +1,14 @@
 """The ETH-80 benchmark on stand-in arrays: who may be asked about whom, and what is held out."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
+import eth80
+import leave_objects_out
 import numpy as np
 import pytest
 
-PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "leave_objects_out.py"
+from fos_jax.patterns.agreement import viewpoint_bins
 
 
-@pytest.fixture(scope="module")
-def program():
-    spec = importlib.util.spec_from_file_location("leave_objects_out", PROGRAM)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-
-
-def test_precision_leaves_the_own_object_out(program):
+def test_precision_leaves_the_own_object_out():
     """Five cars (objects a, a, b, b, c; views 0, 1, 0, 1, 0) and a dog, with scores whose ranking is plain.
 
     Query 0 (a, view 0) may see 2, 3, 4; scores .2, .9, .5 rank 3, 4, 2; relevant 4 and 2: (1/2 + 2/3) / 2 = 7/12.
@@ -33,17 +21,17 @@ def test_precision_leaves_the_own_object_out(program):
     category = np.array(["car"] * 5 + ["dog"])
     objects = np.array(["a", "a", "b", "b", "c", "d"])
     viewpoint = np.array([0, 1, 0, 1, 0, 0])
-    found = program.precision_among_other_objects(scores, category, objects, viewpoint)
+    found = leave_objects_out.precision_among_other_objects(scores, category, objects, viewpoint)
     np.testing.assert_allclose(found[[0, 1]], [7 / 12, 11 / 18], atol=1e-12)
     assert np.isnan(found[5])
 
 
-def test_splits_share_no_object_and_never_test_what_tuning_saw(program):
+def test_splits_share_no_object_and_never_test_what_tuning_saw():
     objects = np.repeat([f"{name}{i}" for name in ("car", "cow") for i in range(7)], 3)
     category = np.array([name[:3] for name in objects])
     tested, validated = [], []
-    for split in range(program.SPLITS):
-        part = program.split_objects(category, objects, split)
+    for split in range(eth80.SPLITS):
+        part = eth80.split_objects(category, objects, split)
         of = {name: set(objects[part == name]) for name in ("train", "validation", "test")}
         for name in ("car", "cow"):
             counts = {key: sum(entry.startswith(name) for entry in values) for key, values in of.items()}
@@ -56,18 +44,18 @@ def test_splits_share_no_object_and_never_test_what_tuning_saw(program):
     assert not validated[0] & set.union(*tested)
 
 
-def test_too_few_objects_are_refused(program):
+def test_too_few_objects_are_refused():
     with pytest.raises(ValueError, match="car: 6 objects, expected at least 7"):
-        program.split_objects(np.array(["car"] * 6), np.arange(6).astype(str), 0)
+        eth80.split_objects(np.array(["car"] * 6), np.arange(6).astype(str), 0)
 
 
-def test_mirrored_viewpoints(program):
+def test_mirrored_viewpoints():
     """Side becomes the other side, front and back stay, and two mirrorings are none; the top view has no mirror."""
-    table = program.viewpoint_table(["car", "cow"])
-    bins = program.viewpoint_bins(
+    table = eth80.viewpoint_table(["car", "cow"])
+    bins = viewpoint_bins(
         [{"polar_deg": 90, "azimuth_deg": a} for a in (0, 45, 90, 225, 270)] + [{"polar_deg": 0, "azimuth_deg": 0}]
     )
-    mirrored = program.viewpoint_bins([{"polar_deg": 90, "azimuth_deg": a} for a in (180, 135, 90, 315, 270)])
+    mirrored = viewpoint_bins([{"polar_deg": 90, "azimuth_deg": a} for a in (180, 135, 90, 315, 270)])
     np.testing.assert_array_equal(table.mirror[bins], [*mirrored, -1])
     np.testing.assert_array_equal(table.mirror[25 + bins[:-1]], 25 + mirrored)
     has_mirror = np.flatnonzero(table.mirror >= 0)
@@ -75,13 +63,13 @@ def test_mirrored_viewpoints(program):
     assert table.patterns[25 + bins[1]].description == "cow, level, azimuth 45"
 
 
-def test_deformed_cutouts_keep_colour_and_fit_the_canvas(program):
+def test_deformed_cutouts_keep_colour_and_fit_the_canvas():
     """A red block, its hidden pixels green: deformed it is as large, red, and clear of every side."""
     picture = np.zeros((40, 60, 4), np.uint8)
     picture[..., 1] = 255
     picture[5:35, 5:55] = (200, 0, 0, 255)
     for seed in range(5):
-        found = program.deformed(picture, np.random.default_rng(seed))
+        found = leave_objects_out.deformed(picture, np.random.default_rng(seed))
         solid = found[..., 3] == 255
         np.testing.assert_allclose(solid.sum(), 30 * 50, rtol=0.12)
         np.testing.assert_array_equal(np.unique(found[solid], axis=0), [[200, 0, 0, 255]])
@@ -89,19 +77,19 @@ def test_deformed_cutouts_keep_colour_and_fit_the_canvas(program):
         assert not edge[:, 3].any()
 
 
-def test_comparison_is_paired_over_the_objects_tested_together(program):
+def test_comparison_is_paired_over_the_objects_tested_together():
     """The teacher is better by 0.1 for each of four pairs, however many queries each has."""
     split = np.array([0] * 5 + [1] + [0] * 2 + [1])
     category = np.array(["car"] * 6 + ["cow"] * 3)
     base = np.linspace(0.1, 0.8, len(split))
     base[2] = np.nan
-    (line,) = program.compare({program.TEACHER: base + 0.1, "chance": base}, category, split)
+    (line,) = leave_objects_out.compare({leave_objects_out.TEACHER: base + 0.1, "chance": base}, category, split)
     assert line["teacher_against"] == "chance"
     assert (line["difference"], line["interval_95"], line["pairs_better"], line["pairs"]) == (0.1, [0.1, 0.1], 4, 4)
     assert line["verdict"] == "won"
 
 
-def test_linear_rival_reads_mirrored_cutouts(program):
+def test_linear_rival_reads_mirrored_cutouts():
     """Descriptors that say the sector outright: trained on one side only, the other side is known by its mirror."""
     rng = np.random.default_rng(0)
     view = np.array([17, 21, 19] * 12)
@@ -110,7 +98,7 @@ def test_linear_rival_reads_mirrored_cutouts(program):
     part = np.where(np.arange(len(view)) < 18, "train", "test").astype("<U10")
     part[18:24] = "validation"
     part[(part == "train") & (view == 21)] = "test"
-    data = program.Objects([], np.array(["car"] * len(view)), np.arange(len(view)).astype(str), view)
-    found = program.linear_posterior({"gradients": described}, {"gradients": described * [-1, 1]}, data, part)
+    data = eth80.Objects([], np.array(["car"] * len(view)), np.arange(len(view)).astype(str), view)
+    found = leave_objects_out.linear_posterior({"gradients": described}, {"gradients": described * [-1, 1]}, data, part)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
     np.testing.assert_array_equal(found.argmax(axis=1), view)

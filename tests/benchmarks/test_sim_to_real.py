@@ -1,32 +1,19 @@
 """From ETH-80's angles to views by hand, and the rankings on encoders whose answers are known."""
 
-import importlib.util
-import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
+import sim_to_real
 
 from fos_jax.data.arrays import Queries
 from fos_jax.scenes.attributes import pattern_table
 
-PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks" / "sim_to_real.py"
 TABLE = pattern_table(("dog", "car"))
 
 
-@pytest.fixture(scope="module")
-def program():
-    spec = importlib.util.spec_from_file_location("sim_to_real", PROGRAM)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-
-
-def test_views_are_patterns_without_the_light(program):
-    views = program.views_of(TABLE, "car")
+def test_views_are_patterns_without_the_light():
+    views = sim_to_real.views_of(TABLE, "car")
     assert len(views.names) == 16
     assert views.of_pattern.shape == (32, 16)
     assert (views.of_pattern.sum(axis=0) == 2).all()
@@ -49,25 +36,25 @@ def test_views_are_patterns_without_the_light(program):
         (68, 90, None, None),
     ],
 )
-def test_a_cars_angles(program, polar, azimuth, yaw, elevation):
-    views = program.views_of(TABLE, "car")
-    found = program.real_view(views, polar, azimuth)
-    expected = program.LEFT_OUT if yaw is None else views.names.index({"yaw": yaw, "elevation": elevation})
+def test_a_cars_angles(polar, azimuth, yaw, elevation):
+    views = sim_to_real.views_of(TABLE, "car")
+    found = sim_to_real.real_view(views, polar, azimuth)
+    expected = sim_to_real.LEFT_OUT if yaw is None else views.names.index({"yaw": yaw, "elevation": elevation})
     assert found == expected
 
 
-def test_what_is_seen_from_above_fits_nothing_and_dogs_stand(program):
-    cars, dogs = (program.views_of(TABLE, name) for name in ("car", "dog"))
-    assert program.real_view(cars, 0, 0) == program.real_view(cars, 22, 90) == program.NOTHING
-    assert dogs.names[program.real_view(dogs, 90, 112)] == {"state": "standing", "yaw": "front", "elevation": "low"}
-    assert program.real_view(dogs, 90, 45) == program.LEFT_OUT
+def test_what_is_seen_from_above_fits_nothing_and_dogs_stand():
+    cars, dogs = (sim_to_real.views_of(TABLE, name) for name in ("car", "dog"))
+    assert sim_to_real.real_view(cars, 0, 0) == sim_to_real.real_view(cars, 22, 90) == sim_to_real.NOTHING
+    assert dogs.names[sim_to_real.real_view(dogs, 90, 112)] == {"state": "standing", "yaw": "front", "elevation": "low"}
+    assert sim_to_real.real_view(dogs, 90, 45) == sim_to_real.LEFT_OUT
 
 
-def test_rankings_by_view_leave_the_light_aside(program):
+def test_rankings_by_view_leave_the_light_aside():
     """One car query that faces front, low, lit from the left; cut-outs: that view lit from either side, another view,
     and one that fits nothing. The encoders name the patterns 0, 1, 4, 4 with certainty.
     """
-    views = program.views_of(TABLE, "car")
+    views = sim_to_real.views_of(TABLE, "car")
     first = views.patterns[0]
     is_compatible = np.zeros((1, TABLE.num_patterns), bool)
     is_compatible[0, first] = True
@@ -87,8 +74,8 @@ def test_rankings_by_view_leave_the_light_aside(program):
     box, ids = np.float32([[0.2, 0.2, 0.6, 0.6]]), np.array(["q"])
     queries = Queries(ids, np.zeros((1, 8, 8, 3), np.uint8), box, np.array([1]), is_compatible, np.array([0]))
     image = np.full((4, 8, 8, 4), 255, np.uint8)
-    gallery = program.Gallery("real", image, np.array([0, 0, 2, program.NOTHING]))
-    scores, relevant, named = program.rankings({"student": bundle}, queries, image[:1], gallery, views)
+    gallery = sim_to_real.Gallery("real", image, np.array([0, 0, 2, sim_to_real.NOTHING]))
+    scores, relevant, named = sim_to_real.rankings({"student": bundle}, queries, image[:1], gallery, views)
     assert relevant.tolist() == [[True, True, False, False]]
     assert scores["student, posterior"].tolist() == [[1, 0, 0, 0]]
     assert scores["student, view"].tolist() == [[1, 1, 0, 0]]
@@ -96,27 +83,27 @@ def test_rankings_by_view_leave_the_light_aside(program):
     assert scores["own foreground, view"].tolist() == scores["true view"].tolist() == [[1, 1, 0, 0]]
     assert scores["shape"].tolist() == [[1, 1, 1, 1]]
     lines = []
-    precision = program.report_gallery("car", gallery, scores, relevant, lines.append)
+    precision = sim_to_real.report_gallery("car", gallery, scores, relevant, lines.append)
     assert precision["student, view"].tolist() == [1.0]
 
     assert [line["ranking"] for line in lines] == list(scores)
-    right = program.named_rightly(views, gallery, named["student"])
+    right = sim_to_real.named_rightly(views, gallery, named["student"])
     assert right["view"] == right["yaw"] == right["elevation"] == 1.0
 
 
-def test_what_is_named_rightly_by_hand(program):
+def test_what_is_named_rightly_by_hand():
     """Front low is named front low, back low, front high and right low: half the yaws, three of four but for turns."""
-    views = program.views_of(TABLE, "car")
+    views = sim_to_real.views_of(TABLE, "car")
     said = [("front", "low"), ("back", "low"), ("front", "high"), ("right", "low")]
     columns = [views.names.index({"yaw": y, "elevation": e}) for y, e in said]
-    gallery = program.Gallery("real", np.zeros((4, 8, 8, 4), np.uint8), np.full(4, columns[0]))
-    right = program.named_rightly(views, gallery, np.eye(16)[columns])
+    gallery = sim_to_real.Gallery("real", np.zeros((4, 8, 8, 4), np.uint8), np.full(4, columns[0]))
+    right = sim_to_real.named_rightly(views, gallery, np.eye(16)[columns])
     assert right == {"view": 0.25, "yaw": 0.5, "elevation": 0.75, "yaw or its opposite": 0.75}
 
 
-def test_a_rendered_gallery_has_as_many_of_each_view(program):
-    real = program.Gallery("real", np.zeros((5, 8, 8, 4), np.uint8), np.array([3, 3, 7, program.NOTHING, 3]))
+def test_a_rendered_gallery_has_as_many_of_each_view():
+    real = sim_to_real.Gallery("real", np.zeros((5, 8, 8, 4), np.uint8), np.array([3, 3, 7, sim_to_real.NOTHING, 3]))
     image = np.arange(12, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 4), np.uint8)
-    got = program.rendered_gallery(image, np.array([3, 7] * 6), real)
+    got = sim_to_real.rendered_gallery(image, np.array([3, 7] * 6), real)
     assert got.view.tolist() == [3, 3, 3, 7]
     assert got.image[:, 0, 0, 0].tolist() == [0, 2, 4, 1]
