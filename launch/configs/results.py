@@ -165,6 +165,11 @@ ABLATIONS = {
     "no_jitter": Ablation("rectangle jitter", "none", {"augment.box_expansion": 0.0}),
     "wide_jitter": Ablation("rectangle jitter", "0.3", {"augment.box_expansion": 0.3}),
     "no_mirror": Ablation("augmentation", "never mirrored", {"augment.mirror_probability": 0.0}),
+    "strong_colours": Ablation(
+        "augmentation",
+        "the teacher's cut-outs in any hue, with strong changes of brightness, contrast and saturation",
+        teacher={"augment.brightness": 0.25, "augment.contrast": 0.4, "augment.saturation": 0.5, "augment.hue": 3.0},
+    ),
     "adamw": _on_both("optimiser", "AdamW", {"optimizer.method": "adamw", "optimizer.learning_rate": 2e-3}),
     "teacher_instances": Ablation(
         "teacher",
