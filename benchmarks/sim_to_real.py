@@ -1,8 +1,11 @@
 """From rendered queries to real photographs: ETH-80's cut-outs as the gallery of fos_synthetic's test queries.
 
     python benchmarks/sim_to_real.py --bundle=runs/demo/student/bundle --data_dir=data --size=demo \\
-        [--compare="rectangle only=runs/demo/rectangle_only/bundle"] [--workdir=FOLDER] [--output=FILE.json] \\
-        [--pictures=FOLDER]
+        [--compare="rectangle only=runs/demo/rectangle_only/bundle"] [--seeds=0,1,2] [--workdir=FOLDER] \\
+        [--output=FILE.json] [--pictures=FOLDER]
+
+With --seeds a bundle's path has {seed} where the number goes, and a * where the rest of a name does not matter, as in
+runs/results/demo/seed_{seed}/student-*/bundle.
 
 Categories: those that both have (car; in the full size dog too, of which ETH-80's all stand). Nothing was trained on a
 photograph. A real cut-out fits a query if it shows the object from where one of the query's compatible patterns does,
@@ -23,23 +26,25 @@ Rankings (standard AP over the whole gallery of the category, ties: expected val
   true view            oracle: the teacher's posterior of the views that fit
 "rendered": the same queries with a gallery of rendered cut-outs, as many of each fitting view.
 
-One JSON line a gallery and ranking with its 95 % bootstrap interval over queries (the gallery's objects are few and
-fixed, and no interval speaks of others), one that says how often each bundle's foreground encoder names the view of a
-cut-out rightly, then differences of the bundle's rankings on the real gallery, paired. Figures: benchmarks/RESULTS.md.
+One JSON line a seed, gallery and ranking, one that says how often each bundle's foreground encoder names the view of a
+cut-out rightly; then the same over seeds, mean and deviation, and the differences between the student's ranking by view
+and every other on the real gallery, with their 95 % interval over queries and seeds, paired (the gallery's objects are
+few and fixed, and no interval speaks of others). Figures: benchmarks/RESULTS.md.
 """
 
 import argparse
+import glob
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
-from eth80 import REAL, read_eth80
+from eth80 import REAL, Objects, read_eth80
 
-from fos_jax.evaluation import bootstrap, metrics
+from fos_jax.evaluation import bootstrap, metrics, over_seeds
 from fos_jax.evaluation.aspects import box_aspects, foreground_aspects
 from fos_jax.images import encode_png, prepare_cutout
 from fos_jax.patterns.contact_sheet import contact_sheet
@@ -52,6 +57,7 @@ if TYPE_CHECKING:
 
 ELEVATION = {0: "low", 22: None, 24: None, 45: "high", 55: "high"}  # degrees above the ground; others fit nothing
 STATE = "standing"
+STUDENT, BY_VIEW = "student", "student, view"
 NOTHING, LEFT_OUT = -1, -2
 HALF_WAY = 3.0  # degrees around the middle between two yaws
 
@@ -190,17 +196,22 @@ def of_rows(split: Any, rows: np.ndarray) -> Any:
     return type(split)(**{name: np.asarray(getattr(split, name))[rows] for name in names})
 
 
-def run(args: argparse.Namespace, workdir: Path, report: Callable[[dict[str, Any]], None]) -> None:
-    """Every category, gallery and ranking."""
+def run(
+    bundles: Mapping[str, "Bundle"],
+    photographed: Objects,
+    report: Callable[[dict[str, Any]], None],
+    *,
+    data_dir: str,
+    size: str,
+    pictures: Path | None,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Reports every category, gallery and ranking of one seed; category -> ranking -> precision on the real gallery."""
     from fos_jax.data.splits import load_split
-    from fos_jax.encoders.bundle import load_bundle
 
-    compared = dict(text.split("=", 1) for text in args.compare)
-    bundles = {name: load_bundle(path) for name, path in {"student": args.bundle, **compared}.items()}
-    student = bundles["student"]
+    student = bundles[STUDENT]
     sides = {"foreground_size": student.foreground_size, "query_size": student.query_size}
-    foregrounds, everything, table = load_split(args.data_dir, size=args.size, split="test", progress=False, **sides)
-    photographed = read_eth80(workdir / "eth80")
+    foregrounds, everything, table = load_split(data_dir, size=size, split="test", progress=False, **sides)
+    found_precision = {}
     for category in (name for name in table.categories if name in photographed.category):
         views, class_id = views_of(table, category), table.category_id(category)
         queries = of_rows(everything, np.flatnonzero(everything.category == class_id))
@@ -213,22 +224,20 @@ def run(args: argparse.Namespace, workdir: Path, report: Callable[[dict[str, Any
         local = np.flatnonzero(foregrounds.category == class_id)
         view = views.of_pattern.argmax(axis=1)[foregrounds.pattern[local] - views.patterns[0]]
         rendered = rendered_gallery(np.asarray(foregrounds.image)[local], view, real)
-        precision: dict[str, np.ndarray] = {}
-        for gallery in (real, rendered):
+        for gallery in (rendered, real):
             scores, relevant, named = rankings(bundles, queries, own, gallery, views)
             precision = report_gallery(category, gallery, scores, relevant, report)
             for name, posterior in named.items():
                 right = named_rightly(views, gallery, posterior)
                 report({"category": category, "gallery": gallery.name, "foreground_encoder_of": name, "names": right})
-            if args.pictures:
-                Path(args.pictures).mkdir(parents=True, exist_ok=True)
-                sheet = retrieval_sheet(queries, gallery, scores["student, view"], relevant, precision["student, view"])
-                (Path(args.pictures) / f"{category}_{gallery.name}.png").write_bytes(encode_png(sheet))
-            if gallery.name == "real":
-                report_differences(category, precision, report)
-        if args.pictures:
-            sheet = views_sheet(views, real, rendered)
-            (Path(args.pictures) / f"{category}_views.png").write_bytes(encode_png(sheet))
+            if pictures:
+                pictures.mkdir(parents=True, exist_ok=True)
+                sheet = retrieval_sheet(queries, gallery, scores[BY_VIEW], relevant, precision[BY_VIEW])
+                (pictures / f"{category}_{gallery.name}.png").write_bytes(encode_png(sheet))
+            found_precision[category] = precision  # in the end the real gallery's
+        if pictures:
+            (pictures / f"{category}_views.png").write_bytes(encode_png(views_sheet(views, real, rendered)))
+    return found_precision
 
 
 def named_rightly(views: Views, gallery: Gallery, posterior: np.ndarray) -> dict[str, float]:
@@ -252,47 +261,74 @@ def report_gallery(
     report: Callable[[dict[str, Any]], None],
 ) -> dict[str, np.ndarray]:
     """Reports each ranking; returns the average precision of each query."""
-    one = np.zeros(len(relevant), int)
-    draws, precision = bootstrap.resample(one), {}
+    one, precision = np.zeros(len(relevant), int), {}
     for name, values in scores.items():
         precision[name] = metrics.average_precision(metrics.rank_relevant(values, relevant))
-        interval = [round(v, 4) for v in bootstrap.interval(bootstrap.replicate(draws, precision[name]))]
-        figures = {"map": round(bootstrap.mean(precision[name], one), 4), "interval_95": interval}
+        figures = {"map": round(bootstrap.mean(precision[name], one), 4)}
         counts = {"queries": int(np.isfinite(precision[name]).sum()), "foregrounds": len(gallery.view)}
         report({"category": category, "gallery": gallery.name, "ranking": name, **figures, **counts})
     return precision
 
 
+def report_over_seeds(lines: Sequence[Mapping[str, Any]], report: Callable[[dict[str, Any]], None]) -> None:
+    """Mean and deviation of what the seeds' `lines` say, in their order."""
+    groups: dict[tuple[str, ...], list[dict[str, float]]] = {}
+    for line in lines:
+        kind = "ranking" if "ranking" in line else "foreground_encoder_of"
+        figures = line.get("names", {"map": line.get("map")})
+        groups.setdefault((line["category"], line["gallery"], kind, line[kind]), []).append(figures)
+    for (category, gallery, kind, name), of in groups.items():
+        line = {"category": category, "gallery": gallery, kind: name, "num_seeds": len(of)}
+        for figure in of[0]:
+            spread = over_seeds.spread([figures[figure] for figures in of])
+            line[figure] = round(spread.mean, 4)
+            line[f"{figure} deviation"] = spread.deviation and round(spread.deviation, 4)
+        report(line)
+
+
 def report_differences(
-    category: str, precision: Mapping[str, np.ndarray], report: Callable[[dict[str, Any]], None]
+    precision: Mapping[int, Mapping[str, Mapping[str, np.ndarray]]], report: Callable[[dict[str, Any]], None]
 ) -> None:
-    """The student's ranking by view minus every other ranking."""
-    one = np.zeros(len(precision["student, view"]), int)
-    draws = bootstrap.resample(one)
-    for name, values in precision.items():
-        if name != "student, view":
-            gap = bootstrap.paired_difference(draws, precision["student, view"], values, one)
-            interval = [round(gap.low, 4), round(gap.high, 4)]
-            line = {"category": category, "gallery": "real", "ranking": "student, view", "minus": name}
-            report(line | {"difference": round(gap.difference, 4), "interval_95": interval})
+    """The student's ranking by view minus every other ranking, from seed -> category -> ranking -> precision."""
+    first = next(iter(precision.values()))
+    for category, rankings_of in first.items():
+        for name in (name for name in rankings_of if name != BY_VIEW):
+            ours, theirs = ({seed: of[category][n] for seed, of in precision.items()} for n in (BY_VIEW, name))
+            gap = over_seeds.precision_difference(ours, theirs, np.zeros(len(rankings_of[name])))
+            line = {"category": category, "gallery": "real", "difference_of": BY_VIEW, "minus": name}
+            figures = {"difference": round(gap.difference, 4), "interval_95": [round(gap.low, 4), round(gap.high, 4)]}
+            report(line | figures | {"by_seed": {seed: round(value, 4) for seed, value in gap.by_seed.items()}})
+
+
+def bundle_path(pattern: str, seed: int) -> Path:
+    """The one folder that a path with {seed} and * names; `SystemExit` where there is none or more than one."""
+    text = pattern.replace("{seed}", str(seed))
+    found = sorted(glob.glob(text))
+    if len(found) != 1:
+        raise SystemExit(f"error: {text}: {len(found)} folders, expected one bundle")
+    return Path(found[0])
 
 
 def main() -> None:
+    from fos_jax.encoders.bundle import load_bundle
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", default="runs/demo/student/bundle", help="a student's bundle")
     parser.add_argument(
         "--compare", action="append", default=[], help="another bundle of the same sizes: NAME=DIRECTORY"
     )
+    parser.add_argument("--seeds", default="0", help="training seeds, to put into paths with {seed}")
     parser.add_argument("--data_dir", default="data", help="directory that data sets were built in")
     parser.add_argument("--size", default="demo", help="size of fos_synthetic")
     parser.add_argument("--workdir", help="keeps the cut-outs")
     parser.add_argument("--output", help="JSON file with all lines and the circumstances")
-    parser.add_argument("--pictures", help="folder for sheets: hits of some queries, and the views side by side")
+    parser.add_argument("--pictures", help="folder for sheets of the first seed: hits of some queries, and the views")
     args = parser.parse_args()
-    missing = [str(path) for path in (REAL / "instances.json", Path(args.bundle)) if not path.exists()]
+    missing = [path for path in (str(REAL / "instances.json"), args.bundle) if "{" not in path and not glob.glob(path)]
     if missing:
         print(json.dumps({"benchmark": "sim_to_real", "skipped": f"{missing[0]} is absent"}))
         return
+    paths = {STUDENT: args.bundle, **dict(text.split("=", 1) for text in args.compare)}
     lines: list[dict[str, Any]] = []
 
     def report(line: dict[str, Any]) -> None:
@@ -300,7 +336,21 @@ def main() -> None:
         print(json.dumps(lines[-1]), flush=True)
 
     with tempfile.TemporaryDirectory() as temporary:
-        run(args, Path(args.workdir or temporary), report)
+        photographed = read_eth80(Path(args.workdir or temporary) / "eth80")
+    precision = {}
+    for seed in (int(text) for text in args.seeds.split(",")):
+        bundles = {name: load_bundle(bundle_path(pattern, seed)) for name, pattern in paths.items()}
+        pictures = Path(args.pictures) if args.pictures and not precision else None
+        precision[seed] = run(
+            bundles,
+            photographed,
+            lambda line, seed=seed: report({"seed": seed, **line}),
+            data_dir=args.data_dir,
+            size=args.size,
+            pictures=pictures,
+        )
+    report_over_seeds(list(lines), report)
+    report_differences(precision, report)
     if args.output:
         from fos_jax.evaluation.results import circumstances
 

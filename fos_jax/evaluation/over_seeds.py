@@ -47,8 +47,27 @@ def spread(values: Sequence[float | None]) -> Spread | None:
 
 
 def seed_difference(
-    ours: Mapping[int, Mapping[str, Any]],
-    theirs: Mapping[int, Mapping[str, Any]],
+    ours: Mapping[int, Mapping[str, Any]], theirs: Mapping[int, Mapping[str, Any]]
+) -> SeedDifference | None:
+    """`precision_difference` of two methods' rows of cells, seed -> row.
+
+    Raises: ValueError where rows that are compared have other queries.
+    """
+    gaps: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    category = np.array([])
+    for s in sorted(set(ours) & set(theirs)):
+        (a, names), (b, other_names) = average_precision(ours[s]), average_precision(theirs[s])
+        if not np.array_equal(names, other_names) or (gaps and len(names) != len(category)):
+            raise ValueError(f"seed {s}: rows of {len(names)} and {len(other_names)} queries, expected the same ones")
+        category = names
+        gaps[s] = a, b
+    return precision_difference({s: a for s, (a, _) in gaps.items()}, {s: b for s, (_, b) in gaps.items()}, category)
+
+
+def precision_difference(
+    ours: Mapping[int, np.ndarray],
+    theirs: Mapping[int, np.ndarray],
+    category: np.ndarray,
     *,
     num_resamples: int = RESAMPLES,
     level: float = 0.95,
@@ -61,27 +80,19 @@ def seed_difference(
     were trained. Three seeds tell little of the second, and with one seed the interval is of queries alone.
 
     Args:
-      ours, theirs: seed -> row of a cell.
+      ours, theirs: seed -> average precision of each query, float [n], NaN where left out.
+      category: [n], of the queries.
       num_resamples: of the bootstrap. level: of the interval. seed: of the bootstrap's draws.
 
     Returns: None where they share no seed.
-    Raises: ValueError where rows that are compared have other queries.
 
     Source: Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 2007 (rows and columns drawn apart).
     """
     seeds = sorted(set(ours) & set(theirs))
     if not seeds:
         return None
-    gaps: list[np.ndarray] = []
-    bases: list[np.ndarray] = []
-    category = np.array([])
-    for s in seeds:
-        (a, names), (b, other_names) = average_precision(ours[s]), average_precision(theirs[s])
-        if not np.array_equal(names, other_names) or (gaps and len(names) != len(category)):
-            raise ValueError(f"seed {s}: rows of {len(names)} and {len(other_names)} queries, expected the same ones")
-        category = names
-        gaps.append(a - b)
-        bases.append(np.where(np.isnan(a), np.nan, b))  # of the queries that are compared
+    gaps = [ours[s] - theirs[s] for s in seeds]
+    bases = [np.where(np.isnan(ours[s]), np.nan, theirs[s]) for s in seeds]  # of the queries that are compared
     resamples = bootstrap.resample(category, num_resamples=num_resamples, seed=seed)
     by_query = np.stack([bootstrap.replicate(resamples, gap) for gap in gaps])  # [seeds, r]
     rng = np.random.default_rng([seed, len(seeds)])

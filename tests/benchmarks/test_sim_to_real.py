@@ -107,3 +107,36 @@ def test_a_rendered_gallery_has_as_many_of_each_view():
     got = sim_to_real.rendered_gallery(image, np.array([3, 7] * 6), real)
     assert got.view.tolist() == [3, 3, 3, 7]
     assert got.image[:, 0, 0, 0].tolist() == [0, 2, 4, 1]
+
+
+def test_figures_over_seeds_by_hand():
+    line = {"benchmark": "sim_to_real", "category": "car", "gallery": "real"}
+    lines = [{**line, "seed": s, "ranking": "student, view", "map": value} for s, value in enumerate((0.4, 0.6))]
+    lines += [{**line, "seed": s, "foreground_encoder_of": "student", "names": {"yaw": 0.5}} for s in range(2)]
+    found = []
+    sim_to_real.report_over_seeds(lines, found.append)
+    assert [entry["num_seeds"] for entry in found] == [2, 2]
+    assert (found[0]["map"], found[0]["map deviation"]) == (0.5, 0.1414)
+    assert (found[1]["yaw"], found[1]["yaw deviation"]) == (0.5, 0.0)
+
+
+def test_differences_are_paired_by_seed():
+    """The rival is .1 behind with the first seed and .3 with the second, for every query."""
+    ours = np.array([0.5, 0.7])
+    precision = {
+        seed: {"car": {"student, view": ours, "rival, view": ours - gap}} for seed, gap in enumerate((0.1, 0.3))
+    }
+    found = []
+    sim_to_real.report_differences(precision, found.append)
+    assert [entry["minus"] for entry in found] == ["rival, view"]
+    assert found[0]["difference"] == 0.2
+    assert found[0]["interval_95"] == [0.1, 0.3]
+    assert found[0]["by_seed"] == {0: 0.1, 1: 0.3}
+
+
+def test_a_bundles_path_of_a_seed(tmp_path):
+    (tmp_path / "seed_1" / "student-5d").mkdir(parents=True)
+    pattern = f"{tmp_path}/seed_{{seed}}/student-*"
+    assert sim_to_real.bundle_path(pattern, 1) == tmp_path / "seed_1" / "student-5d"
+    with pytest.raises(SystemExit, match="0 folders, expected one bundle"):
+        sim_to_real.bundle_path(pattern, 2)

@@ -9,7 +9,7 @@ from evaluation_world import make_bundle, make_split
 
 from fos_jax.errors import InputError
 from fos_jax.evaluation.cells import CellId, average_precision, cell_of, read_cell, write_cell, write_plan
-from fos_jax.evaluation.over_seeds import seed_difference, spread
+from fos_jax.evaluation.over_seeds import precision_difference, seed_difference, spread
 from fos_jax.evaluation.run import evaluate, ids_fingerprint
 
 
@@ -70,7 +70,7 @@ def test_rows_of_other_queries_are_refused():
 def test_one_seed_agrees_with_scipys_paired_bootstrap():
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 100, (2, 200))
-    got = seed_difference({0: row(car=a)}, {0: row(car=b)}, num_resamples=4000)
+    got = precision_difference({0: a / 100}, {0: b / 100}, np.zeros(200), num_resamples=4000)
     expected = scipy.stats.bootstrap(
         ((a - b) / 100,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(1)
     ).confidence_interval
