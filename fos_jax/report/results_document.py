@@ -98,6 +98,7 @@ def _size(results: SizeResults, results_dir: Path, document: Path) -> Sequence[s
     parts += ["### Where the student loses", tables.losses(results)]
     parts += ["### Cost", tables.cost(results)]
     parts += ["### Ablations", tables.ablations(results, ablation_comparisons(results)), shown.get("ablations", "")]
+    parts += [tables.circumstances(results, is_ablation=True)]
     if results.plan.get("trials"):
         parts += ["### Tuning", tables.tuning(results)]
     parts += ["### Cells", tables.cells(results)]

@@ -2,9 +2,10 @@
 
 import collections
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fos_jax.evaluation.cells import CellId
 from fos_jax.evaluation.over_seeds import SeedDifference, Spread, spread
 from fos_jax.evaluation.scores import INTERACTION, PAIR_RANKINGS
 from fos_jax.report import results_losses
@@ -26,11 +27,17 @@ _FIGURES = (
 _SCENES = ("dataset", "size", "version", "split", "pattern_table", "query_ids")
 
 
-def circumstances(results: SizeResults) -> str:
-    """Convention, data, split, seeds, commits and hardware of all cells."""
-    cells = list(results.cells.values())
-    if not cells:
-        return "Nothing of this size was run."
+def circumstances(results: SizeResults, *, is_ablation: bool = False) -> str:
+    """Convention, data, split, seeds, commits and hardware of the main table's cells, or of the ablations'.
+
+    Ablations are compared with the student, so its cells count among both.
+    """
+    grouped = {method["name"]: bool(method["group"]) for method in results.plan["methods"]}
+    own = {cell_id: cell for cell_id, cell in results.cells.items() if grouped[cell_id.method] == is_ablation}
+    if not own:
+        return "" if is_ablation else "Nothing of this size was run."
+    compared = results.of_method("student").values() if is_ablation else ()
+    cells = [*own.values(), *compared]
 
     def every(values: Sequence[Any]) -> str:
         return ", ".join(sorted({str(value) for value in values if value}))
@@ -44,7 +51,7 @@ def circumstances(results: SizeResults) -> str:
     lines = [
         f"- Convention: {every([c['convention'] for c in cells])}. Data: {data}, split "
         f"{every([c['data']['split'] for c in cells])}: {counts}.",
-        f"- Seeds: {_run_seeds(results)}.",
+        f"- Seeds: {_run_seeds(results, own)}.",
         f"- Commit: {every(commits) or 'unknown'} (-dirty: with changes that were not committed).",
         f"- Trained on {trained_on}; evaluated on {evaluated_on}.",
     ]
@@ -66,8 +73,8 @@ def _on_other_data(data: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _run_seeds(results: SizeResults) -> str:
-    run = sorted({cell_id.seed for cell_id in results.cells})
+def _run_seeds(results: SizeResults, cell_ids: Iterable[CellId]) -> str:
+    run = sorted({cell_id.seed for cell_id in cell_ids})
     text = ", ".join(map(str, run))
     return text if run == sorted(results.seeds) else f"{text} of {', '.join(map(str, results.seeds))}"
 

@@ -17,6 +17,7 @@ from fos_jax.report.results_document import read_all, render, write_document
 from fos_jax.report.results_headline import BEGIN, END, best_margin, headline, readme_block, write_readme
 from fos_jax.report.results_losses import losses
 from fos_jax.report.results_rows import SizeResults, comparisons, main_entries
+from fos_jax.report.results_tables import circumstances
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = Path(__file__).parent / "results_fixture"
@@ -201,3 +202,13 @@ def test_cells_evaluated_on_other_pictures_or_other_scenes_are_told(copy, field,
     cell["data"][field] = "0123456789abcdef"
     path.write_text(json.dumps(cell))
     assert said in render(copy, copy / "RESULTS.md")
+
+
+def test_ablations_on_other_pictures_than_the_students_are_told_with_the_ablations(copy):
+    path = next(iter((copy / "tiny").glob("ablation_*-0.json")))
+    cell = json.loads(path.read_text())
+    cell["data"]["checksum"] = "0123456789abcdef"
+    path.write_text(json.dumps(cell))
+    (results,) = read_all(copy)
+    assert "renderings" not in circumstances(results)
+    assert "there are 2 renderings" in circumstances(results, is_ablation=True)
