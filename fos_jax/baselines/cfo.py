@@ -19,10 +19,9 @@ from absl import logging
 from fos_jax.baselines.extension import described, further_positives
 from fos_jax.baselines.joint import Split, build_encoders, part_of
 from fos_jax.baselines.settings import NUMBER, checked
-from fos_jax.baselines.stages import Circumstances, train_on_triplets
+from fos_jax.baselines.stages import Circumstances, remaining_steps, train_on_triplets
 from fos_jax.data.arrays import Pairs
 from fos_jax.data.cache import cached_arrays
-from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
 from fos_jax.training.model import Encoder
 from fos_jax.training.student_task import QUERY_INPUTS
@@ -55,11 +54,7 @@ def train_cfo(
         largest_number=int,
     )
     first_steps = settings.pop("first_steps")
-    if not 0 < first_steps < config.training.num_steps:
-        raise InputError(
-            f"config: extension.first_steps: {first_steps!r}, expected more than 0 and less than training.num_steps, "
-            f"{config.training.num_steps}"
-        )
+    num_steps = remaining_steps(config, first_steps, "extension.first_steps")
     stages = (config, train, validation, table)
     variables = train_on_triplets(*stages, workdir / "first_stage", circumstances, num_steps=first_steps)
 
@@ -74,5 +69,4 @@ def train_cfo(
     # Kept, so that a resumed run trains on the very same pairs.
     further = Pairs(**cached_arrays(workdir, "further_positives", extend))
     logging.info("extension: %s", described(further, train[1], train[0]))
-    num_steps = config.training.num_steps - first_steps
     train_on_triplets(*stages, workdir, circumstances, num_steps=num_steps, further=further, variables=variables)

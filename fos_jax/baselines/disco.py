@@ -27,7 +27,7 @@ from fos_jax.baselines.disco_pairs import (
 from fos_jax.baselines.discriminator import pair_cross_entropy
 from fos_jax.baselines.joint import Split, build_encoders, joint_task, part_of
 from fos_jax.baselines.settings import NUMBER, checked
-from fos_jax.baselines.stages import Circumstances, stage_config
+from fos_jax.baselines.stages import Circumstances, remaining_steps, stage_config
 from fos_jax.baselines.triplets import triplet_rows
 from fos_jax.encoders.discriminator import CompositeDiscriminator, PairOutput
 from fos_jax.encoders.foreground import ForegroundEncoder
@@ -60,9 +60,7 @@ def make_disco_loss(
     classification_weight: float,
     cosine_weight: float,
     scale: float,
-    mirror_probability: float = 0.0,
-    box_expansion: float = 0.0,
-    jitter: augment.ColourJitter | None = None,
+    augmentation: augment.Augmentation = augment.NOTHING,
 ) -> LossFunction:
     """Loss of a batch of `triplets.triplet_rows`, own foregrounds only.
 
@@ -77,9 +75,7 @@ def make_disco_loss(
       classification_weight: of the binary cross-entropy of the interaction's pairs.
       cosine_weight: of the softmax over the batch's foregrounds of the category, in both directions, by cosine.
       scale: inverse temperature of that softmax.
-      mirror_probability: of showing query and own foreground both mirrored.
-      box_expansion: largest growth of the rectangle at each side, in lengths of it.
-      jitter: ranges of colour jitter, drawn apart for query and foreground.
+      augmentation: of queries and foregrounds.
 
     Raises:
       InputError: a number out of its range.
@@ -91,7 +87,6 @@ def make_disco_loss(
             f"config: disco.distilled_negatives: {distilled_negatives!r} of disco.negatives: {negatives!r}, expected "
             "at least 1 negative and at most as many distilled ones"
         )
-    jitter = jitter or augment.ColourJitter()
 
     def loss_function(
         params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
@@ -102,9 +97,7 @@ def make_disco_loss(
             batch["box_yxyx_norm"],
             batch["positive_image"],
             augment_keys,
-            mirror_probability=mirror_probability,
-            box_expansion=box_expansion,
-            jitter=jitter,
+            augmentation,
         )
 
         def encode(encoder: Any, name: str, *inputs: jax.Array) -> tuple[Any, jax.Array, Any]:
@@ -194,11 +187,7 @@ def train_disco(
         scale=NUMBER,
     )
     teacher_steps, teacher_negatives = settings.pop("teacher_steps"), settings.pop("teacher_negatives")
-    if not 0 < teacher_steps < config.training.num_steps:
-        raise InputError(
-            f"config: disco.teacher_steps: {teacher_steps!r}, expected more than 0 and less than training.num_steps, "
-            f"{config.training.num_steps}"
-        )
+    student_steps = remaining_steps(config, teacher_steps, "disco.teacher_steps")
     most = max(teacher_negatives, settings["negatives"])
     if most > config.training.batch_size:
         raise InputError(f"config: disco: {most} negatives a query, expected at most training.batch_size")
@@ -213,9 +202,7 @@ def train_disco(
             queries,
             build_interaction(models),
             build_composite(models, table),
-            mirror_probability=config.augment.mirror_probability,
-            box_expansion=config.augment.box_expansion,
-            jitter=augment.colour_jitter(config.augment),
+            augmentation=augment.from_config(config.augment),
             **settings,
         )
 
@@ -243,7 +230,7 @@ def train_disco(
     )
     train_task(
         task,
-        stage_config(config, num_steps=config.training.num_steps - teacher_steps),
+        stage_config(config, num_steps=student_steps),
         workdir,
         parallelism=circumstances.parallelism,
         progress=circumstances.progress,

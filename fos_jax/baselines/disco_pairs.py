@@ -84,18 +84,14 @@ def make_teacher_loss(
     discriminator: CompositeDiscriminator,
     *,
     negatives: int,
-    mirror_probability: float = 0.0,
-    box_expansion: float = 0.0,
-    jitter: augment.ColourJitter | None = None,
+    augmentation: augment.Augmentation = augment.NOTHING,
 ) -> LossFunction:
     """Loss of a batch of `triplets.triplet_rows`, own foregrounds only; params are {"composite": ...}.
 
     Args:
       discriminator: trained.
       negatives: false composites a query.
-      mirror_probability: of showing query and own foreground both mirrored.
-      box_expansion: largest growth of the rectangle at each side, in lengths of it.
-      jitter: ranges of colour jitter, drawn apart for query and foreground.
+      augmentation: of queries and foregrounds.
 
     Raises:
       InputError: no negatives.
@@ -105,7 +101,6 @@ def make_teacher_loss(
     """
     if negatives < 1:
         raise InputError(f"config: disco.teacher_negatives: {negatives!r}, expected at least 1")
-    jitter = jitter or augment.ColourJitter()
 
     def loss_function(
         params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
@@ -117,9 +112,7 @@ def make_teacher_loss(
             batch["box_yxyx_norm"],
             batch["positive_image"],
             augment_keys,
-            mirror_probability=mirror_probability,
-            box_expansion=box_expansion,
-            jitter=jitter,
+            augmentation,
         )
         candidates = gather({name: batch[name] for name in ("positive_category", "positive_row", "weight")})
         rows, is_drawn = drawn_negatives(negative_keys, batch, candidates, number=negatives)
@@ -166,9 +159,7 @@ def teacher_task(
         loss_function=make_teacher_loss(
             discriminator,
             negatives=negatives,
-            mirror_probability=config.augment.mirror_probability,
-            box_expansion=config.augment.box_expansion,
-            jitter=augment.colour_jitter(config.augment),
+            augmentation=augment.from_config(config.augment),
         ),
         constants={},
         arrays=rows.arrays,

@@ -73,15 +73,12 @@ def make_discriminator_loss(
     query_encoder: QueryEncoder,
     network: PairNetwork,
     *,
-    mirror_probability: float = 0.0,
-    box_expansion: float = 0.0,
-    jitter: augment.ColourJitter | None = None,
+    augmentation: augment.Augmentation = augment.NOTHING,
 ) -> LossFunction:
     """Loss of a batch of `triplets.triplet_rows`; params hold "foreground", "query" and "pair".
 
     Source: Zhao et al., ICCV 2019 (a discriminator of pairs); the rest is a design decision.
     """
-    jitter = jitter or augment.ColourJitter()
 
     def loss_function(
         params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
@@ -96,9 +93,7 @@ def make_discriminator_loss(
             batch["positive_image"],
             batch["positive_category"],
             keys,
-            mirror_probability=mirror_probability,
-            box_expansion=box_expansion,
-            jitter=jitter,
+            augmentation,
         )
         query, positive, weight, row = gather(
             (of_query.embedding, of_foreground.embedding, batch["weight"], batch["positive_row"])

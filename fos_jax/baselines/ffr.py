@@ -23,7 +23,7 @@ from fos_jax.baselines.joint import FOREGROUND_INPUTS, Split, build_encoders, in
 from fos_jax.baselines.other_labels import other_labels_task
 from fos_jax.baselines.ranking import RivalValidation
 from fos_jax.baselines.settings import NUMBER, checked
-from fos_jax.baselines.stages import Circumstances, stage_config
+from fos_jax.baselines.stages import Circumstances, remaining_steps, stage_config
 from fos_jax.data.batches import Rows, RowsOf
 from fos_jax.encoders.build import init_query
 from fos_jax.encoders.bundle import load_bundle
@@ -43,9 +43,7 @@ _SWAPPED = np.array([1, 0])  # a flip makes the mirrored version of the plain on
 def make_ffr_loss(
     query_encoder: QueryEncoder,
     *,
-    mirror_probability: float = 0.0,
-    box_expansion: float = 0.0,
-    jitter: augment.ColourJitter | None = None,
+    augmentation: augment.Augmentation = augment.NOTHING,
 ) -> LossFunction:
     """Loss of a batch of queries with `own_row` int32 [B], the row of each one's own foreground.
 
@@ -53,13 +51,10 @@ def make_ffr_loss(
 
     Args:
       query_encoder: trained.
-      mirror_probability: of showing a query mirrored; its target is then that of the mirrored foreground.
-      box_expansion: largest growth of the rectangle at each side, in lengths of it.
-      jitter: ranges of colour jitter.
+      augmentation: of queries; a mirrored one's target is that of the mirrored foreground.
 
     Source: Wu et al., WACV 2021 (the target); see the module's docstring for what is a design decision.
     """
-    jitter = jitter or augment.ColourJitter()
 
     def loss_function(
         params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
@@ -72,10 +67,10 @@ def make_ffr_loss(
             is_version,
             flip_keys,
             jnp.asarray(_SWAPPED),
-            probability=mirror_probability,
+            probability=augmentation.mirror_probability,
         )
-        box = augment.expand_boxes(box, box_keys, largest=box_expansion)
-        image = augment.jitter_colours(image, colour_keys, jitter)
+        box = augment.expand_boxes(box, box_keys, largest=augmentation.box_expansion)
+        image = augment.jitter_colours(image, colour_keys, augmentation.jitter)
         output, batch_stats = apply_for_training(query_encoder, params, batch_stats, image, box, batch["category"])
         target = constants["own"][batch["own_row"], jnp.argmax(is_version, axis=1)]  # [B, D]
         embedding, target, weight = gather((output.embedding, target, batch["weight"]))
@@ -104,12 +99,7 @@ def train_ffr(
     Source: Wu et al., WACV 2021; see the module's docstring for what is a design decision.
     """
     settings = checked(config.ffr, "ffr", labels=str, teacher_steps=int, teacher_scale=NUMBER)
-    teacher_steps, num_steps = settings["teacher_steps"], config.training.num_steps
-    if not 0 < teacher_steps < num_steps:
-        raise InputError(
-            f"config: ffr.teacher_steps: {teacher_steps!r}, expected more than 0 and less than training.num_steps, "
-            f"{num_steps}"
-        )
+    student_steps = remaining_steps(config, settings["teacher_steps"], "ffr.teacher_steps")
     rows = np.flatnonzero(train[1].foreground_index >= 0)
     if not len(rows):
         raise InputError("data set, split train: no query has its own foreground, expected some")
@@ -122,7 +112,7 @@ def train_ffr(
     run(teacher_task, teacher_config, workdir / "teacher")
     teacher = load_bundle(teacher_path).variables["foreground"]
     task = _student_task(config, train, validation, table, rows, teacher, workdir, circumstances)
-    run(task, stage_config(config, num_steps=num_steps - teacher_steps), workdir)
+    run(task, stage_config(config, num_steps=student_steps), workdir)
 
 
 def _teacher_config(config: Any, *, labels: str, teacher_steps: int, teacher_scale: float) -> ml_collections.ConfigDict:
@@ -161,9 +151,7 @@ def _student_task(
         variables=init_query(jax.random.key(config.seed), models, table),
         loss_function=make_ffr_loss(
             encoders[1],
-            mirror_probability=config.augment.mirror_probability,
-            box_expansion=config.augment.box_expansion,
-            jitter=augment.colour_jitter(config.augment),
+            augmentation=augment.from_config(config.augment),
         ),
         constants={"own": np.stack(own, axis=1)},
         arrays=arrays,

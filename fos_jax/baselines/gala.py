@@ -40,9 +40,7 @@ def make_gala_loss(
     smallest_scale: float = 0.6,
     largest_shade: float = 0.8,
     smallest_difference: float = 0.02,
-    mirror_probability: float = 0.0,
-    box_expansion: float = 0.0,
-    jitter: augment.ColourJitter | None = None,
+    augmentation: augment.Augmentation = augment.NOTHING,
 ) -> LossFunction:
     """Loss of a batch of `triplets.triplet_rows`, own foregrounds only.
 
@@ -56,16 +54,13 @@ def make_gala_loss(
       largest_turn_degrees, smallest_scale: of geometric transformations.
       largest_shade: of lighting transformations.
       smallest_difference: mean change of the picture, in 0..1, below which a transformed foreground is no negative.
-      mirror_probability: of showing query and own foreground both mirrored.
-      box_expansion: largest growth of the rectangle at each side, in lengths of it.
-      jitter: ranges of colour jitter, drawn apart for query and foreground, the same for a foreground's versions.
+      augmentation: of queries and foregrounds; a foreground's versions get the same colours.
 
     Raises:
       InputError: a number out of its range.
 
     Source: Zhu et al., ECCV 2022 (the negatives); see the module's docstring.
     """
-    jitter = jitter or augment.ColourJitter()
     for name, value, low, high in (
         ("largest_turn_degrees", largest_turn_degrees, 0, 180),
         ("smallest_scale", smallest_scale, 0, 1),
@@ -81,11 +76,15 @@ def make_gala_loss(
         del constants
         flip_keys, box_keys, query_keys, foreground_keys, turn_keys, light_keys = augment.split_keys(keys, 6)
         image, box, foreground = augment.mirror_pairs(
-            batch["image"], batch["box_yxyx_norm"], batch["positive_image"], flip_keys, probability=mirror_probability
+            batch["image"],
+            batch["box_yxyx_norm"],
+            batch["positive_image"],
+            flip_keys,
+            probability=augmentation.mirror_probability,
         )
-        box = augment.expand_boxes(box, box_keys, largest=box_expansion)
-        image = augment.jitter_colours(image, query_keys, jitter)
-        foreground = augment.jitter_colours(foreground, foreground_keys, jitter)
+        box = augment.expand_boxes(box, box_keys, largest=augmentation.box_expansion)
+        image = augment.jitter_colours(image, query_keys, augmentation.jitter)
+        foreground = augment.jitter_colours(foreground, foreground_keys, augmentation.jitter)
         turned = change_geometry(
             foreground, turn_keys, largest_turn_degrees=largest_turn_degrees, smallest_scale=smallest_scale
         )
@@ -158,9 +157,7 @@ def train_gala(
         rows=triplet_rows(*train),
         make_loss=lambda *encoders: make_gala_loss(
             *encoders,
-            mirror_probability=config.augment.mirror_probability,
-            box_expansion=config.augment.box_expansion,
-            jitter=augment.colour_jitter(config.augment),
+            augmentation=augment.from_config(config.augment),
             **settings,
         ),
         bundle_path=workdir / "bundle",

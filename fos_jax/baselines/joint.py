@@ -58,10 +58,7 @@ def encode_augmented(
     foreground_image: jax.Array,
     foreground_category: jax.Array,
     keys: jax.Array,
-    *,
-    mirror_probability: float,
-    box_expansion: float,
-    jitter: augment.ColourJitter,
+    augmentation: augment.Augmentation,
 ) -> tuple[QueryOutput, ForegroundOutput, dict[str, Any]]:
     """Both encoders' outputs of a batch's queries and of the foregrounds beside them, after augmentation.
 
@@ -71,9 +68,7 @@ def encode_augmented(
       foreground_image: uint8 [B, S, S, 4].
       foreground_category: int32 [B].
       keys: PRNG keys [B].
-      mirror_probability: of showing query and foreground both mirrored.
-      box_expansion: largest growth of the rectangle at each side, in lengths of it.
-      jitter: ranges of colour jitter, drawn apart for query and foreground.
+      augmentation: of queries and foregrounds.
 
     Returns:
       The two outputs, and the new batch statistics of those encoders that have any.
@@ -83,9 +78,7 @@ def encode_augmented(
         batch["box_yxyx_norm"],
         foreground_image,
         keys,
-        mirror_probability=mirror_probability,
-        box_expansion=box_expansion,
-        jitter=jitter,
+        augmentation,
     )
     of_query, query_stats = apply_for_training(
         query_encoder, params["query"], batch_stats.get("query", {}), image, box, batch["category"]

@@ -63,8 +63,7 @@ def make_pair_loss(
     *,
     scale: float,
     same_category_only: bool = True,
-    box_expansion: float = 0.0,
-    jitter: augment.ColourJitter | None = None,
+    augmentation: augment.Augmentation = augment.NOTHING,
 ) -> LossFunction:
     """Loss of a batch of triples: the queries' inputs, `positive_image`, `negative_image`, their rows, `fitting_rows`.
 
@@ -72,24 +71,22 @@ def make_pair_loss(
       foreground_encoder, query_encoder: trained together; params are {"foreground": ..., "query": ...}.
       scale: inverse temperature of the softmax.
       same_category_only: whether other rows' foregrounds count only within the query's category; its own always do.
-      box_expansion: largest growth of the rectangle at each side, in lengths of it.
-      jitter: ranges of colour jitter, drawn apart for query and foregrounds.
+      augmentation: of queries and foregrounds; nothing is mirrored, for labels of pairs do not speak of that.
 
     Source: van den Oord et al., 2018 (loss); labels as in FOSD's lists (field.md section 3); the rest design decision.
     """
-    jitter = jitter or augment.ColourJitter()
 
     def loss_function(
         params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
     ) -> tuple[jax.Array, tuple[Metrics, Any]]:
         del constants
         box_keys, query_keys, positive_keys, negative_keys = augment.split_keys(keys, 4)
-        box = augment.expand_boxes(batch["box_yxyx_norm"], box_keys, largest=box_expansion)
-        image = augment.jitter_colours(batch["image"], query_keys, jitter)
+        box = augment.expand_boxes(batch["box_yxyx_norm"], box_keys, largest=augmentation.box_expansion)
+        image = augment.jitter_colours(batch["image"], query_keys, augmentation.jitter)
         both = jnp.concatenate(
             [
-                augment.jitter_colours(batch["positive_image"], positive_keys, jitter),
-                augment.jitter_colours(batch["negative_image"], negative_keys, jitter),
+                augment.jitter_colours(batch["positive_image"], positive_keys, augmentation.jitter),
+                augment.jitter_colours(batch["negative_image"], negative_keys, augmentation.jitter),
             ]
         )  # [2B, S, S, 4]
         of_query, query_stats = apply_for_training(
@@ -174,8 +171,7 @@ def pair_label_task(
         loss_function=make_pair_loss(
             foreground_encoder,
             query_encoder,
-            box_expansion=config.augment.box_expansion,
-            jitter=augment.colour_jitter(config.augment),
+            augmentation=augment.from_config(config.augment),
             **config.two_stream,
         ),
         constants={},

@@ -11,6 +11,7 @@ from fos_jax.baselines.joint import Split, TrainingRows, joint_task
 from fos_jax.baselines.settings import NUMBER, checked
 from fos_jax.baselines.triplets import make_triplet_loss, triplet_rows
 from fos_jax.data.arrays import Pairs
+from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
 from fos_jax.training import augment
 from fos_jax.training.loop import train
@@ -66,9 +67,7 @@ def train_on_triplets(
         rows=rows,
         make_loss=lambda *encoders: make_triplet_loss(
             *encoders,
-            mirror_probability=config.augment.mirror_probability,
-            box_expansion=config.augment.box_expansion,
-            jitter=augment.colour_jitter(config.augment),
+            augmentation=augment.from_config(config.augment),
             **checked(config.triplets, "triplets", margin=NUMBER, same_category_only=bool),
         ),
         bundle_path=workdir / "bundle",
@@ -86,3 +85,13 @@ def stage_config(config: Any, *, num_steps: int) -> ml_collections.ConfigDict:
     stage = ml_collections.ConfigDict(config.to_dict())
     stage.training.num_steps = num_steps
     return stage
+
+
+def remaining_steps(config: Any, first_steps: int, field: str) -> int:
+    """Steps of `training.num_steps` that a first stage leaves; `InputError` where it has none or leaves none."""
+    num_steps = config.training.num_steps
+    if not 0 < first_steps < num_steps:
+        raise InputError(
+            f"config: {field}: {first_steps!r}, expected more than 0 and less than training.num_steps, {num_steps}"
+        )
+    return num_steps - first_steps

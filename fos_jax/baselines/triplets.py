@@ -60,9 +60,7 @@ def make_triplet_loss(
     *,
     margin: float,
     same_category_only: bool = True,
-    mirror_probability: float = 0.0,
-    box_expansion: float = 0.0,
-    jitter: augment.ColourJitter | None = None,
+    augmentation: augment.Augmentation = augment.NOTHING,
 ) -> LossFunction:
     """Loss of a batch: the queries' inputs, `positive_image`, `positive_category`, `positive_row`, `fitting_rows`.
 
@@ -72,9 +70,7 @@ def make_triplet_loss(
       foreground_encoder, query_encoder: trained together; params are {"foreground": ..., "query": ...}.
       margin: in squared distance, 2 - 2 cos.
       same_category_only: whether negatives are of the row's category only, as in the search itself.
-      mirror_probability: of showing query and positive both mirrored.
-      box_expansion: largest growth of the rectangle at each side, in lengths of it.
-      jitter: ranges of colour jitter, drawn apart for query and foreground.
+      augmentation: of queries and foregrounds.
 
     Raises:
       InputError: a margin that is not above 0.
@@ -84,7 +80,6 @@ def make_triplet_loss(
     """
     if not margin > 0:
         raise InputError(f"config: triplets.margin: {margin!r}, expected more than 0")
-    jitter = jitter or augment.ColourJitter()
 
     def loss_function(
         params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
@@ -99,9 +94,7 @@ def make_triplet_loss(
             batch["positive_image"],
             batch["positive_category"],
             keys,
-            mirror_probability=mirror_probability,
-            box_expansion=box_expansion,
-            jitter=jitter,
+            augmentation,
         )
         names = ("category", "weight", "positive_category", "positive_row", "fitting_rows")
         query, positive, category, weight, positive_category, positive_row, fitting = gather(

@@ -34,9 +34,7 @@ def make_two_stream_loss(
     *,
     scale: float,
     same_category_only: bool = True,
-    mirror_probability: float = 0.0,
-    box_expansion: float = 0.0,
-    jitter: augment.ColourJitter | None = None,
+    augmentation: augment.Augmentation = augment.NOTHING,
 ) -> LossFunction:
     """Loss of a batch of queries with their own foregrounds: those of distillation and `foreground_image`.
 
@@ -44,14 +42,11 @@ def make_two_stream_loss(
       foreground_encoder, query_encoder: trained together; params are {"foreground": ..., "query": ...}.
       scale: inverse temperature of the softmax.
       same_category_only: whether negatives are of the row's category only, as in the search itself.
-      mirror_probability: of showing query and own foreground both mirrored.
-      box_expansion: largest growth of the rectangle at each side, in lengths of it.
-      jitter: ranges of colour jitter, drawn apart for query and foreground.
+      augmentation: of queries and foregrounds.
 
     Source: Zhao et al., ECCV 2018 (task, positives, negatives); van den Oord et al., 2018 (loss); symmetric as in
     Radford et al., ICML 2021.
     """
-    jitter = jitter or augment.ColourJitter()
 
     def loss_function(
         params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
@@ -66,9 +61,7 @@ def make_two_stream_loss(
             batch["foreground_image"],
             batch["category"],
             keys,
-            mirror_probability=mirror_probability,
-            box_expansion=box_expansion,
-            jitter=jitter,
+            augmentation,
         )
         query, candidate, category, weight = gather(
             (of_query.embedding, of_foreground.embedding, batch["category"], batch["weight"])
@@ -125,9 +118,7 @@ def two_stream_task(
         rows=TrainingRows(arrays, queries.ids[rows]),
         make_loss=lambda *encoders: make_two_stream_loss(
             *encoders,
-            mirror_probability=config.augment.mirror_probability,
-            box_expansion=config.augment.box_expansion,
-            jitter=augment.colour_jitter(config.augment),
+            augmentation=augment.from_config(config.augment),
             **config.two_stream,
         ),
         bundle_path=bundle_path,

@@ -33,7 +33,7 @@ from fos_jax.baselines.joint import (
     part_of,
 )
 from fos_jax.baselines.settings import NUMBER, checked
-from fos_jax.baselines.stages import Circumstances, stage_config, train_on_triplets
+from fos_jax.baselines.stages import Circumstances, remaining_steps, stage_config, train_on_triplets
 from fos_jax.baselines.triplets import triplet_rows
 from fos_jax.data.arrays import Pairs
 from fos_jax.data.cache import cached_arrays
@@ -76,11 +76,7 @@ def train_ufo(
         same_category_only=bool,
     )
     first_steps = settings.pop("first_steps")
-    if not 0 < first_steps < config.training.num_steps:
-        raise InputError(
-            f"config: mining.first_steps: {first_steps!r}, expected more than 0 and less than training.num_steps, "
-            f"{config.training.num_steps}"
-        )
+    num_steps = remaining_steps(config, first_steps, "mining.first_steps")
     network = PairNetwork(settings.pop("hidden_size"))
     task = discriminator_task(config, train, validation, table, network, axis_name=circumstances.axis_name)
     variables = train_task(
@@ -99,7 +95,6 @@ def train_ufo(
     # Kept, so that a resumed run trains on the very same pairs.
     further = Pairs(**cached_arrays(workdir, "further_positives", mine))
     logging.info("mining: %s", described(further, train[1], train[0]))
-    num_steps = config.training.num_steps - first_steps
     train_on_triplets(config, train, validation, table, workdir, circumstances, num_steps=num_steps, further=further)
 
 
@@ -136,9 +131,7 @@ def discriminator_task(
         loss_function=make_discriminator_loss(
             *encoders,
             network,
-            mirror_probability=config.augment.mirror_probability,
-            box_expansion=config.augment.box_expansion,
-            jitter=augment.colour_jitter(config.augment),
+            augmentation=augment.from_config(config.augment),
         ),
         constants={},
         arrays=rows.arrays,

@@ -26,6 +26,28 @@ class ColourJitter(NamedTuple):
     hue: float = 0.0
 
 
+class Augmentation(NamedTuple):
+    """What is changed about a training example, drawn anew for each row and step.
+
+    mirror_probability: of showing it mirrored, a query together with its foreground, with the mirrored labels.
+    box_expansion: largest growth of the rectangle at each side, in lengths of it.
+    jitter: ranges of colour jitter, drawn apart for query and foreground.
+    """
+
+    mirror_probability: float = 0.0
+    box_expansion: float = 0.0
+    jitter: ColourJitter = ColourJitter()
+
+
+NOTHING = Augmentation()
+
+
+def from_config(config: Any) -> Augmentation:
+    """From a config's `augment`; a training that shows no rectangle, or mirrors nothing, need not name those fields."""
+    jitter = ColourJitter(*(float(config[name]) for name in ColourJitter._fields))
+    return Augmentation(float(config.get("mirror_probability", 0.0)), float(config.get("box_expansion", 0.0)), jitter)
+
+
 def jitter_colours(image: jax.Array, keys: jax.Array, jitter: ColourJitter) -> jax.Array:
     """Changes the colours of each image as a whole.
 
@@ -153,19 +175,14 @@ def augment_pairs(
     box_yxyx_norm: jax.Array,
     foreground: jax.Array,
     keys: jax.Array,
-    *,
-    mirror_probability: float,
-    box_expansion: float,
-    jitter: ColourJitter,
+    augmentation: Augmentation,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """All of it, for queries with a foreground each.
 
     Args:
       image: [B, S, S, 3]. box_yxyx_norm: float32 [B, 4]. foreground: [B, S, S, 4].
       keys: random keys [B].
-      mirror_probability: of showing query and foreground both mirrored.
-      box_expansion: largest growth of the rectangle at each side, in lengths of it.
-      jitter: ranges of colour jitter, drawn apart for query and foreground.
+      augmentation: which.
 
     Returns:
       image, box and foreground.
@@ -173,8 +190,9 @@ def augment_pairs(
     Source: design decision.
     """
     flip_keys, box_keys, query_keys, foreground_keys = split_keys(keys, 4)
-    image, box, foreground = mirror_pairs(image, box_yxyx_norm, foreground, flip_keys, probability=mirror_probability)
-    box = expand_boxes(box, box_keys, largest=box_expansion)
+    probability, expansion, jitter = augmentation
+    image, box, foreground = mirror_pairs(image, box_yxyx_norm, foreground, flip_keys, probability=probability)
+    box = expand_boxes(box, box_keys, largest=expansion)
     return jitter_colours(image, query_keys, jitter), box, jitter_colours(foreground, foreground_keys, jitter)
 
 
@@ -196,11 +214,6 @@ def expand_boxes(box_yxyx_norm: jax.Array, keys: jax.Array, *, largest: float) -
 def split_keys(keys: jax.Array, number: int) -> jax.Array:
     """Keys [B] -> keys [number, B], independent of each other."""
     return jax.vmap(lambda key: jax.random.split(key, number))(keys).T
-
-
-def colour_jitter(config: Any) -> ColourJitter:
-    """`ColourJitter` from a config's fields of the same names."""
-    return ColourJitter(*(float(config[name]) for name in ColourJitter._fields))
 
 
 def _coins(keys: jax.Array, probability: float) -> jax.Array:

@@ -33,9 +33,7 @@ def make_distill_loss(
     gallery_weight: float = 0.0,
     gallery_scale: float = 16.0,
     temperature: float = 1.0,
-    mirror_probability: float = 0.0,
-    box_expansion: float = 0.0,
-    jitter: augment.ColourJitter | None = None,
+    augmentation: augment.Augmentation = augment.NOTHING,
 ) -> LossFunction:
     """Loss of a batch of queries: `image`, `box_yxyx_norm`, `category`, `is_compatible` [B, P], `index`, `weight`.
 
@@ -59,16 +57,13 @@ def make_distill_loss(
         foregrounds of the category: the ranking itself is learnt. It needs the constants of `teacher.gallery_targets`.
       gallery_scale: inverse temperature of that softmax.
       temperature: of the responses.
-      mirror_probability: of showing a query mirrored, with mirrored rectangle and patterns.
-      box_expansion: largest growth of the rectangle at each side, in lengths of it.
-      jitter: ranges of colour jitter.
+      augmentation: of queries; rectangle and patterns are mirrored with them.
 
     Source: Hinton et al., 2015 (responses); the rest is a design decision.
     """
     category_of_pattern = jnp.asarray(table.category_of_pattern)
     attribute_group, has_value = jnp.asarray(table.attribute_group), jnp.asarray(table.has_value)
     mirror = jnp.asarray(table.mirror)
-    jitter = jitter or augment.ColourJitter()
     has_attributes = bool(table.attribute_values)
 
     def loss_function(
@@ -81,10 +76,10 @@ def make_distill_loss(
             batch["is_compatible"],
             flip_keys,
             mirror,
-            probability=mirror_probability,
+            probability=augmentation.mirror_probability,
         )
-        box = augment.expand_boxes(box, box_keys, largest=box_expansion)
-        image = augment.jitter_colours(image, colour_keys, jitter)
+        box = augment.expand_boxes(box, box_keys, largest=augmentation.box_expansion)
+        image = augment.jitter_colours(image, colour_keys, augmentation.jitter)
         output, batch_stats = apply_for_training(encoder, params, batch_stats, image, box, batch["category"])
         (embedding, pattern_logits, attribute_logits), is_compatible, category, weight = gather(
             (tuple(output), is_compatible, batch["category"], batch["weight"])

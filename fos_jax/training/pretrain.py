@@ -22,8 +22,7 @@ def make_pretrain_loss(
     margin: float,
     contrastive_weight: float = 0.0,
     contrastive_scale: float = 10.0,
-    mirror_probability: float = 0.5,
-    jitter: augment.ColourJitter | None = None,
+    augmentation: augment.Augmentation = augment.NOTHING,
 ) -> LossFunction:
     """Loss of a batch of foregrounds: `image` uint8 [B, S, S, 4], `pattern` int32 [B] (-1: no part), `index`, `weight`.
 
@@ -34,14 +33,12 @@ def make_pretrain_loss(
       margin: taken from the true pattern's cosine.
       contrastive_weight: of a supervised contrastive term among the batch's foregrounds of the same category.
       contrastive_scale: its inverse temperature.
-      mirror_probability: of showing a cut-out mirrored, with its mirrored pattern.
-      jitter: ranges of colour jitter.
+      augmentation: of cut-outs; their patterns are mirrored with them.
 
     Source: design decision (softmax over patterns, optionally with supervised contrastive).
     """
     category_of_pattern = jnp.asarray(table.category_of_pattern)
     mirror = jnp.asarray(table.mirror)
-    jitter = jitter or augment.ColourJitter()
 
     def loss_function(
         params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
@@ -49,9 +46,9 @@ def make_pretrain_loss(
         del constants
         flip_keys, colour_keys = augment.split_keys(keys, 2)
         image, pattern = augment.mirror_foregrounds(
-            batch["image"], batch["pattern"], flip_keys, mirror, probability=mirror_probability
+            batch["image"], batch["pattern"], flip_keys, mirror, probability=augmentation.mirror_probability
         )
-        image = augment.jitter_colours(image, colour_keys, jitter)
+        image = augment.jitter_colours(image, colour_keys, augmentation.jitter)
         output, batch_stats = apply_for_training(encoder, params, batch_stats, image)
         (embedding, cosine), pattern, weight = gather((tuple(output), pattern, batch["weight"]))
         weight = weight * (pattern >= 0)

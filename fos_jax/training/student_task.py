@@ -20,7 +20,7 @@ from fos_jax.encoders.posteriors import (
 from fos_jax.encoders.query import QueryEncoder
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
-from fos_jax.training.augment import colour_jitter
+from fos_jax.training import augment
 from fos_jax.training.calibrate import calibrated_scale, cross_entropy
 from fos_jax.training.distill import make_distill_loss
 from fos_jax.training.loop import Task
@@ -116,9 +116,7 @@ def distill_task(
         loss_function=make_distill_loss(
             encoder,
             table,
-            mirror_probability=config.augment.mirror_probability,
-            box_expansion=config.augment.box_expansion,
-            jitter=colour_jitter(config.augment),
+            augmentation=augment.from_config(config.augment),
             **loss_settings,
         ),
         constants=constants,

@@ -12,7 +12,7 @@ from fos_jax.encoders.bundle import save_bundle
 from fos_jax.encoders.posteriors import is_in_category
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
-from fos_jax.training.augment import colour_jitter
+from fos_jax.training import augment
 from fos_jax.training.calibrate import calibrated_scale, cross_entropy
 from fos_jax.training.loop import Task
 from fos_jax.training.model import Encoder
@@ -74,8 +74,7 @@ def pretrain_task(
         loss_function=make_pretrain_loss(
             encoder,
             table,
-            mirror_probability=config.augment.mirror_probability,
-            jitter=colour_jitter(config.augment),
+            augmentation=augment.from_config(config.augment),
             **config.pretraining,
         ),
         constants={},

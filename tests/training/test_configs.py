@@ -9,7 +9,7 @@ from tests_synthetic import table
 from fos_jax.encoders.build import abstract_variables, build_foreground_encoder, build_query_encoder
 from fos_jax.errors import InputError
 from fos_jax.launch.configs import distill_synthetic, pretrain_synthetic, two_stream_synthetic
-from fos_jax.training.augment import colour_jitter
+from fos_jax.training import augment
 from fos_jax.training.state import make_optimizer
 
 CASES = [(c, mode) for c in (pretrain_synthetic, distill_synthetic, two_stream_synthetic) for mode in c.MODES]
@@ -42,7 +42,7 @@ def test_models_of_every_mode_have_shapes(module, mode):
         assert out.pattern_logits.shape == (2, 8)
         assert out.attribute_logits.shape == (2, 8)
     make_optimizer(num_steps=config.training.num_steps, **config.optimizer)
-    colour_jitter(config.augment)
+    augment.from_config(config.augment)
     assert config.training.num_steps % config.training.validate_every_steps == 0
 
 

@@ -9,7 +9,7 @@ from tests_synthetic import make, table
 from fos_jax.baselines.two_stream import make_two_stream_loss
 from fos_jax.encoders.foreground import ForegroundOutput
 from fos_jax.encoders.query import QueryOutput
-from fos_jax.training import distill, pretrain
+from fos_jax.training import augment, distill, pretrain
 
 TABLE = table()
 
@@ -54,9 +54,7 @@ def _cosines(params, image):
 def test_pretraining_loss_is_the_softmax_over_the_categorys_patterns():
     batch = _foreground_batch()
     cosine = np.random.default_rng(0).uniform(-1, 1, (6, 8)).astype(np.float32)
-    loss_function = _jit(
-        pretrain.make_pretrain_loss(Fake(_cosines), TABLE, scale=4.0, margin=0.0, mirror_probability=0.0)
-    )
+    loss_function = _jit(pretrain.make_pretrain_loss(Fake(_cosines), TABLE, scale=4.0, margin=0.0))
     loss, (metrics, _) = loss_function({"cosine": cosine}, {}, batch, _keys(6), {}, _gather)
     rows, right = [], []
     for row, pattern in zip(cosine, batch["pattern"], strict=True):
@@ -71,9 +69,7 @@ def test_pretraining_loss_is_the_softmax_over_the_categorys_patterns():
 def test_padding_and_unknown_patterns_take_no_part(contrastive_weight):
     cosine = np.random.default_rng(0).uniform(-1, 1, (6, 8)).astype(np.float32)
     loss_function = _jit(
-        pretrain.make_pretrain_loss(
-            Fake(_cosines), TABLE, scale=4.0, margin=0.1, contrastive_weight=contrastive_weight, mirror_probability=0.0
-        )
+        pretrain.make_pretrain_loss(Fake(_cosines), TABLE, scale=4.0, margin=0.1, contrastive_weight=contrastive_weight)
     )
 
     def value(batch, n):
@@ -169,7 +165,12 @@ def test_a_mirrored_query_is_taught_the_mirrored_patterns():
     mirrored = {**batch, "is_compatible": batch["is_compatible"][:, TABLE.mirror]}
     loss_function = _jit(
         distill.make_distill_loss(
-            Fake(_student), TABLE, feature_weight=0.0, response_weight=1.0, attribute_weight=0.0, mirror_probability=1.0
+            Fake(_student),
+            TABLE,
+            feature_weight=0.0,
+            response_weight=1.0,
+            attribute_weight=0.0,
+            augmentation=augment.Augmentation(1.0),
         )
     )
     loss, _ = loss_function(_perfect(mirrored), {}, batch, _keys(6), CONSTANTS, _gather)
