@@ -34,7 +34,7 @@ def load_split(
     """Foregrounds, queries and pattern table of one split of a built data set.
 
     Images are decoded and prepared by `images.prepare_cutout` and `images.prepare_query` the first time, then
-    memory-mapped from a cache whose key holds a checksum of the stored records. No TensorFlow is needed.
+    memory-mapped from a cache whose key holds a checksum of the stored files. No TensorFlow is needed.
 
     Args:
       data_dir: TFDS data directory; the data lies in `<data_dir>/<dataset>/<size>_{foregrounds,queries}/<version>`.
@@ -115,7 +115,7 @@ def _cache_of(
 ) -> tuple[Path, str]:
     """Directory and key of prepared arrays."""
     directory = Path(cache_dir) if cache_dir is not None else Path(data_dir) / ".prepared"
-    checksum = split_checksum(root, split)
+    checksum = files_checksum(root, split)
     return directory, f"{dataset}-{root.parent.name}-{split}-{side}px-v{_PREPARATION}-{checksum}"
 
 
@@ -134,18 +134,47 @@ def version_directory(data_dir: str | Path, dataset: str, config: str) -> Path:
     return newest
 
 
-def split_checksum(root: Path, split: str) -> str:
-    """Hex digest of one split's record files and of the features and pattern table that give them their meaning."""
-    shards = sorted(p for p in root.iterdir() if re.search(rf"-{re.escape(split)}\.", p.name))
-    if not shards:
-        raise InputError(f"data_dir: {root} has no records of split {split!r}, expected train, validation or test")
+def records_checksum(roots: Sequence[Path], split: str) -> str:
+    """Hex digest of what one split's records in some directories say, with the pattern tables they refer to.
+
+    Two builds with the same pictures and labels have the same; of their files that is not true, since the fields of a
+    record are written in no fixed order.
+    """
+    import jax
+
     digest = hashlib.sha256()
-    for path in [root / "features.json", root / "patterns.json", *shards]:
+    for root in roots:
+        _shards(root, split)
+        digest.update((root / "patterns.json").read_bytes())
+        for record in _records(root, split):
+            for path, value in jax.tree_util.tree_leaves_with_path(record):
+                array = np.asarray(value)
+                said = repr(array.tolist()).encode() if array.dtype == object else array.tobytes()
+                for part in (jax.tree_util.keystr(path), str(array.dtype), str(array.shape)):
+                    digest.update(part.encode())
+                digest.update(value if isinstance(value, bytes) else said)
+    return digest.hexdigest()[:16]
+
+
+def files_checksum(root: Path, split: str) -> str:
+    """Hex digest of one split's record files and of the features and pattern table that give them their meaning.
+
+    Fast, and another one for every build: it tells that a cache is of this very build.
+    """
+    digest = hashlib.sha256()
+    for path in [root / "features.json", root / "patterns.json", *_shards(root, split)]:
         digest.update(path.name.encode())
         with open(path, "rb") as file:
             while chunk := file.read(1 << 22):
                 digest.update(chunk)
     return digest.hexdigest()[:16]
+
+
+def _shards(root: Path, split: str) -> list[Path]:
+    shards = sorted(p for p in root.iterdir() if re.search(rf"-{re.escape(split)}\.", p.name))
+    if not shards:
+        raise InputError(f"data_dir: {root} has no records of split {split!r}, expected train, validation or test")
+    return shards
 
 
 def _records(root: Path, split: str) -> Sequence[dict[str, Any]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fos_jax.data.arrays import Foregrounds, Queries
-from fos_jax.data.splits import load_split, split_checksum, version_directory
+from fos_jax.data.splits import load_split, records_checksum, version_directory
 from fos_jax.encoders.bundle import Bundle, load_bundle
 from fos_jax.errors import InputError
 from fos_jax.evaluation import tables
@@ -68,7 +68,7 @@ def evaluate_files(
     if output is not None and (Path(output).suffix != ".json" or Path(output).is_dir()):
         raise InputError(f"output: {output}, expected a file that ends in .json")
     # The data is looked at first: it is the fastest to refuse.
-    root = version_directory(data_dir, dataset, f"{size}_queries")
+    roots = [version_directory(data_dir, dataset, f"{size}_{kind}") for kind in ("queries", "foregrounds")]
 
     def load(bundle: Bundle) -> tuple[Foregrounds, Queries, PatternTable]:
         return load_split(
@@ -106,9 +106,9 @@ def evaluate_files(
         "data": {
             "dataset": dataset,
             "size": size,
-            "version": root.name,
+            "version": roots[0].name,
             "split": split,
-            "checksum": split_checksum(root, split),
+            "checksum": records_checksum(roots, split),
             "pattern_table": table.fingerprint(),
         },
         "bundle": _identity(bundle_path, bundle),

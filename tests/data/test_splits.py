@@ -65,7 +65,10 @@ def _png(pixels):
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
+    return _build(tmp_path_factory.mktemp("data"))
+
+
+def _build(root):
     for kind in ("foregrounds", "queries"):
         builder = Small(config=f"tiny_{kind}", data_dir=root, file_format="array_record")
         builder.download_and_prepare(file_format="array_record")
@@ -109,13 +112,40 @@ def test_decoded_once_and_again_when_the_data_or_the_size_changes(data_dir, tmp_
     _load(data_dir, cache_dir=tmp_path, split="validation")
     assert len(list(tmp_path.iterdir())) == before + 3
     root = data_dir / "small" / "tiny_queries" / "1.0.0"
-    one = splits.split_checksum(root, "train")
+    one = splits.files_checksum(root, "train")
     shard = next(root.glob("*train*"))
     original = shard.read_bytes()
     shard.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
-    assert splits.split_checksum(root, "train") != one
+    assert splits.files_checksum(root, "train") != one
     shard.write_bytes(original)
-    assert splits.split_checksum(root, "train") == one
+    assert splits.files_checksum(root, "train") == one
+
+
+def test_a_checksum_of_records_is_the_same_for_every_build_and_tells_every_change(data_dir, tmp_path, monkeypatch):
+    def roots(data):
+        return [data / "small" / f"tiny_{kind}" / "1.0.0" for kind in ("queries", "foregrounds")]
+
+    _build(tmp_path)
+    one = splits.records_checksum(roots(data_dir), "train")
+    assert splits.records_checksum(roots(tmp_path), "train") == one
+    assert splits.records_checksum(roots(data_dir), "validation") != one
+    assert splits.records_checksum(roots(data_dir)[:1], "train") != one
+    records = splits._records
+
+    def in_another_order(root, split):
+        return [dict(reversed(record.items())) for record in records(root, split)]
+
+    monkeypatch.setattr(splits, "_records", in_another_order)  # so are the fields of a record from build to build
+    assert splits.records_checksum(roots(data_dir), "train") == one
+    for name, value in (("id", b"other"), ("category", 1), ("image", b"other"), ("patterns", np.array([0, 2]))):
+
+        def changed(root, split, name=name, value=value):
+            return [{**r, name: value} if i == 0 and name in r else r for i, r in enumerate(records(root, split))]
+
+        monkeypatch.setattr(splits, "_records", changed)
+        assert splits.records_checksum(roots(data_dir), "train") != one
+    with pytest.raises(InputError, match="no records of split 'test'"):
+        splits.records_checksum(roots(data_dir), "test")
 
 
 def test_what_is_not_there_is_named(data_dir, tmp_path):

@@ -28,7 +28,7 @@ def disk(monkeypatch, tmp_path):
     monkeypatch.setattr(from_files, "load_bundle", lambda path: bundles[str(path)])
     monkeypatch.setattr(from_files, "load_split", load_split)
     monkeypatch.setattr(from_files, "version_directory", lambda *_: Path("1.2.3"))
-    monkeypatch.setattr(from_files, "split_checksum", lambda *_: "c0ffee")
+    monkeypatch.setattr(from_files, "records_checksum", lambda *_: "c0ffee")
     return asked
 
 
