@@ -47,12 +47,13 @@ def circumstances(results: SizeResults, *, is_ablation: bool = False) -> str:
     trained = [training for cell in cells for training in cell["trainings"]]
     # a training in stages that was stopped between them has several commits
     commits = [part for of in [*cells, *trained] if of["commit"] for part in of["commit"].split(", ")]
+    note = " (-dirty: with changes that were not committed)" if any(c.endswith("-dirty") for c in commits) else ""
     trained_on, evaluated_on = every([t["hardware"] for t in trained]), every([c["hardware"] for c in cells])
     lines = [
         f"- Convention: {every([c['convention'] for c in cells])}. Data: {data}, split "
         f"{every([c['data']['split'] for c in cells])}: {counts}.",
         f"- Seeds: {_run_seeds(results, own)}.",
-        f"- Commit: {every(commits) or 'unknown'} (-dirty: with changes that were not committed).",
+        f"- Commit: {every(commits) or 'unknown'}{note}.",
         f"- Trained on {trained_on}; evaluated on {evaluated_on}.",
     ]
     return "\n".join([*lines, *_on_other_data([c["data"] for c in cells])])
