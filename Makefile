@@ -77,7 +77,7 @@ results: $(STAMP) ## train and evaluate all methods with three seeds, render RES
 
 bench: $(STAMP) oracle ## run every benchmark; one JSON line each, appended to RUNS/benchmarks.jsonl
 	@mkdir -p $(RUNS)
-	@for file in benchmarks/*.py; do echo "$$file" >&2; $(BIN)/python $$file || exit 1; done | tee -a $(RUNS)/benchmarks.jsonl
+	@for file in $$(grep -l __main__ benchmarks/*.py); do echo "$$file" >&2; $(BIN)/python $$file || exit 1; done | tee -a $(RUNS)/benchmarks.jsonl
 
 lock: $(STAMP) ## resolve requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-header -o requirements.lock

@@ -27,7 +27,7 @@ class Objects:
     category: np.ndarray
     object: np.ndarray
     viewpoint: np.ndarray
-    annotations: list[Mapping[str, Any]] = dataclasses.field(default_factory=list)
+    annotations: list[Mapping[str, Any]]
 
 
 def read_eth80(folder: Path) -> Objects:

@@ -139,6 +139,15 @@ def records_checksum(roots: Sequence[Path], split: str) -> str:
 
     Two builds with the same pictures and labels have the same; of their files that is not true, since the fields of a
     record are written in no fixed order.
+
+    Args:
+      roots: `version_directory` of each config.
+      split: train, validation or test.
+
+    Raises:
+      InputError: a directory has no records of the split.
+
+    Source: design decision.
     """
     import jax
 

@@ -60,18 +60,27 @@ def circumstances(results: SizeResults, *, is_ablation: bool = False) -> str:
 
 
 def _on_other_data(data: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line where cells were evaluated on other scenes, or on other renderings of the same scenes."""
+    """Lines where cells were evaluated on other scenes, on other renderings of them, or on one that is not known."""
     if len({tuple(of[name] for name in _SCENES) for of in data}) > 1:
         return ["- **The cells were not evaluated on the same data: their figures cannot be compared.**"]
     rendered = collections.Counter(of["checksum"] for of in data)
-    if len(rendered) == 1:
-        return []
-    shares = ", ".join(f"{number} with checksum {checksum}" for checksum, number in sorted(rendered.items()))
-    return [
-        "- **The cells were not evaluated on the same pictures: they cannot be compared more finely than the ablation "
-        f"*noise* tells.** Scenes, patterns and version agree; of the pictures there are {len(rendered)} renderings: "
-        f"{shares}. Another processor is enough for that (datasets/fos_synthetic/README.md)."
-    ]
+    unknown = rendered.pop(None, 0)
+    lines = []
+    if len(rendered) > 1:
+        shares = ", ".join(f"{number} with checksum {checksum}" for checksum, number in sorted(rendered.items()))
+        lines.append(
+            "- **The cells were not evaluated on the same pictures: they cannot be compared more finely than the "
+            "ablation *noise* tells.** Scenes, patterns and version agree; of the pictures there are "
+            f"{len(rendered)} renderings: {shares}. Another processor is enough for that "
+            "(datasets/fos_synthetic/README.md)."
+        )
+    if unknown:
+        lines.append(
+            f"- **Of {unknown} cells it is not known which rendering of the scenes they were evaluated on: they cannot "
+            "be compared with the others more finely than the ablation *noise* tells.** Scenes, patterns and version "
+            "agree; their JSON has no checksum of the pictures."
+        )
+    return lines
 
 
 def _run_seeds(results: SizeResults, cell_ids: Iterable[CellId]) -> str:
@@ -225,8 +234,8 @@ def ablations(results: SizeResults, rows: Sequence[tuple[str, Entry, SeedDiffere
     order = list(dict.fromkeys(method["group"] for method in results.plan["methods"]))
     note = (
         "An interval over one seed knows nothing of how far trainings lie apart. The group *noise* does: it is the "
-        "student's cell trained and evaluated once more (its JSON says where); differences no larger than that say "
-        "little."
+        "student's cell trained and evaluated once more, on another processor (on the same one it gives the same "
+        "bundle, bit by bit); differences no larger than that say little."
     )
     return table_text(header, sorted(lines, key=lambda line: order.index(line[0]))) + "\n\n" + note
 

@@ -96,8 +96,11 @@ def gallery_targets(
         half and half.
 
     Returns:
-      `gallery` float32 [n, D], `gallery_pattern` float32 [n, P] (rows sum to one, or to zero) and `gallery_category`
-      int32 [n].
+      `gallery` float32 [n, D], `gallery_pattern` float32 [n, P] and `gallery_category` int32 [n]. Rows of
+      `gallery_pattern` sum to one; where the pattern is unknown, to what is not taken from labels.
+
+    Raises:
+      ValueError: unknown response_target.
 
     Source: design decision.
     """

@@ -98,7 +98,7 @@ def test_linear_rival_reads_mirrored_cutouts():
     part = np.where(np.arange(len(view)) < 18, "train", "test").astype("<U10")
     part[18:24] = "validation"
     part[(part == "train") & (view == 21)] = "test"
-    data = eth80.Objects([], np.array(["car"] * len(view)), np.arange(len(view)).astype(str), view)
+    data = eth80.Objects([], np.array(["car"] * len(view)), np.arange(len(view)).astype(str), view, [])
     found = leave_objects_out.linear_posterior({"gradients": described}, {"gradients": described * [-1, 1]}, data, part)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
     np.testing.assert_array_equal(found.argmax(axis=1), view)
