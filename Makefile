@@ -64,16 +64,16 @@ test: lint oracle ## lint, types, import contract and all tests
 	JAX_PLATFORMS=$${JAX_PLATFORMS:-cpu} $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 demo: $(STAMP) ## data set, training, evaluation, gallery, search and report, on a CPU
-	$(BIN)/fos-demo --workdir=$(RUNS)/demo --data_dir=$(DATA_DIR)
+	$(BIN)/fos demo --workdir=$(RUNS)/demo --data_dir=$(DATA_DIR)
 
 patterns-demo: $(STAMP) ## from photographs to patterns, a data set, training, search and report, on a CPU
-	$(BIN)/fos-patterns-demo --workdir=$(RUNS)/patterns_demo
+	$(BIN)/fos demo patterns --workdir=$(RUNS)/patterns_demo
 
 probe: $(STAMP) ## check that each pattern attribute can be read from the query image, and nothing else
-	$(BIN)/fos-probe --data_dir=$(DATA_DIR)
+	$(BIN)/fos probe --data_dir=$(DATA_DIR)
 
 results: $(STAMP) ## train and evaluate all methods with three seeds, render RESULTS.md (see SIZE and TRAININGS)
-	$(BIN)/fos-results --size=$(SIZE) --workdir=$(RUNS)/results --data_dir=$(DATA_DIR) --jobs=$(TRAININGS)
+	$(BIN)/fos results --size=$(SIZE) --workdir=$(RUNS)/results --data_dir=$(DATA_DIR) --jobs=$(TRAININGS)
 
 bench: $(STAMP) oracle ## run every benchmark; one JSON line each, appended to RUNS/benchmarks.jsonl
 	@mkdir -p $(RUNS)

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fos_jax.evaluation import metrics
+from fos_jax import metrics
 from fos_jax.evaluation.measure import THREADS
 from fos_jax.training.record import commit
 

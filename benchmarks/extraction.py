@@ -27,9 +27,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 from pycocotools.coco import COCO
 
-from fos_jax.patterns.cutout_set import CutoutSet
-from fos_jax.patterns.filters import config_with
-from fos_jax.patterns.running import extract
+from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.filters import config_with
+from fos_jax.cutouts.running import extract
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real" / "coco_sample"
 ROUNDS = 3

@@ -95,7 +95,7 @@ def average_precisions(
     Args:
       scores: float32 [q, n]. compatible: bool [q, P]. pattern: int [n]. num_own: foregrounds of the data set.
     """
-    from fos_jax.evaluation.metrics import average_precision, rank_relevant
+    from fos_jax.metrics import average_precision, rank_relevant
 
     fits = compatible[:, pattern]
     is_own = np.arange(len(pattern)) < num_own

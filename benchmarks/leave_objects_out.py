@@ -35,8 +35,9 @@ import ml_collections
 import numpy as np
 from eth80 import NUM_BINS, REAL, SPLITS, Objects, as_foregrounds, read_eth80, split_objects, viewpoint_table
 
+from fos_jax import metrics
 from fos_jax.data.arrays import Foregrounds
-from fos_jax.evaluation import bootstrap, metrics
+from fos_jax.evaluation import bootstrap
 from fos_jax.images import encode_png, prepare_cutout
 from fos_jax.patterns.contact_sheet import contact_sheet
 from fos_jax.patterns.descriptors import describe_pictures

@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
+from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.filters import config_with
+from fos_jax.cutouts.running import extract
 from fos_jax.images import encode_png
 from fos_jax.patterns.agreement import measure_agreement, worst_groups
 from fos_jax.patterns.contact_sheet import contact_sheet
-from fos_jax.patterns.cutout_set import CutoutSet
 from fos_jax.patterns.descriptors import describe_pictures
-from fos_jax.patterns.filters import config_with
 from fos_jax.patterns.grouping import METHODS, default_config
 from fos_jax.patterns.proposal_report import annotated_truth
 from fos_jax.patterns.proposals import propose
-from fos_jax.patterns.running import extract
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real" / "eth80"
 ROUNDED = ("outliers", "purity", "chance_purity", "ari", "nmi", "chance_nmi")

@@ -1,7 +1,7 @@
 """How far two builds of fos_synthetic differ, pixel by pixel: processors round in other ways.
 
-    fos-build-dataset --size=demo --data_dir=data
-    XLA_FLAGS=--xla_cpu_max_isa=AVX2 fos-build-dataset --size=demo --data_dir=data_avx2
+    fos dataset build --size=demo --data_dir=data
+    XLA_FLAGS=--xla_cpu_max_isa=AVX2 fos dataset build --size=demo --data_dir=data_avx2
     python benchmarks/rendering_differences.py --data_dir=data --other=data_avx2
 
 One JSON line for the foregrounds and one for the queries: shares of pictures and of values (0 to 255, one a channel and

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from absl import flags
 
-from fos_jax.launch.program import run_program
+from fos_jax.program import run_program
 from fos_jax.retrieval.index import ExactIndex, Index, ScannIndex
 
 _ROWS = flags.DEFINE_list("rows", ["100000", "500000"], "Numbers of vectors.")

@@ -249,7 +249,7 @@ def jax_step(weights, backbone: str, image, label, *, dtype: str):
 
     from fos_jax.encoders.backbones import make_backbone
     from fos_jax.encoders.convert import convert_backbone
-    from fos_jax.encoders.unit import unit
+    from fos_jax.posteriors import unit
 
     module = make_backbone(backbone, dtype=dtype)
     if backbone == "small":

@@ -8,8 +8,7 @@ positives, and at log-probabilities of -inf.
 import jax
 import jax.numpy as jnp
 
-from fos_jax.encoders.posteriors import attribute_log_posterior, is_in_category, masked_log_softmax
-from fos_jax.encoders.unit import unit
+from fos_jax.posteriors import attribute_log_posterior, is_in_category, masked_log_softmax, unit
 
 
 def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:

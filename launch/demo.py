@@ -9,10 +9,10 @@ from pathlib import Path
 
 from absl import flags
 
-from fos_jax.launch.demo_report import write_demo_report
-from fos_jax.launch.demo_stages import RECTANGLE_ONLY, TWO_STREAMS, search_commands, stages_of
-from fos_jax.launch.program import run_program
-from fos_jax.launch.stages import StageError, run_stages
+from fos_jax.experiments.demo_report import write_demo_report
+from fos_jax.experiments.demo_stages import RECTANGLE_ONLY, TWO_STREAMS, search_commands, stages_of
+from fos_jax.experiments.stages import StageError, run_stages
+from fos_jax.program import run_program
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "Folder for everything but the data set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the data set.")

@@ -15,7 +15,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from fos_jax.launch import training_program as program
-from fos_jax.launch.program import run_program
+from fos_jax.program import run_program
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", str(Path(__file__).parent / "configs" / "distill_synthetic.py:demo"), "Config file, colon, mode."

@@ -17,7 +17,7 @@ Choose and tune on --split=validation; the figure to report is that of --split=t
 
 from absl import flags
 
-from fos_jax.launch.program import run_program
+from fos_jax.program import run_program
 
 _BUNDLE = flags.DEFINE_string("bundle", None, "Directory of the model bundle.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Directory that data sets were built in.")

@@ -15,7 +15,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from fos_jax.launch import training_program as program
-from fos_jax.launch.program import run_program
+from fos_jax.program import run_program
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", str(Path(__file__).parent / "configs" / "pretrain_synthetic.py:demo"), "Config file, colon, mode."
@@ -31,7 +31,7 @@ def main() -> None:
 
     make_task = pretrain_task
     if _CONFIG.value.get("labels", "patterns") != "patterns":  # a control, or an ablation
-        from fos_jax.baselines.other_labels import other_labels_task as make_task
+        from fos_jax.rivals.other_labels import other_labels_task as make_task
 
     axis_name = program.start()
     config, workdir = _CONFIG.value, Path(program.WORKDIR.value)

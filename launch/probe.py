@@ -15,9 +15,9 @@ from absl import flags
 from tqdm import tqdm
 
 from fos_jax.errors import InputError
-from fos_jax.launch.program import run_program
-from fos_jax.scenes import probes
-from fos_jax.scenes.probe_report import markdown, probe_rows
+from fos_jax.experiments import probes
+from fos_jax.experiments.probe_report import markdown, probe_rows
+from fos_jax.program import run_program
 
 _SIZE = flags.DEFINE_string("size", "full", "Size of the data set: tiny, demo or full.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "TFDS data directory.")

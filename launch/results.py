@@ -18,7 +18,7 @@ from pathlib import Path
 from absl import flags
 
 from fos_jax.errors import InputError
-from fos_jax.launch.program import run_program
+from fos_jax.program import run_program
 
 _SIZE = flags.DEFINE_enum(
     "size",
@@ -49,8 +49,9 @@ _README = flags.DEFINE_string(
 def main() -> int:
     from rich.console import Console
 
-    from fos_jax.launch import results_run, tuning
-    from fos_jax.launch.configs import results as table
+    from fos_jax.experiments import methods as table
+    from fos_jax.experiments import running as results_run
+    from fos_jax.experiments import tuning
 
     console = Console(highlight=False, stderr=True)
     methods = [*table.methods(is_ablated=False), *table.methods(is_ablated=True)]
@@ -76,7 +77,7 @@ def main() -> int:
         announce=lambda line: console.print(line, style="bold", markup=False),
     )
     if _DOCUMENT.value:
-        from fos_jax.report.results_document import write_document
+        from fos_jax.experiments.document import write_document
 
         write_document(_RESULTS.value, _DOCUMENT.value, _README.value)
         print(_DOCUMENT.value)

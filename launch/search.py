@@ -1,9 +1,9 @@
 """Searches a gallery for foregrounds that fit a rectangle of a photograph.
 
-  fos-search --gallery=runs/demo/gallery --photo=street.jpg --box=410,220,640,380 --category=car --k=20
-  fos-search ... --level=patterns --k=3 --output=found
-  fos-search ... --level=overview --k=20
-  fos-search ... --pattern=12 --json
+  fos search --gallery=runs/demo/gallery --photo=street.jpg --box=410,220,640,380 --category=car --k=20
+  fos search ... --level=patterns --k=3 --output=found
+  fos search ... --level=overview --k=20
+  fos search ... --pattern=12 --json
 
 An overview shares --k places out over all patterns that may fit, most of them to the most probable. At the level of
 patterns, groups of interchangeable foregrounds come, each with its probability and its best instances; --pattern then
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from absl import flags
 
-from fos_jax.launch.program import run_program
+from fos_jax.program import run_program
 
 _GALLERY = flags.DEFINE_string("gallery", None, "Directory of the gallery.", required=True)
 _BUNDLE = flags.DEFINE_string("bundle", None, "Model bundle; the one that built the gallery by default.")

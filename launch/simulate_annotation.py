@@ -1,7 +1,7 @@
 """Measures how many actions an annotator needs with proposed groups and spread labels, against labelling one by one.
 
-  fos-simulate-annotation
-  fos-simulate-annotation --cutouts=runs/cutouts --proposals=runs/proposals/proposals.parquet --truth=viewpoint
+  fos simulate annotation
+  fos simulate annotation --cutouts=runs/cutouts --proposals=runs/proposals/proposals.parquet --truth=viewpoint
 
 Without --cutouts on synthetic descriptors. Prints one line of JSON a category and one for all together: actions until
 --purity of all cut-outs carry the true pattern; marking one cut-out is an action, and so is each decision on a grid.
@@ -16,10 +16,10 @@ import numpy as np
 from absl import flags
 
 from fos_jax.errors import InputError
-from fos_jax.launch.program import run_program
+from fos_jax.program import run_program
 
-_CUTOUTS = flags.DEFINE_string("cutouts", None, "Folder that fos-extract-cutouts wrote.")
-_PROPOSALS = flags.DEFINE_string("proposals", None, "File that fos-propose-patterns wrote.")
+_CUTOUTS = flags.DEFINE_string("cutouts", None, "Folder that fos cutouts wrote.")
+_PROPOSALS = flags.DEFINE_string("proposals", None, "File that fos propose wrote.")
 _TRUTH = flags.DEFINE_string("truth", "viewpoint", "viewpoint, ring (only its elevation), or an annotated attribute.")
 _PURITY = flags.DEFINE_float("purity", 0.95, "Share of cut-outs with the true label that is to be reached.", 0.01, 1.0)
 _PATTERNS = flags.DEFINE_integer("patterns", 32, "Synthetic: patterns in a category.", lower_bound=2)
@@ -28,19 +28,19 @@ _SPREAD = flags.DEFINE_float("spread", 1.2, "Synthetic: deviation of members; ce
 
 
 def _synthetic():
+    from fos_jax.experiments.simulation import clustered_descriptors
     from fos_jax.patterns.grouping import default_config, group_rows
-    from fos_jax.patterns.verification.simulation import clustered_descriptors
 
     features, truth = clustered_descriptors(patterns=_PATTERNS.value, members=_MEMBERS.value, spread=_SPREAD.value)
     yield "synthetic", features, group_rows(features, default_config()).group, truth
 
 
 def _from_cutouts():
+    from fos_jax.cutouts.cutout_set import CutoutSet
     from fos_jax.patterns.agreement import viewpoint_bins
-    from fos_jax.patterns.cutout_set import CutoutSet
     from fos_jax.patterns.proposal_report import annotated_truth
     from fos_jax.patterns.proposals import read_proposals
-    from fos_jax.patterns.verification.features import Features, read_or_describe
+    from fos_jax.verification.features import Features, read_or_describe
 
     if _PROPOSALS.value is None or _CUTOUTS.value is None:
         raise InputError("--cutouts and --proposals: one is missing, expected both")
@@ -59,7 +59,7 @@ def _from_cutouts():
 
 
 def main() -> None:
-    from fos_jax.patterns.verification.simulation import simulate, summary, together
+    from fos_jax.experiments.simulation import simulate, summary, together
 
     parts = []
     for name, features, proposed, truth in _from_cutouts() if _CUTOUTS.value else _synthetic():

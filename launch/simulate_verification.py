@@ -1,10 +1,10 @@
 """Verifies proposed patterns by simulated annotators who know the truth, to try what comes after verification.
 
-  fos-simulate-verification --cutouts=work/cutouts --proposals=work/proposals/proposals.parquet \\
+  fos simulate verification --cutouts=work/cutouts --proposals=work/proposals/proposals.parquet \\
       --store=work/verified.sqlite --truth=yaw --export=work/verified.json
 
 The first sorts everything, the second reviews some of it and errs now and then: agreement stays below one.
-Their actions are those of the page (fos-verify-patterns), which opens the same store. --truth=aspect serves where
+Their actions are those of the page (fos verify), which opens the same store. --truth=aspect serves where
 annotations carry no pattern: tall, square or wide silhouettes, which says nothing about what fits where.
 """
 
@@ -13,10 +13,10 @@ from pathlib import Path
 from absl import flags
 
 from fos_jax.errors import InputError
-from fos_jax.launch.program import run_program
+from fos_jax.program import run_program
 
-_CUTOUTS = flags.DEFINE_string("cutouts", None, "Folder that fos-extract-cutouts wrote.", required=True)
-_PROPOSALS = flags.DEFINE_string("proposals", None, "File that fos-propose-patterns wrote.", required=True)
+_CUTOUTS = flags.DEFINE_string("cutouts", None, "Folder that fos cutouts wrote.", required=True)
+_PROPOSALS = flags.DEFINE_string("proposals", None, "File that fos propose wrote.", required=True)
 _STORE = flags.DEFINE_string("store", None, "SQLite file to make.", required=True)
 _EXPORT = flags.DEFINE_string("export", None, "File of verified patterns to write.", required=True)
 _TRUTH = flags.DEFINE_list("truth", ["aspect"], "Annotated attributes that make the true pattern, or aspect.")
@@ -25,11 +25,11 @@ _MISTAKES = flags.DEFINE_float("mistakes", 0.03, "Share of those that he or she 
 
 
 def main() -> None:
-    from fos_jax.patterns.cutout_set import CutoutSet
+    from fos_jax.cutouts.cutout_set import CutoutSet
+    from fos_jax.experiments.simulated_session import review, true_attributes, verify_all
     from fos_jax.patterns.proposals import read_proposals
-    from fos_jax.patterns.verification.export import export, write_export
-    from fos_jax.patterns.verification.simulated_session import review, true_attributes, verify_all
-    from fos_jax.patterns.verification.store import Store
+    from fos_jax.verification.export import export, write_export
+    from fos_jax.verification.store import Store
 
     cutouts, proposals = CutoutSet(_CUTOUTS.value), read_proposals(_PROPOSALS.value)
     if proposals.cutouts != cutouts.fingerprint:

@@ -15,7 +15,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from fos_jax.launch import training_program as program
-from fos_jax.launch.program import run_program
+from fos_jax.program import run_program
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", str(Path(__file__).parent / "configs" / "two_stream_synthetic.py:demo"), "Config file, colon, mode."
@@ -24,9 +24,9 @@ flags.adopt_module_key_flags(program)
 
 
 def main() -> None:
-    from fos_jax.baselines.methods import train_method
-    from fos_jax.baselines.stages import Circumstances
     from fos_jax.data.splits import load_split
+    from fos_jax.rivals.methods import train_method
+    from fos_jax.rivals.stages import Circumstances
 
     axis_name = program.start()
     config, workdir = _CONFIG.value, Path(program.WORKDIR.value)

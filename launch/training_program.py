@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from absl import flags, logging
 
-from fos_jax.evaluation.metrics import average_precision, rank_relevant
+from fos_jax.metrics import average_precision, rank_relevant
 from fos_jax.training import parallelism
 
 WORKDIR = flags.DEFINE_string(

@@ -4,14 +4,14 @@
   python -m fos_jax.launch.tune --size=demo --only=cfo,ufo
 
 The trials stand in launch/configs/trials.py. One JSON each goes to <results>/<size>/trials; a trial whose file is there
-and defined the same way is skipped. Put the numbers of the best trial into its config file, then `fos-results`.
+and defined the same way is skipped. Put the numbers of the best trial into its config file, then `fos results`.
 """
 
 from pathlib import Path
 
 from absl import flags
 
-from fos_jax.launch.program import run_program
+from fos_jax.program import run_program
 
 _SIZE = flags.DEFINE_enum("size", "demo", ["tiny", "demo", "full"], "Size of the data; tiny shows only that it runs.")
 _ONLY = flags.DEFINE_list("only", [], "Names of trainings to tune; all by default.")
@@ -26,7 +26,7 @@ _RESULTS = flags.DEFINE_string("results", "results", "Folder of the JSON files."
 def main() -> int:
     from rich.console import Console
 
-    from fos_jax.launch import tuning
+    from fos_jax.experiments import tuning
 
     console = Console(highlight=False, stderr=True)
     failed = tuning.run_trials(

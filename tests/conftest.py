@@ -1,5 +1,6 @@
 """Settings that every test shares."""
 
+import json
 import os
 
 # Before anything imports JAX: tests compare numbers computed on the CPU, whatever else the machine has.
@@ -22,3 +23,47 @@ def strict_ranks():
 
     with jax.numpy_rank_promotion("raise"):
         yield
+
+
+@pytest.fixture
+def coco_folder(tmp_path):
+    """Returns a function that writes photographs and annotations and gives the two paths."""
+    import numpy as np
+    from PIL import Image
+
+    def write(*, photographs=3, objects=2, size=(96, 80), change=None, seed=0):
+        rng = np.random.default_rng(seed)
+        folder = tmp_path / "images"
+        folder.mkdir(exist_ok=True)
+        width, height = size
+        raw = {
+            "licenses": [{"id": 1, "name": "CC BY"}],
+            "images": [],
+            "annotations": [],
+            "categories": [{"id": 7, "name": "car"}, {"id": 9, "name": "boat"}],
+        }
+        for index in range(photographs):
+            name = f"p{index:04d}.png"
+            Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(folder / name)
+            raw["images"].append({"id": index, "file_name": name, "width": width, "height": height, "license": 1})
+            for _ in range(objects):
+                x, y = int(rng.integers(5, 25)), int(rng.integers(5, 20))
+                polygon = [x, y, x + 50, y, x + 50, y + 40, x, y + 40]
+                raw["annotations"].append(
+                    {
+                        "id": len(raw["annotations"]),
+                        "image_id": index,
+                        "category_id": 7 if len(raw["annotations"]) % 2 else 9,
+                        "bbox": [x, y, 50, 40],
+                        "segmentation": [polygon],
+                        "iscrowd": 0,
+                        "azimuth_deg": 45.0,
+                    }
+                )
+        if change is not None:
+            change(raw)
+        path = tmp_path / "instances.json"
+        path.write_text(json.dumps(raw))
+        return path, folder
+
+    return write

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fos_jax import losses
-from fos_jax.encoders.posteriors import pattern_log_posterior
+from fos_jax.posteriors import pattern_log_posterior
 
 CATEGORY_OF_PATTERN = np.array([0, 0, 1, 1, 1])
 # Category 0 has one attribute of two values, category 1 has none.

@@ -10,15 +10,14 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from fos_jax.boxes import box_xyxy_px_to_yxyx_norm
+from fos_jax.cutouts.cutout_set import CutoutSet
 from fos_jax.datasets.features import FOREGROUNDS, QUERIES, foreground_features, query_features
-from fos_jax.datasets.fos_patterns import layout
+from fos_jax.datasets.fos_patterns import data_card, layout
+from fos_jax.datasets.fos_patterns.benchmark import SPLITS, Benchmark
+from fos_jax.datasets.fos_patterns.benchmark_pictures import query_picture, stored_cutout
 from fos_jax.datasets.fos_patterns.sizes import SIZES
 from fos_jax.errors import InputError
 from fos_jax.images import encode_png
-from fos_jax.patterns import data_card
-from fos_jax.patterns.benchmark import SPLITS, Benchmark
-from fos_jax.patterns.benchmark_pictures import query_picture, stored_cutout
-from fos_jax.patterns.cutout_set import CutoutSet
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -29,7 +28,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "manual_dir holds cutouts/ (fos-extract-cutouts), verified.json (fos-verify-patterns --export) and, where they "
+        "manual_dir holds cutouts/ (fos cutouts), verified.json (fos verify --export) and, where they "
         "were moved since, the photographs in images/; see README.md beside this builder."
     )
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [

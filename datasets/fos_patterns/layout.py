@@ -1,7 +1,7 @@
 """What the manual directory must hold, read and checked before anything is written.
 
-    <manual_dir>/cutouts/        folder that fos-extract-cutouts wrote
-    <manual_dir>/verified.json   export of the verification (fos-verify-patterns --export)
+    <manual_dir>/cutouts/        folder that fos cutouts wrote
+    <manual_dir>/verified.json   export of the verification (fos verify --export)
     <manual_dir>/images/         the photographs; where it is absent, the folder that extraction read them from
 
 Each may be a link.
@@ -12,13 +12,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.datasets.fos_patterns.benchmark import SPLITS, Benchmark, Settings, plan_benchmark
+from fos_jax.datasets.fos_patterns.benchmark_pictures import query_picture
 from fos_jax.datasets.fos_patterns.sizes import SIZES
 from fos_jax.datasets.problems import Problem
 from fos_jax.errors import InputError
-from fos_jax.patterns.benchmark import SPLITS, Benchmark, Settings, plan_benchmark
-from fos_jax.patterns.benchmark_pictures import query_picture
-from fos_jax.patterns.cutout_set import CutoutSet
-from fos_jax.patterns.verification.export import VerifiedPatterns, read_export
+from fos_jax.verification.export import VerifiedPatterns, read_export
 
 
 def read_inputs(manual_dir: str | Path) -> tuple[CutoutSet, VerifiedPatterns, Path | None]:

@@ -1,6 +1,6 @@
 """The configs of fos_patterns, by the first part of their names."""
 
-from fos_jax.patterns.benchmark import Settings
+from fos_jax.datasets.fos_patterns.benchmark import Settings
 
 SIZES = {
     "tight": Settings(),

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from fos_jax import metrics
 from fos_jax.boxes import box_yxyx_norm_to_xyxy_px
 from fos_jax.data.splits import load_split, version_directory
 from fos_jax.encoders.bundle import Bundle
 from fos_jax.errors import InputError
-from fos_jax.evaluation import conventions, metrics
+from fos_jax.evaluation import conventions
 
 AT = (1, 5, 10, 20)
 

@@ -9,7 +9,7 @@ import numpy as np
 from absl import logging
 
 from fos_jax.errors import InputError
-from fos_jax.publish import published_directory
+from fos_jax.files import published_directory
 
 _INDEX = "index.json"
 

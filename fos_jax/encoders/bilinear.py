@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fos_jax.encoders.unit import unit
+from fos_jax.posteriors import unit
 
 
 def compact_bilinear(a: jax.Array, b: jax.Array, *, size: int, seed: int = 0) -> jax.Array:

@@ -14,11 +14,10 @@ from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder
 from fos_jax.encoders.bundle_files import read_bundle
 from fos_jax.encoders.bundle_files import save_bundle as save_bundle
 from fos_jax.encoders.foreground import ForegroundOutput
-from fos_jax.encoders.posteriors import combined_log_posterior, factorised_log_posterior, pattern_log_posterior
 from fos_jax.encoders.query import QueryOutput
-from fos_jax.encoders.unit import unit
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
+from fos_jax.posteriors import combined_log_posterior, factorised_log_posterior, pattern_log_posterior, unit
 
 
 class ForegroundEncoding(NamedTuple):

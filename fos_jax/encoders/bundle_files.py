@@ -33,8 +33,8 @@ from fos_jax.encoders.config import (
 )
 from fos_jax.encoders.pair_networks import PAIR_DEFAULTS, PAIR_NETWORKS, abstract_pair_variables, complete_pair_network
 from fos_jax.errors import InputError
+from fos_jax.files import published_directory
 from fos_jax.pattern_table import PatternTable
-from fos_jax.publish import published_directory
 
 FORMAT_VERSION = 1
 _PACKAGES = ("fos-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")

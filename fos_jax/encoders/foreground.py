@@ -11,8 +11,8 @@ from fos_jax.encoders.backbones import make_backbone
 from fos_jax.encoders.bilinear import compact_bilinear, signed_root
 from fos_jax.encoders.config import complete_foreground
 from fos_jax.encoders.inputs import foreground_input
-from fos_jax.encoders.unit import unit
 from fos_jax.errors import InputError
+from fos_jax.posteriors import unit
 
 
 class ForegroundOutput(NamedTuple):

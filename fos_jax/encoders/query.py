@@ -11,9 +11,8 @@ from fos_jax.encoders.backbones import make_backbone
 from fos_jax.encoders.bilinear import compact_bilinear, signed_root
 from fos_jax.encoders.config import complete_query
 from fos_jax.encoders.inputs import query_input
-from fos_jax.encoders.posteriors import pattern_log_posterior
-from fos_jax.encoders.unit import unit
 from fos_jax.errors import InputError
+from fos_jax.posteriors import pattern_log_posterior, unit
 
 
 class QueryOutput(NamedTuple):

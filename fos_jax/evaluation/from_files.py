@@ -12,8 +12,8 @@ from fos_jax.evaluation import tables
 from fos_jax.evaluation.methods import CONTROL, RIVAL, Method
 from fos_jax.evaluation.results import circumstances, write_results
 from fos_jax.evaluation.run import evaluate
+from fos_jax.files import write_whole
 from fos_jax.pattern_table import PatternTable
-from fos_jax.publish import write_whole
 
 
 class Compared(NamedTuple):

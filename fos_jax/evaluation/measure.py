@@ -6,7 +6,8 @@ import os
 
 import numpy as np
 
-from fos_jax.evaluation import conventions, metrics
+from fos_jax import metrics
+from fos_jax.evaluation import conventions
 from fos_jax.evaluation.scores import Ranking
 from fos_jax.evaluation.truth import Block, Truth
 

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 from absl import logging
 
-from fos_jax.baselines.extension import silhouettes
 from fos_jax.data.arrays import Foregrounds, Queries
 from fos_jax.encoders.bundle import Bundle, ForegroundEncoding
 from fos_jax.errors import InputError
@@ -15,6 +14,7 @@ from fos_jax.evaluation import controls, scores
 from fos_jax.evaluation.aspects import box_aspects, foreground_aspects
 from fos_jax.evaluation.pairs import pair_rankings
 from fos_jax.evaluation.truth import Truth
+from fos_jax.rivals.extension import silhouettes
 
 OURS, RIVAL, CONTROL, ORACLE = "ours", "rival", "control", "oracle"
 COMPATIBLE_SET = "compatible-set oracle"

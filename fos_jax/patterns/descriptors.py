@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.measures import SIDES
 from fos_jax.errors import InputError
 from fos_jax.images import prepare_cutout
-from fos_jax.patterns.cutout_set import CutoutSet
-from fos_jax.patterns.measures import SIDES
 
 BLOCKS = ("embedding", "gradients", "shape", "truncation", "keypoints", "viewpoint")
 Embed = Callable[[np.ndarray, Sequence[str]], np.ndarray]  # uint8 [n, S, S, 4], categories -> float32 [n, D]

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from fos_jax.cutouts.cutout_set import CutoutSet
 from fos_jax.errors import InputError
 from fos_jax.patterns.agreement import viewpoint_bins, worst_groups
 from fos_jax.patterns.contact_sheet import contact_sheet
-from fos_jax.patterns.cutout_set import CutoutSet
 from fos_jax.patterns.grouping import OUTLIER
 from fos_jax.patterns.proposals import Proposals
 

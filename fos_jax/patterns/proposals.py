@@ -24,9 +24,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fos_jax.cutouts.shards import publish
 from fos_jax.errors import InputError
 from fos_jax.patterns.grouping import OUTLIER, combine, group_rows
-from fos_jax.patterns.shards import publish
 
 FORMAT_VERSION = 1
 _REPRESENTATIVES = 5

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fos_jax.publish import write_whole
+from fos_jax.files import write_whole
 from fos_jax.report.figures import headline_row
 
 if TYPE_CHECKING:

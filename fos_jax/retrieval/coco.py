@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fos_jax.boxes import BoxXyxyPx
+from fos_jax.cutouts.cutting import cut_objects
+from fos_jax.cutouts.records import AnnotatedObject, Defects, Photograph
+from fos_jax.cutouts.sources.coco import CocoSource
 from fos_jax.errors import InputError
 from fos_jax.images import MAX_PIXELS
-from fos_jax.patterns.cutting import cut_objects
-from fos_jax.patterns.records import AnnotatedObject, Defects, Photograph
-from fos_jax.patterns.sources.coco import CocoSource
 from fos_jax.retrieval.cutouts import CutoutRecord
 
 

@@ -11,9 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
+from fos_jax.cutouts.sources.folder import FolderSource
 from fos_jax.errors import InputError
 from fos_jax.images import MAX_PIXELS, read_cutout
-from fos_jax.patterns.sources.folder import FolderSource
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fos_jax.errors import InputError
-from fos_jax.publish import published_directory
+from fos_jax.files import published_directory
 
 MANIFEST = "manifest.json"
 FORMAT = "fos_jax gallery"

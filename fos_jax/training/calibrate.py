@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fos_jax.encoders.posteriors import masked_log_softmax
+from fos_jax.posteriors import masked_log_softmax
 
 _LOWEST, _HIGHEST, _POINTS = 0.02, 200.0, 200
 

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from fos_jax import losses
-from fos_jax.encoders.posteriors import (
+from fos_jax.encoders.query import QueryEncoder
+from fos_jax.pattern_table import PatternTable
+from fos_jax.posteriors import (
     combined_log_posterior,
     factorised_log_posterior,
     is_in_category,
     pattern_log_posterior,
 )
-from fos_jax.encoders.query import QueryEncoder
-from fos_jax.pattern_table import PatternTable
 from fos_jax.training import augment
 from fos_jax.training.model import apply_for_training
 from fos_jax.training.step import Gather, LossFunction, Metrics

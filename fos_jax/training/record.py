@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from fos_jax.errors import InputError
-from fos_jax.publish import write_whole
+from fos_jax.files import write_whole
 
 PACKAGES = ("fos-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "tensorflow-datasets")
 

@@ -11,15 +11,15 @@ import numpy as np
 from fos_jax.data.arrays import Foregrounds, Queries, fingerprint
 from fos_jax.encoders.build import build_query_encoder, init_query
 from fos_jax.encoders.bundle import Bundle, save_bundle
-from fos_jax.encoders.posteriors import (
+from fos_jax.encoders.query import QueryEncoder
+from fos_jax.errors import InputError
+from fos_jax.pattern_table import PatternTable
+from fos_jax.posteriors import (
     combined_log_posterior,
     factorised_log_posterior,
     is_in_category,
     pattern_log_posterior,
 )
-from fos_jax.encoders.query import QueryEncoder
-from fos_jax.errors import InputError
-from fos_jax.pattern_table import PatternTable
 from fos_jax.training import augment
 from fos_jax.training.calibrate import calibrated_scale, cross_entropy
 from fos_jax.training.distill import make_distill_loss

@@ -9,9 +9,9 @@ import numpy as np
 from fos_jax.data.arrays import Foregrounds, fingerprint
 from fos_jax.encoders.build import build_foreground_encoder, init_foreground
 from fos_jax.encoders.bundle import save_bundle
-from fos_jax.encoders.posteriors import is_in_category
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
+from fos_jax.posteriors import is_in_category
 from fos_jax.training import augment
 from fos_jax.training.calibrate import calibrated_scale, cross_entropy
 from fos_jax.training.loop import Task

@@ -13,21 +13,21 @@ import pytest
 from PIL import Image
 
 from fos_jax.boxes import box_yxyx_norm_to_xyxy_px
+from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.filters import config_with
+from fos_jax.cutouts.running import extract
 from fos_jax.data.splits import load_split
 from fos_jax.datasets.fos_patterns import layout
+from fos_jax.datasets.fos_patterns.benchmark import Settings, check_splits, plan_benchmark
+from fos_jax.datasets.fos_patterns.benchmark_pictures import grown_box
 from fos_jax.datasets.fos_patterns.sizes import SIZES
 from fos_jax.errors import InputError
+from fos_jax.experiments.simulated_session import review, true_attributes, verify_all
 from fos_jax.images import MEAN_COLOUR
-from fos_jax.launch.build_dataset import build, validate
-from fos_jax.patterns.benchmark import Settings, check_splits, plan_benchmark
-from fos_jax.patterns.benchmark_pictures import grown_box
-from fos_jax.patterns.cutout_set import CutoutSet
-from fos_jax.patterns.filters import config_with
+from fos_jax.launch.dataset_build import build, validate
 from fos_jax.patterns.proposals import Proposals
-from fos_jax.patterns.running import extract
-from fos_jax.patterns.verification.export import read_export, write_export
-from fos_jax.patterns.verification.simulated_session import review, true_attributes, verify_all
-from fos_jax.patterns.verification.store import Store
+from fos_jax.verification.export import read_export, write_export
+from fos_jax.verification.store import Store
 
 PHOTOGRAPHS = 40
 
@@ -273,7 +273,7 @@ def test_a_broken_manual_directory_is_one_line(work, tmp_path, break_it, message
     manual = tmp_path / "manual"
     shutil.copytree(work, manual)
     break_it(manual)
-    command = [sys.executable, "-m", "fos_jax.launch.build_dataset", "--dataset=fos_patterns", "--size=tight"]
+    command = [sys.executable, "-m", "fos_jax.launch.dataset_build", "--dataset=fos_patterns", "--size=tight"]
     done = subprocess.run(
         [*command, f"--manual_dir={manual}", f"--data_dir={tmp_path / 'data'}"],
         capture_output=True,

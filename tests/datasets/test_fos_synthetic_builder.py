@@ -12,7 +12,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of TFDS
 
 from fos_jax.datasets.fos_synthetic import fos_synthetic_dataset_builder as module  # noqa: E402
 from fos_jax.errors import InputError  # noqa: E402
-from fos_jax.launch.build_dataset import build  # noqa: E402
+from fos_jax.launch.dataset_build import build  # noqa: E402
 from fos_jax.pattern_table import PatternTable  # noqa: E402
 
 VERSION = str(module.Builder.VERSION)

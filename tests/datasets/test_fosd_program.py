@@ -8,11 +8,11 @@ import pytest
 from fosd_miniature import write_miniature
 
 from fos_jax.errors import InputError
-from fos_jax.launch import build_dataset
+from fos_jax.launch import dataset_build as build_dataset
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "fos_jax.launch.build_dataset", "--dataset=fosd", "--size=rfosd", *arguments]
+    command = [sys.executable, "-m", "fos_jax.launch.dataset_build", "--dataset=fosd", "--size=rfosd", *arguments]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 

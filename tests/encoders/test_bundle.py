@@ -15,9 +15,9 @@ import pytest
 from fos_jax.encoders import bundle_files
 from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, init_foreground, init_query
 from fos_jax.encoders.bundle import load_bundle, save_bundle
-from fos_jax.encoders.posteriors import pattern_log_posterior
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
+from fos_jax.posteriors import pattern_log_posterior
 
 
 @pytest.fixture(scope="module")

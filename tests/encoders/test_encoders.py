@@ -8,11 +8,10 @@ import pytest
 from fos_jax.encoders.backbones import BACKBONES, make_backbone
 from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, init_foreground, init_query
 from fos_jax.encoders.config import complete_foreground, complete_query
-from fos_jax.encoders.posteriors import pattern_log_posterior
 from fos_jax.encoders.query import QueryEncoder, box_numbers, make_query_encoder
 from fos_jax.encoders.resnet import batch_norm
-from fos_jax.encoders.unit import unit
 from fos_jax.errors import InputError
+from fos_jax.posteriors import pattern_log_posterior, unit
 
 BOX = np.array([[0.25, 0.25, 0.75, 0.75], [0.0, 0.5, 0.5, 1.0]], np.float32)
 CATEGORY = np.array([0, 1])

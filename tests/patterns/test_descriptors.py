@@ -3,9 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.filters import default_config
+from fos_jax.cutouts.running import extract
 from fos_jax.errors import InputError
 from fos_jax.images import prepare_cutout
-from fos_jax.patterns.cutout_set import CutoutSet
 from fos_jax.patterns.descriptors import (
     describe,
     gradient_descriptor,
@@ -13,8 +15,6 @@ from fos_jax.patterns.descriptors import (
     shape_descriptor,
     viewpoint_block,
 )
-from fos_jax.patterns.filters import default_config
-from fos_jax.patterns.running import extract
 
 
 def test_shape_of_a_rectangle_by_hand():

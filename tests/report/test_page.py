@@ -68,7 +68,7 @@ def small_report(**changes) -> Report:
         "stages": [("pretrain", 90.0, "600 steps"), ("distil", 30.4, "")],
         "facts": [("commit", "abc123")],
         "notes": ["Standard convention."],
-        "commands": [("At instance level", "fos-search --photo=street.jpg")],
+        "commands": [("At instance level", "fos search --photo=street.jpg")],
     }
     return Report(**{**values, **changes})
 

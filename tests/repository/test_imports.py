@@ -24,7 +24,7 @@ HEAVY = (
 )
 BASE = "import jax, flax.linen, optax, orbax.checkpoint, numpy, cv2, sklearn"
 # Module patterns of each room: what rendering and training need where the heavy packages are absent.
-LIGHT = {"scenes": ["**/*.py"], "encoders": ["*.py"], "training": ["*.py"], "baselines": ["*.py"]}
+LIGHT = {"scenes": ["**/*.py"], "encoders": ["*.py"], "training": ["*.py"], "rivals": ["*.py"]}
 
 
 def loaded_by(code: str) -> set[str]:

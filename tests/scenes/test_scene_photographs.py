@@ -41,7 +41,7 @@ def test_the_mask_lies_in_the_querys_rectangle(rows):
 
 
 def test_unknown_category_is_one_line(tmp_path):
-    command = [sys.executable, "-m", "fos_jax.launch.render_photographs", "--categories=cat"]
+    command = [sys.executable, "-m", "fos_jax.launch.scenes_photographs", "--categories=cat"]
     done = subprocess.run([*command, f"--output={tmp_path / 'p'}"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: categories: unknown 'cat', expected some of car")
@@ -49,13 +49,13 @@ def test_unknown_category_is_one_line(tmp_path):
 
 
 def test_the_program_writes_what_extraction_reads(tmp_path):
-    from fos_jax.patterns.cutout_set import CutoutSet
-    from fos_jax.patterns.filters import config_with
-    from fos_jax.patterns.running import extract
-    from fos_jax.patterns.verification.simulated_session import true_attributes
+    from fos_jax.cutouts.cutout_set import CutoutSet
+    from fos_jax.cutouts.filters import config_with
+    from fos_jax.cutouts.running import extract
+    from fos_jax.experiments.simulated_session import true_attributes
 
     folder = tmp_path / "photographs"
-    command = [sys.executable, "-m", "fos_jax.launch.render_photographs", "--categories=car", "--per_category=3"]
+    command = [sys.executable, "-m", "fos_jax.launch.scenes_photographs", "--categories=car", "--per_category=3"]
     subprocess.run([*command, f"--output={folder}", "--image_px=64"], check=True, capture_output=True)
     raw = json.loads((folder / "instances.json").read_text())
     assert len(raw["images"]) == len(raw["annotations"]) == 3

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tests_synthetic import make, table
 
-from fos_jax.baselines.two_stream import make_two_stream_loss
 from fos_jax.encoders.foreground import ForegroundOutput
 from fos_jax.encoders.query import QueryOutput
+from fos_jax.rivals.two_stream import make_two_stream_loss
 from fos_jax.training import augment, distill, pretrain
 
 TABLE = table()

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from tests_synthetic import BACKBONE, SIDE, make, table
 
-from fos_jax.baselines.two_stream import two_stream_task
 from fos_jax.encoders.bundle import load_bundle
 from fos_jax.errors import InputError
-from fos_jax.evaluation.metrics import average_precision, rank_relevant
 from fos_jax.launch.configs import distill_synthetic, pretrain_synthetic, two_stream_synthetic
+from fos_jax.metrics import average_precision, rank_relevant
 from fos_jax.pattern_table import PatternTable
+from fos_jax.rivals.two_stream import two_stream_task
 from fos_jax.training.loop import train
 from fos_jax.training.student_task import distill_task
 from fos_jax.training.teacher_task import pretrain_task

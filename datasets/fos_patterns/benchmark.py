@@ -1,0 +1,263 @@
+"""From verified patterns to a benchmark: which cut-outs and photographs, in which split, with which truth."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from fos_jax.boxes import BoxXyxyPx
+from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.extraction import read_plan
+from fos_jax.datasets.fos_patterns.splitting import (
+    closest_bits,
+    linked_components,
+    near_duplicate_links,
+    split_components,
+)
+from fos_jax.errors import InputError
+from fos_jax.pattern_table import Pattern, PatternTable
+from fos_jax.verification.export import VerifiedPattern, VerifiedPatterns
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Choices of a benchmark.
+
+    Attributes:
+      shares: split -> share of the cut-outs.
+      min_members: smaller patterns are left out.
+      growth: each side of a query's rectangle moves outwards by a fraction of the rectangle's width or height, drawn
+        evenly from this range; (0, 0) keeps the silhouette's own rectangle, (0.1, 0.1) widens, (0, 0.2) also jitters.
+      longest_side_px: of stored photographs; larger ones shrink.
+      cutout_side_px: the same of stored cut-outs.
+      seed: of splits and jitter.
+    """
+
+    shares: Mapping[str, float] = dataclasses.field(
+        default_factory=lambda: {"train": 0.7, "validation": 0.1, "test": 0.2}
+    )
+    min_members: int = 2
+    growth: tuple[float, float] = (0.0, 0.0)
+    longest_side_px: int = 512
+    cutout_side_px: int = 256
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One cut-out of the benchmark.
+
+    Attributes:
+      index: in the cut-out set.
+      id, category, source_id, licence: as there.
+      pattern: id in the benchmark's table.
+      split: one of `SPLITS`.
+      photograph: path below the benchmark's photographs; "" where the cut-out came without one, and is no query.
+      box_xyxy_px: tight around the mask, in the photograph.
+    """
+
+    index: int
+    id: str
+    category: str
+    source_id: str
+    licence: str
+    pattern: int
+    split: str
+    photograph: str
+    box_xyxy_px: BoxXyxyPx
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """A planned benchmark.
+
+    Attributes:
+      table: patterns with their counts.
+      entries: by split and id.
+      is_compatible: bool [P, P], symmetric: pattern of a query's own object -> patterns that fit there.
+      photographs: folder that `Entry.photograph` is relative to.
+      settings: as given.
+      left_out: reason -> cut-outs of the verification that are not in the benchmark.
+      components: how many photographs there are, and how many of them hang together with another one.
+    """
+
+    table: PatternTable
+    entries: tuple[Entry, ...]
+    is_compatible: np.ndarray
+    photographs: Path
+    settings: Settings
+    left_out: Mapping[str, int]
+    components: Mapping[str, int]
+
+    def of_split(self, split: str) -> list[Entry]:
+        return [entry for entry in self.entries if entry.split == split]
+
+
+def plan_benchmark(
+    cutouts: CutoutSet, verified: VerifiedPatterns, settings: Settings, *, photographs: str | Path | None = None
+) -> Benchmark:
+    """Plans a benchmark; nothing is written and no picture is decoded.
+
+    Members that nobody verified are left out, and so are patterns too small to have another member. Photographs that
+    share an object, an id or nearly all their pixels come into one split, and this is checked once more by comparing
+    all hashes of different splits with each other.
+
+    Args:
+      cutouts: a finished extraction.
+      verified: an export of the verification of these cut-outs.
+      settings: choices.
+      photographs: folder of the photographs; where extraction found them by default.
+
+    Raises:
+      InputError: an export of other cut-outs, no pattern that is large enough, or splits that share something.
+    """
+    if verified.cutouts != cutouts.fingerprint:
+        raise InputError(
+            f"{cutouts.folder}: has fingerprint {cutouts.fingerprint}, the export is of {verified.cutouts}"
+        )
+    row_of_id = {name: row for row, name in enumerate(cutouts.column("id"))}
+    left_out: Counter[str] = Counter(rejected=len(verified.rejected), outlier=len(verified.outliers))
+    kept: list[tuple[VerifiedPattern, list[int]]] = []
+    for pattern in verified.patterns:
+        members = [member for member in pattern.members if member.is_verified]
+        left_out["not verified"] += len(pattern.members) - len(members)
+        missing = [member.cutout_id for member in members if member.cutout_id not in row_of_id]
+        if missing:
+            raise InputError(f"{cutouts.folder}: has no cut-out {missing[0]!r}, which the export names")
+        if len(members) < settings.min_members:
+            left_out["pattern too small"] += len(members)
+        else:
+            kept.append((pattern, [row_of_id[member.cutout_id] for member in members]))
+    if not kept:
+        raise InputError(f"{cutouts.folder}: no verified pattern has {settings.min_members} members or more")
+    kept.sort(key=lambda pair: (pair[0].category, pair[0].id))
+    rows = np.concatenate([members for _, members in kept])
+    label = np.repeat(np.arange(len(kept)), [len(members) for _, members in kept])
+    component, components = _components(cutouts, rows)
+    split = split_components(component, label, settings.shares, seed=settings.seed)
+    root = Path(photographs) if photographs is not None else read_plan(cutouts.folder).root
+    entries = _entries(cutouts, rows, label, [list(settings.shares)[s] for s in split])
+    table = _table([pattern for pattern, _ in kept], entries)
+    position = {pattern.id: i for i, (pattern, _) in enumerate(kept)}
+    is_compatible = np.eye(len(kept), dtype=bool)
+    for a, b in verified.also_compatible:
+        if a in position and b in position:
+            is_compatible[position[a], position[b]] = is_compatible[position[b], position[a]] = True
+    plan = Benchmark(table, entries, is_compatible, root, settings, dict(left_out), components)
+    check_splits(plan, cutouts)
+    return plan
+
+
+def check_splits(plan: Benchmark, cutouts: CutoutSet) -> None:
+    """Compares all entries of different splits: `InputError` where they share a photograph or a near-duplicate."""
+    limit = cutouts.manifest["config"]["near_duplicate"]["max_distance_bits"]
+    hashes = {name: np.array(cutouts.column(name), np.uint64) for name in ("source_hash", "hash")}
+    by_split = {split: plan.of_split(split) for split in SPLITS}
+    for number, first in enumerate(SPLITS):
+        for second in SPLITS[number + 1 :]:
+            a, b = by_split[first], by_split[second]
+            shared = {e.source_id for e in a} & {e.source_id for e in b}
+            if shared:
+                raise InputError(f"{first} and {second} share the photograph {min(shared)!r}")
+            for name, values in hashes.items():
+                rows = [np.array([e.index for e in entries], np.int64) for entries in (a, b)]
+                of_one, of_other = (_of_category(rows[k], (a, b)[k], name) for k in (0, 1))
+                for category in sorted(set(of_one) & set(of_other)):
+                    i_rows, j_rows = of_one[category], of_other[category]
+                    bits, i, j = closest_bits(values[i_rows], values[j_rows])
+                    if bits <= limit:
+                        ids = cutouts.column("id")
+                        what = "photographs" if name == "source_hash" else "cut-outs"
+                        raise InputError(
+                            f"{first} and {second} share near-duplicate {what}: {ids[i_rows[i]]} and {ids[j_rows[j]]} "
+                            f"differ by {bits} bits"
+                        )
+
+
+def _of_category(rows: np.ndarray, entries: Sequence[Entry], name: str) -> dict[str, np.ndarray]:
+    """Cut-outs are compared within their category, photographs all with all."""
+    names = np.array([e.category if name == "hash" else "" for e in entries], object)
+    return {category: rows[names == category] for category in set(names)}
+
+
+def _components(cutouts: CutoutSet, rows: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+    """int64 [n] component of each row's photograph, and counts.
+
+    Linked are photographs that look alike, and those of which one shows a near-duplicate of the other's object, also
+    one that extraction rejected for it.
+    """
+    limit = cutouts.manifest["config"]["near_duplicate"]["max_distance_bits"]
+    everything = pq.read_table(
+        cutouts.folder / "index.parquet", columns=["id", "source_id", "source_hash", "duplicate_of"]
+    )
+    sources = everything["source_id"].to_numpy(zero_copy_only=False)
+    names, photograph = np.unique(sources.astype(str), return_inverse=True)
+    row_of_id = {name: row for row, name in enumerate(everything["id"].to_pylist())}
+    links = [
+        (int(photograph[row]), int(photograph[row_of_id[original]]))
+        for row, original in enumerate(everything["duplicate_of"].to_pylist())
+        if original
+    ]
+    first_row = np.unique(photograph, return_index=True)[1]
+    source_hash = everything["source_hash"].to_numpy()[first_row]
+    links += near_duplicate_links(source_hash, limit)
+    number = linked_components(len(names), links)
+    place = {name: i for i, name in enumerate(names.tolist())}
+    of_rows = np.array([place[name] for name in np.array(cutouts.column("source_id"), object)[rows]])
+    used = np.unique(of_rows)
+    sizes = np.bincount(number[used])
+    alone = int((sizes == 1).sum())
+    counts = {"photographs": len(used), "linked": len(used) - alone, "largest": int(sizes.max(initial=0))}
+    return number[of_rows], counts
+
+
+def _entries(cutouts: CutoutSet, rows: np.ndarray, label: np.ndarray, split: Sequence[str]) -> tuple[Entry, ...]:
+    names = ("id", "category", "source_id", "licence", "source_path", "box_xyxy_px", "frame_width_px")
+    columns = {name: cutouts.column(name) for name in names}
+    entries = [
+        Entry(
+            index=int(row),
+            id=columns["id"][row],
+            category=columns["category"][row],
+            source_id=columns["source_id"][row],
+            licence=columns["licence"][row],
+            pattern=int(pattern),
+            split=part,
+            photograph=columns["source_path"][row] if columns["frame_width_px"][row] else "",
+            box_xyxy_px=tuple(columns["box_xyxy_px"][row]),
+        )
+        for row, pattern, part in zip(rows, label, split, strict=True)
+    ]
+    return tuple(sorted(entries, key=lambda e: (SPLITS.index(e.split), e.id)))
+
+
+def _table(patterns: Sequence[VerifiedPattern], entries: Sequence[Entry]) -> PatternTable:
+    """Attributes that all patterns of a category carry, with two values or more, become the model's; all are told."""
+    categories = tuple(sorted({p.category for p in patterns}))
+    attributes: dict[str, dict[str, tuple[str, ...]]] = {}
+    for category in categories:
+        own = [p.attributes for p in patterns if p.category == category]
+        shared = set.intersection(*(set(a) for a in own))
+        values = {name: tuple(sorted({a[name] for a in own})) for name in sorted(shared)}
+        attributes[category] = {name: v for name, v in values.items() if len(v) > 1}
+    counts = Counter((e.pattern, e.split) for e in entries)
+    return PatternTable(
+        categories,
+        attributes,
+        tuple(
+            Pattern(
+                id=i,
+                category=p.category,
+                attributes={name: p.attributes[name] for name in attributes[p.category]},
+                description=p.name or ", ".join(f"{k} {v}" for k, v in p.attributes.items()) or f"{p.category} {p.id}",
+                mirror=-1,  # nobody was asked; such foregrounds are never mirrored in training
+                counts={split: counts[i, split] for split in SPLITS},
+            )
+            for i, p in enumerate(patterns)
+        ),
+    )

@@ -1,0 +1,188 @@
+"""Cells of the results: one method trained with one seed, as stages with a folder named after what is trained.
+
+A training's folder bears a digest of program, resolved config and what it reads, so that a changed config trains anew
+beside the old run, methods that share a teacher train it once a seed, and nothing is ever overwritten. Code is not
+part of the digest: an edited comment would throw hours away. Each cell records the commit it was trained at instead.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+from fos_jax.errors import InputError
+from fos_jax.evaluation.methods import CONTROL, ORACLE, OURS, RIVAL
+from fos_jax.evaluation.scores import BOTH, COSINE, FACTORISED, FLAT
+from fos_jax.experiments.cell_files import CellId
+from fos_jax.experiments.stages import CONFIG_PACKAGE, Stage, config_folder
+
+DATASET = "fos_synthetic"
+SPLIT = "test"
+# size of the results -> mode of the training configs; full_small is the full data set with small networks
+MODES = {"tiny": "mini", "demo": "demo", "full_small": "full_small", "full": "full"}
+DATA_SIZES = {size: "full" if size == "full_small" else size for size in MODES}
+KINDS = (OURS, RIVAL, CONTROL, ORACLE)
+RANKINGS = (COSINE, FLAT, FACTORISED, BOTH)  # of a bundle with two encoders; some have more (PAIR_RANKINGS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """One run of a training program.
+
+    Attributes:
+      name: of its folder.
+      program: module below fos_jax.
+      config: name of a config file in launch/configs.
+      suffix: what follows the size in the config's mode, such as "_rectangle_only".
+      changes: config fields that differ from the file, e.g. {"distillation.feature_weight": 0.0}.
+      reads: flag of the program -> training whose bundle it takes.
+    """
+
+    name: str
+    program: str
+    config: str
+    suffix: str = ""
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    reads: Mapping[str, "Training"] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A row of the results, or several: one for each ranking.
+
+    Attributes:
+      name: of its files; letters, digits and underscores.
+      title: what readers see.
+      kind: "ours", "rival", "control" or "oracle".
+      training: its bundle is evaluated.
+      rankings: those reported; empty for a bundle without query encoder, which gives chance and oracles.
+      note: half a sentence for readers.
+      group: of an ablation, e.g. "loss"; empty for a method of the main table.
+    """
+
+    name: str
+    title: str
+    kind: str
+    training: Training
+    rankings: Sequence[str] = RANKINGS
+    note: str = ""
+    group: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A method with a seed at a size, on a version of the data set."""
+
+    method: Method
+    size: str
+    seed: int
+    version: str
+
+    @property
+    def title(self) -> str:
+        """For people, while it runs."""
+        return f"{': '.join(filter(None, [self.method.group, self.method.title]))}, seed {self.seed}"
+
+    @property
+    def id(self) -> CellId:
+        return CellId(self.size, self.method.name, self.seed)
+
+    @property
+    def definition(self) -> str:
+        """Digest of everything that was chosen for this cell; a result with another one is out of date."""
+        return _digest(
+            [training_key(self.method.training, self.size, self.version), list(self.method.rankings), SPLIT, self.seed]
+        )
+
+
+def resolved_config(training: Training, size: str) -> ml_collections.ConfigDict:
+    """The config a training runs with, but for its seed; `InputError` for a change of a field that does not exist."""
+    module = importlib.import_module(f"{CONFIG_PACKAGE}.{training.config}")
+    config = module.get_config(MODES[size] + training.suffix)
+    try:
+        config.update_from_flattened_dict(training.changes)  # locked: a field that does not exist is refused
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"results: {training.name} changes {dict(training.changes)}, refused: {error}") from None
+    return config
+
+
+def training_key(training: Training, size: str, version: str) -> str:
+    """Digest of program, resolved config without seed, data and what is read."""
+    config = resolved_config(training, size).to_dict()
+    del config["seed"]
+    reads = {flag: training_key(other, size, version) for flag, other in training.reads.items()}
+    return _digest([training.program, config, reads, DATASET, version])
+
+
+def workdir_of(training: Training, cell: Cell, work: Path) -> Path:
+    """Folder of a training of a cell."""
+    key = training_key(training, cell.size, cell.version)
+    return work / cell.size / f"seed_{cell.seed}" / f"{training.name}-{key}"
+
+
+def trainings_of(method: Method) -> list[Training]:
+    """All trainings behind a method, each after what it reads."""
+
+    def walk(training: Training) -> list[Training]:
+        before = [t for other in training.reads.values() for t in walk(other)]
+        return [*before, training]
+
+    out: list[Training] = []
+    for training in walk(method.training):
+        if training not in out:
+            out.append(training)
+    return out
+
+
+def evaluation_path(cell: Cell, work: Path) -> Path:
+    """The evaluation's JSON of a cell."""
+    return work / cell.size / f"seed_{cell.seed}" / "evaluation" / f"{cell.method.name}-{cell.definition}.json"
+
+
+def stages_of(cell: Cell, work: Path, data: Path) -> list[Stage]:
+    """The programs of a cell: its trainings, the evaluated one last, and the evaluation."""
+    folder = config_folder()
+    stages = []
+    for training in trainings_of(cell.method):
+        workdir = workdir_of(training, cell, work)
+        command = [
+            training.program,
+            f"--config={folder / training.config}.py:{MODES[cell.size]}{training.suffix}",
+            f"--config.seed={cell.seed}",
+            *(f"--config.{name}={_flag_value(value)}" for name, value in training.changes.items()),
+            f"--workdir={workdir}",
+            f"--data_dir={data}",
+            *(f"{flag}={workdir_of(other, cell, work) / 'bundle'}" for flag, other in training.reads.items()),
+        ]
+        after = [workdir_of(other, cell, work).name for other in training.reads.values()]
+        note = f"{cell.title}: train {training.name}"
+        stages.append(Stage(workdir.name, command, [workdir], [], after, note))
+    output = evaluation_path(cell, work)
+    command = [
+        "launch.evaluate",
+        f"--bundle={workdir_of(cell.method.training, cell, work) / 'bundle'}",
+        f"--data_dir={data}",
+        f"--dataset={DATASET}",
+        f"--size={DATA_SIZES[cell.size]}",
+        f"--split={SPLIT}",
+        f"--name={cell.method.name}",
+        "--per_query",
+        "--cost",
+        f"--output={output}",
+    ]
+    note = f"{cell.title}: rank the {SPLIT} split"
+    stages.append(Stage(f"evaluation-{output.stem}", command, [output], [], [stages[-1].name], note))
+    return stages
+
+
+def _flag_value(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:10]

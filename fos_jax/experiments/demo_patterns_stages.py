@@ -1,0 +1,156 @@
+"""The stages from photographs to a search: which program with which flags, in which order."""
+
+import json
+from pathlib import Path
+
+from fos_jax.experiments.stages import Stage, config_folder
+
+RECTANGLE_ONLY = "rectangle only"
+# Of the photographs of COCO's sample: categories with a dozen usable objects or more.
+COCO_CATEGORIES = ("person", "chair", "bowl", "book", "bird", "cup", "potted plant", "bottle", "car", "dining table")
+RENDERED_CATEGORIES = ("car", "person")
+SIZES: dict[str, dict[str, int]] = {
+    # Rendered photographs are small, and so are the objects in them.
+    "demo": {"per_category": 160, "image_px": 160, "teacher_steps": 300, "student_steps": 400},
+    "tiny": {"per_category": 40, "image_px": 128, "teacher_steps": 12, "student_steps": 12},
+}
+_SMALL_OBJECTS = {"size.min_area_px": 120, "size.min_short_side_px": 6, "size.min_long_side_px": 12}
+DATASET, CONFIG = "fos_patterns", "tight"
+
+
+def stages_of(work: Path, coco: Path | None, size: str) -> list[Stage]:
+    """The programs of the demo.
+
+    Args:
+      work: folder of everything.
+      coco: folder with instances.json and images/; None: photographs are rendered.
+      size: one of `SIZES`.
+    """
+    choice = SIZES[size]
+    source = coco or work / "photographs"
+    truth = "aspect" if coco else "yaw"
+    categories = COCO_CATEGORIES if coco else RENDERED_CATEGORIES
+    render = [f"--{name}={choice[name]}" for name in ("per_category", "image_px")]
+    render += [f"--categories={','.join(RENDERED_CATEGORIES)}"]
+    rendered = Stage(
+        "photographs",
+        ["launch.scenes_photographs", "--output", str(source), *render],
+        [source],
+        ["scenes", "launch.scenes_photographs"],
+        note="render photographs with instance masks",
+    )
+    cutouts, proposals = work / "cutouts", work / "proposals"
+    extract = ["--source=coco", f"--annotations={source / 'instances.json'}", f"--images={source / 'images'}"]
+    extract += [f"--categories={','.join(categories)}", "--output", str(cutouts)]
+    extract += [] if coco else [f"--filters={json.dumps(_SMALL_OBJECTS)}"]
+    verify = ["--cutouts", str(cutouts), "--proposals", str(proposals / "proposals.parquet"), f"--truth={truth}"]
+    verify += ["--store", str(work / "verified.sqlite"), "--export", str(work / "verified.json")]
+    data = ["--data_dir", str(work / "data")]
+    return [
+        *([] if coco else [rendered]),
+        Stage(
+            "cutouts",
+            ["launch.cutouts", *extract],
+            [cutouts],
+            ["cutouts", "launch.cutouts"],
+            [] if coco else ["photographs"],
+            "cut objects out and filter them",
+        ),
+        Stage(
+            "proposals",
+            ["launch.propose", "--cutouts", str(cutouts), "--output", str(proposals)],
+            [proposals],
+            ["cutouts", "patterns", "launch.propose"],
+            ["cutouts"],
+            "group them",
+        ),
+        Stage(
+            "verification",
+            ["launch.simulate_verification", *verify],
+            [work / "verified.json", work / "verified.sqlite"],
+            ["patterns", "verification", "experiments.simulated_session", "launch.simulate_verification"],
+            ["proposals"],
+            "two simulated annotators verify them",
+        ),
+        Stage(
+            "data",
+            ["launch.dataset_build", f"--dataset={DATASET}", f"--size={CONFIG}", "--manual_dir", str(work), *data],
+            [work / "data" / DATASET / f"{CONFIG}_{kind}" for kind in ("foregrounds", "queries")],
+            ["cutouts", "verification", "datasets", "launch.dataset_build"],
+            ["verification"],
+            "splits, queries, truth, data card",
+        ),
+        *_training(work, choice),
+    ]
+
+
+def _training(work: Path, choice: dict[str, int]) -> list[Stage]:
+    folder = config_folder()
+    sources = ["encoders", "losses", "data", "training", "images", "boxes", "pattern_table", "launch.configs"]
+    split = ["--data_dir", str(work / "data"), f"--dataset={DATASET}", f"--size={CONFIG}", "--split=test"]
+    student = ["--bundle", str(work / "student" / "bundle")]
+
+    def training(name: str, module: str, config: str, steps: int, *more: str, after: list[str], note: str) -> Stage:
+        # The network and its settings are those of the rendered benchmark; nothing was tuned here.
+        changes = {"data.dataset": DATASET, "data.size": CONFIG, "training.num_steps": steps}
+        changes |= {"training.validate_every_steps": steps // 2, "optimizer.warmup_steps": min(50, steps // 4)}
+        command = [module, f"--config={folder / config}", "--workdir", str(work / name), "--data_dir"]
+        command += [str(work / "data"), *(f"--config.{key}={value}" for key, value in changes.items()), *more]
+        return Stage(name, command, [work / name], [*sources, module], after, note)
+
+    teacher = ["--teacher", str(work / "teacher" / "bundle")]
+    compare = f"--compare={RECTANGLE_ONLY}={work / 'rectangle_only' / 'bundle'}:control"
+    return [
+        training(
+            "teacher",
+            "launch.pretrain_foreground",
+            "pretrain_synthetic.py:demo",
+            choice["teacher_steps"],
+            after=["data"],
+            note="pretrain the foreground encoder",
+        ),
+        training(
+            "student",
+            "launch.distill_query",
+            "distill_synthetic.py:demo",
+            choice["student_steps"],
+            *teacher,
+            after=["data", "teacher"],
+            note="distil the query encoder",
+        ),
+        training(
+            "rectangle_only",
+            "launch.distill_query",
+            "distill_synthetic.py:demo_rectangle_only",
+            choice["student_steps"],
+            *teacher,
+            after=["data", "teacher"],
+            note="control: a student that sees the rectangle, no picture",
+        ),
+        Stage(
+            "evaluation",
+            ["launch.evaluate", *student, *split, compare, "--output", str(work / "evaluation.json")],
+            [work / "evaluation.json"],
+            ["evaluation", "launch.evaluate"],
+            ["data", "student", "rectangle_only"],
+            "rank the test split",
+        ),
+        Stage(
+            "gallery",
+            ["launch.gallery_build", *student, *split, "--output", str(work / "gallery")],
+            [work / "gallery"],
+            ["retrieval", "explain", "compose", "launch.gallery_build"],
+            ["data", "student"],
+            "index the test foregrounds",
+        ),
+    ]
+
+
+def commands(work: Path) -> list[tuple[str, str]]:
+    """(purpose, shell command) pairs for what a reader may do next."""
+    verify = f"fos verify --cutouts={work / 'cutouts'} --proposals={work / 'proposals/proposals.parquet'}"
+    query = f"fos search --gallery={work / 'gallery'} --photo=street.jpg --box=410,220,640,380 --category=person"
+    return [
+        ("See and correct what the simulated annotators did", f"{verify} --store={work / 'verified.sqlite'}"),
+        ("Search with a photograph of your own", f"{query} --level=pattern --k=3 --output=found"),
+    ]

@@ -1,0 +1,167 @@
+"""GALA-like: two streams whose negatives are also the true foreground itself, turned, scaled, mirrored or relit.
+
+Zhu et al. (ECCV 2022) make a search aware of geometry and light by such negatives. Taken from public descriptions: the
+contrastive training of two streams with transformed true foregrounds as negatives. Chosen here: which transformations
+and how far (`transformations`), one geometric and one of light a row, the loss of `two_stream` around them, and that a
+transformation that hardly changes the picture (a bottle's mirror image) is left out. Their alternating training of the
+two streams and their backbones are not reproduced.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from fos_jax import losses
+from fos_jax.encoders.foreground import ForegroundEncoder
+from fos_jax.encoders.query import QueryEncoder
+from fos_jax.errors import InputError
+from fos_jax.pattern_table import PatternTable
+from fos_jax.rivals.joint import Split, joint_task
+from fos_jax.rivals.settings import NUMBER, checked
+from fos_jax.rivals.stages import Circumstances
+from fos_jax.rivals.transformations import change_geometry, change_light, difference
+from fos_jax.rivals.triplets import triplet_rows
+from fos_jax.training import augment
+from fos_jax.training.loop import train as train_task
+from fos_jax.training.model import apply_for_training
+from fos_jax.training.step import Gather, LossFunction, Metrics
+
+
+def make_gala_loss(
+    foreground_encoder: ForegroundEncoder,
+    query_encoder: QueryEncoder,
+    *,
+    scale: float,
+    same_category_only: bool = True,
+    largest_turn_degrees: float = 45.0,
+    smallest_scale: float = 0.6,
+    largest_shade: float = 0.8,
+    smallest_difference: float = 0.02,
+    augmentation: augment.Augmentation = augment.NOTHING,
+) -> LossFunction:
+    """Loss of a batch of `triplets.triplet_rows`, own foregrounds only.
+
+    The softmax of `two_stream`, in both directions; towards the foregrounds, a query's own foreground under one
+    geometric and one lighting transformation joins its negatives, but no other query's.
+
+    Args:
+      foreground_encoder, query_encoder: trained together; params are {"foreground": ..., "query": ...}.
+      scale: inverse temperature of the softmax.
+      same_category_only: whether negatives are of the row's category only, as in the search itself.
+      largest_turn_degrees, smallest_scale: of geometric transformations.
+      largest_shade: of lighting transformations.
+      smallest_difference: mean change of the picture, in 0..1, below which a transformed foreground is no negative.
+      augmentation: of queries and foregrounds; a foreground's versions get the same colours.
+
+    Raises:
+      InputError: a number out of its range.
+
+    Source: Zhu et al., ECCV 2022 (the negatives); see the module's docstring.
+    """
+    for name, value, low, high in (
+        ("largest_turn_degrees", largest_turn_degrees, 0, 180),
+        ("smallest_scale", smallest_scale, 0, 1),
+        ("largest_shade", largest_shade, 0, 1),
+        ("scale", scale, 0, float("inf")),
+    ):
+        if not low < value <= high:
+            raise InputError(f"config: gala.{name}: {value!r}, expected more than {low} and at most {high}")
+
+    def loss_function(
+        params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
+    ) -> tuple[jax.Array, tuple[Metrics, Any]]:
+        del constants
+        flip_keys, box_keys, query_keys, foreground_keys, turn_keys, light_keys = augment.split_keys(keys, 6)
+        image, box, foreground = augment.mirror_pairs(
+            batch["image"],
+            batch["box_yxyx_norm"],
+            batch["positive_image"],
+            flip_keys,
+            probability=augmentation.mirror_probability,
+        )
+        box = augment.expand_boxes(box, box_keys, largest=augmentation.box_expansion)
+        image = augment.jitter_colours(image, query_keys, augmentation.jitter)
+        foreground = augment.jitter_colours(foreground, foreground_keys, augmentation.jitter)
+        turned = change_geometry(
+            foreground, turn_keys, largest_turn_degrees=largest_turn_degrees, smallest_scale=smallest_scale
+        )
+        relit = change_light(foreground, light_keys, largest_shade=largest_shade)
+        is_changed = jnp.stack([difference(foreground, x) >= smallest_difference for x in (turned, relit)], 1)  # [B, 2]
+        of_query, query_stats = apply_for_training(
+            query_encoder, params["query"], batch_stats.get("query", {}), image, box, batch["category"]
+        )
+        of_all, foreground_stats = apply_for_training(
+            foreground_encoder,
+            params["foreground"],
+            batch_stats.get("foreground", {}),
+            jnp.concatenate([foreground, turned, relit]),
+            jnp.tile(batch["positive_category"], 3),
+        )
+        gathered = gather(
+            (of_query.embedding, *jnp.split(of_all.embedding, 3), is_changed, batch["category"], batch["weight"])
+        )
+        query, candidate, turned, relit, is_changed, category, weight = gathered
+        own = jnp.arange(len(weight))
+        is_candidate = jnp.broadcast_to(weight > 0, (len(weight), len(weight)))
+        if same_category_only:
+            is_candidate &= category[:, None] == category[None, :]
+        is_own = jnp.eye(len(weight), dtype=bool)
+        among = jnp.concatenate([candidate, turned, relit])  # [3B, D]
+        is_among = jnp.concatenate([is_candidate, is_own & is_changed[:, :1], is_own & is_changed[:, 1:]], axis=1)
+        forth = losses.weighted_mean(losses.info_nce(query, among, own, is_among, scale=scale), weight)
+        back = losses.weighted_mean(losses.info_nce(candidate, query, own, is_candidate, scale=scale), weight)
+        versions = jnp.stack([jnp.sum(query * x, axis=1) for x in (turned, relit)], axis=1)  # [B, 2]
+        is_right = jnp.sum(query * candidate, axis=1)[:, None] > versions
+        metrics = {"own_above_changed": losses.weighted_mean(is_right, weight[:, None] * is_changed)}
+        stats = {"foreground": foreground_stats, "query": query_stats}
+        return (forth + back) / 2, (metrics, {k: v for k, v in stats.items() if v})
+
+    return loss_function
+
+
+def train_gala(
+    config: Any, train: Split, validation: Split, table: PatternTable, workdir: Path, circumstances: Circumstances
+) -> None:
+    """Trains the rival; `<workdir>/bundle` is its model.
+
+    Args:
+      config: with `seed`, `foreground`, `query`, `augment` and `gala` (arguments of the loss).
+      train, validation: foregrounds and queries.
+      table: pattern table; only prototypes and validation read patterns.
+      workdir: of the run.
+      circumstances: see there.
+
+    Raises:
+      InputError: a wrong field in the config.
+
+    Source: Zhu et al., ECCV 2022; see the module's docstring for what is a design decision.
+    """
+    settings = checked(
+        config.gala,
+        "gala",
+        scale=NUMBER,
+        same_category_only=bool,
+        largest_turn_degrees=NUMBER,
+        smallest_scale=NUMBER,
+        largest_shade=NUMBER,
+        smallest_difference=NUMBER,
+    )
+    task = joint_task(
+        config,
+        train,
+        validation,
+        table,
+        rows=triplet_rows(*train),
+        make_loss=lambda *encoders: make_gala_loss(
+            *encoders,
+            augmentation=augment.from_config(config.augment),
+            **settings,
+        ),
+        bundle_path=workdir / "bundle",
+        measure_ranking=circumstances.measure_ranking,
+        axis_name=circumstances.axis_name,
+    )
+    train_task(task, config, workdir, parallelism=circumstances.parallelism, progress=circumstances.progress)

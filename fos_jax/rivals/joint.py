@@ -1,0 +1,224 @@
+"""What methods that train two encoders jointly share: variables, validation, prototypes of their own, the bundle.
+
+A method brings its training rows and its loss; everything else is the same for all, so that they differ in nothing
+but their idea. After training, the patterns' prototypes become the means of their training foregrounds, so that such a
+model can rank by pattern posterior as well.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from fos_jax.data.arrays import Pairs, fingerprint
+from fos_jax.data.batches import Rows
+from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, init_foreground, init_query
+from fos_jax.encoders.bundle import save_bundle
+from fos_jax.encoders.foreground import ForegroundEncoder, ForegroundOutput
+from fos_jax.encoders.query import QueryEncoder, QueryOutput
+from fos_jax.pattern_table import PatternTable
+from fos_jax.rivals.ranking import FOREGROUND_INPUTS as FOREGROUND_INPUTS
+from fos_jax.rivals.ranking import RivalValidation
+from fos_jax.rivals.ranking import Split as Split
+from fos_jax.training import augment
+from fos_jax.training.loop import Task
+from fos_jax.training.model import apply_for_training
+from fos_jax.training.step import LossFunction
+from fos_jax.training.student_task import RankingMeasure
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingRows:
+    """What a method trains on: arrays aligned by row, and the names of the rows for messages."""
+
+    arrays: Mapping[str, Rows]
+    ids: np.ndarray
+
+
+def build_encoders(
+    config: Any, table: PatternTable, *, axis_name: str | None = None
+) -> tuple[ForegroundEncoder, QueryEncoder]:
+    """The two encoders that a config's `foreground` and `query` describe."""
+    models = _models(config)
+    return (
+        build_foreground_encoder(models, table, axis_name=axis_name),
+        build_query_encoder(models, table, axis_name=axis_name),
+    )
+
+
+def encode_augmented(
+    foreground_encoder: ForegroundEncoder,
+    query_encoder: QueryEncoder,
+    params: Any,
+    batch_stats: Any,
+    batch: Mapping[str, jax.Array],
+    foreground_image: jax.Array,
+    foreground_category: jax.Array,
+    keys: jax.Array,
+    augmentation: augment.Augmentation,
+) -> tuple[QueryOutput, ForegroundOutput, dict[str, Any]]:
+    """Both encoders' outputs of a batch's queries and of the foregrounds beside them, after augmentation.
+
+    Args:
+      params, batch_stats: {"foreground": ..., "query": ...}; batch statistics may be empty.
+      batch: with the queries' inputs.
+      foreground_image: uint8 [B, S, S, 4].
+      foreground_category: int32 [B].
+      keys: PRNG keys [B].
+      augmentation: of queries and foregrounds.
+
+    Returns:
+      The two outputs, and the new batch statistics of those encoders that have any.
+    """
+    image, box, foreground = augment.augment_pairs(
+        batch["image"],
+        batch["box_yxyx_norm"],
+        foreground_image,
+        keys,
+        augmentation,
+    )
+    of_query, query_stats = apply_for_training(
+        query_encoder, params["query"], batch_stats.get("query", {}), image, box, batch["category"]
+    )
+    of_foreground, foreground_stats = apply_for_training(
+        foreground_encoder, params["foreground"], batch_stats.get("foreground", {}), foreground, foreground_category
+    )
+    stats = {"foreground": foreground_stats, "query": query_stats}
+    return of_query, of_foreground, {name: value for name, value in stats.items() if value}
+
+
+def init_encoders(config: Any, table: PatternTable) -> dict[str, Any]:
+    """Initial variables of both: collection -> {"foreground": ..., "query": ...}, from `config.seed`."""
+    models = _models(config)
+    return _joined(
+        {},
+        {
+            "foreground": init_foreground(jax.random.key(config.seed), models, table),
+            "query": init_query(jax.random.key(config.seed + 1), models, table),
+        },
+    )
+
+
+def part_of(trained: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Variables of one of the networks."""
+    return {collection: tree[name] for collection, tree in trained.items() if name in tree}
+
+
+def padded_rows(pairs: Pairs) -> np.ndarray:
+    """int32 [n, longest]: each query's foreground rows, filled up with -2 (no row, nor "none")."""
+    count = np.diff(pairs.offsets)
+    out = np.full((len(pairs), max(count.max(initial=0), 1)), -2, np.int32)
+    out[np.arange(out.shape[1])[None, :] < count[:, None]] = pairs.rows
+    return out
+
+
+def input_fingerprints(train: Split, validation: Split, table: PatternTable) -> dict[str, str]:
+    """`Task.inputs` of both splits and the pattern table."""
+    return {
+        "train": f"{fingerprint(train[0])}-{fingerprint(train[1])}",
+        "validation": f"{fingerprint(validation[0])}-{fingerprint(validation[1])}",
+        "patterns": table.fingerprint(),
+    }
+
+
+def save_rival(
+    bundle_path: str | Path,
+    config: Any,
+    table: PatternTable,
+    measure: RivalValidation,
+    foreground: Mapping[str, Any],
+    query: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    *,
+    pair_variables: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a rival's bundle, with prototypes of its own so that it can rank by posterior too.
+
+    Args:
+      bundle_path: where it goes. config: resolved. table: pattern table.
+      measure: finds prototypes and scales. foreground, query: variables of the two encoders.
+      metrics: on the validation split; `map_flat` is added.
+      pair_variables: of networks that judge pairs, by name.
+    """
+    prototypes, posterior_scale, flat_scale, by_posterior = measure.posterior(foreground, query)
+    resolved = config.to_dict()
+    resolved["foreground"]["posterior_scale"] = posterior_scale
+    resolved["query"] |= {"posterior": "prototypes", "flat_scale": flat_scale}
+    save_bundle(
+        bundle_path,
+        config=resolved,
+        table=table,
+        foreground_variables={**foreground, "params": {**foreground["params"], "prototypes": prototypes}},
+        query_variables=query,
+        pair_variables=pair_variables or {},
+        metrics={"validation": {**metrics, "map_flat": by_posterior}},
+    )
+
+
+def joint_task(
+    config: Any,
+    train: Split,
+    validation: Split,
+    table: PatternTable,
+    *,
+    rows: TrainingRows,
+    make_loss: Callable[[ForegroundEncoder, QueryEncoder], LossFunction],
+    bundle_path: str | Path,
+    measure_ranking: RankingMeasure,
+    axis_name: str | None = None,
+    trained_too: Mapping[str, Any] | None = None,
+    frozen: Mapping[str, Any] | None = None,
+) -> Task:
+    """The task of training both encoders jointly; it writes a bundle like any student's.
+
+    Args:
+      config: with `seed`, `foreground` and `query`.
+      train, validation: foregrounds and queries.
+      table: pattern table; only prototypes and validation read patterns.
+      rows: what the loss is given in batches.
+      make_loss: of the two encoders; params are {"foreground": ..., "query": ...}, and those of `trained_too`.
+      bundle_path: where the bundle goes.
+      measure_ranking: mean average precision; the best checkpoint is chosen by it (cosine).
+      axis_name: `parallelism.AXIS` when it will run under pmap, else None.
+      trained_too: initial variables of networks that judge pairs, by name (`encoders.pair_networks`).
+      frozen: variables of such networks that the bundle holds as they are; the loss finds them in its constants.
+
+    Source: design decision.
+    """
+    foreground_encoder, query_encoder = build_encoders(config, table, axis_name=axis_name)
+    trained_too, frozen = trained_too or {}, frozen or {}
+    measure = RivalValidation((foreground_encoder, query_encoder), train[0], validation, table, measure_ranking)
+
+    def finish(trained: dict[str, Any], metrics: dict[str, float]) -> None:
+        foreground, query = part_of(trained, "foreground"), part_of(trained, "query")
+        pairs = {**{name: part_of(trained, name) for name in trained_too}, **frozen}
+        save_rival(bundle_path, config, table, measure, foreground, query, metrics, pair_variables=pairs)
+
+    return Task(
+        variables=_joined(init_encoders(config, table), trained_too),
+        loss_function=make_loss(foreground_encoder, query_encoder),
+        constants=dict(frozen),
+        arrays=rows.arrays,
+        ids=rows.ids,
+        validate=lambda trained: measure.cosine(part_of(trained, "foreground"), part_of(trained, "query")),
+        finish=finish,
+        inputs=input_fingerprints(train, validation, table),
+    )
+
+
+def _joined(variables: Mapping[str, Any], more: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Collection -> name -> arrays, of variables in that form and of more of them by name."""
+    return {
+        collection: {
+            **variables.get(collection, {}),
+            **{name: of[collection] for name, of in more.items() if collection in of},
+        }
+        for collection in ("params", "batch_stats")
+    }
+
+
+def _models(config: Any) -> dict[str, Any]:
+    return {"foreground": config.foreground.to_dict(), "query": config.query.to_dict()}

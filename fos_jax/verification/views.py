@@ -1,0 +1,123 @@
+"""What the page shows, as JSON values made from the state."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fos_jax.errors import InputError
+from fos_jax.verification.actions import UnknownError
+from fos_jax.verification.features import Features
+from fos_jax.verification.spread import UNLABELLED, nearest_groups, spread_labels
+from fos_jax.verification.state import PATTERN, State
+from fos_jax.verification.store import Store
+
+_COVERS = 4
+_SIMILAR = 12
+
+
+def check_category(store: Store, category: str) -> str:
+    """The category, if there is one of that name; `UnknownError` otherwise."""
+    if category not in store.categories:
+        raise UnknownError(
+            f"category: unknown {category!r}, expected one of {', '.join(sorted(set(store.categories)))}"
+        )
+    return category
+
+
+def group_list(store: Store, state: State, category: str, annotator: str) -> list[dict[str, Any]]:
+    """The category's groups: patterns with members by falling size, then the outliers and the rejected.
+
+    Each has `group`, `kind`, `name`, `attributes`, `revision`, `size`, `mine` (members that the annotator judged),
+    `judged` (by anybody), `disputed`, and `cover` (up to four members, the most confident first).
+    """
+    result = []
+    for group in state.standing():
+        record, members = state.groups[group], state.members[group]
+        if record.category == category and (members or record.kind != PATTERN):
+            cover = sorted(members, key=lambda cutout: (-store.confidence[cutout], cutout))[:_COVERS]
+            result.append(
+                {
+                    "group": group,
+                    "kind": record.kind,
+                    "name": record.name,
+                    "attributes": dict(record.attributes),
+                    "revision": state.revisions[group],
+                    "size": len(members),
+                    "mine": sum(annotator in state.verdicts.get(cutout, ()) for cutout in members),
+                    "judged": sum(cutout in state.verdicts for cutout in members),
+                    "disputed": sum(state.is_disputed(cutout) for cutout in members),
+                    "cover": cover,
+                }
+            )
+    return sorted(result, key=lambda entry: (entry["kind"] != PATTERN, entry["kind"], -entry["size"], entry["group"]))
+
+
+def group_detail(
+    store: Store, state: State, group: int, annotator: str, features: Features | None = None
+) -> dict[str, Any]:
+    """One group with `members` ([cut-out, mine 0/1, others' verdicts, disputed 0/1], the least confident last).
+
+    `similar` names the groups whose centres are nearest, `compatible` those marked as such.
+    """
+    record = state.groups.get(group)
+    if record is None:
+        raise UnknownError(f"group {group}: does not exist")
+    if record.merged_into is not None:
+        raise UnknownError(f"group {group}: was merged into group {record.merged_into}")
+    order = sorted(state.members[group], key=lambda cutout: (-store.confidence[cutout], cutout))
+    members = []
+    for cutout in order:
+        verdicts = state.verdicts.get(cutout, {})
+        mine = annotator in verdicts
+        members.append([cutout, int(mine), len(verdicts) - mine, int(state.is_disputed(cutout))])
+    return {
+        "group": group,
+        "category": record.category,
+        "kind": record.kind,
+        "name": record.name,
+        "attributes": dict(record.attributes),
+        "revision": state.revisions[group],
+        "members": members,
+        "similar": _similar(state, group, features) if features else [],
+        "compatible": sorted(b if a == group else a for a, b in state.pairs if group in (a, b)),
+    }
+
+
+def _similar(state: State, group: int, features: Features) -> list[int]:
+    category = state.groups[group].category
+    rows, values = features.rows[category], features.values[category]
+    row_of = {int(cutout): row for row, cutout in enumerate(rows)}
+    groups = [g for g in state.standing() if state.groups[g].category == category and state.members[g]]
+    groups = [g for g in groups if state.groups[g].kind == PATTERN or g == group]
+    if group not in groups or len(groups) < 2:
+        return []
+    centres = np.stack([values[[row_of[c] for c in state.members[g]]].mean(axis=0) for g in groups])
+    return [groups[i] for i in nearest_groups(centres, groups.index(group), _SIMILAR)]
+
+
+def training_labels(state: State, category: str, features: Features) -> np.ndarray:
+    """int64 [m]: the pattern of cut-outs that most who judged agree about; `UNLABELLED` for all others."""
+    labels = np.full(len(features.rows[category]), UNLABELLED, np.int64)
+    for row, cutout in enumerate(features.rows[category]):
+        group = state.settled_group(int(cutout))
+        if group is not None and state.groups[group].kind == PATTERN:
+            labels[row] = group
+    return labels
+
+
+def suggestions(labels: np.ndarray, rejected: np.ndarray, features: Features, category: str) -> list[Mapping[str, Any]]:
+    """What spreads from verified members: [{`group`, `cutouts`: [[cut-out, certainty], ...]}], least certain first.
+
+    Both the groups (by their least certain member) and the members are in that order; labelled and rejected
+    cut-outs are left out. `InputError` where nothing is verified.
+    """
+    spread = spread_labels(features.values[category], labels)
+    if spread is None:
+        raise InputError(f"category: nothing of {category} is verified yet, expected members to learn from")
+    found: dict[int, list[list[float]]] = {}
+    order = np.argsort(spread.certainty, kind="stable")
+    for row in order[(labels[order] == UNLABELLED) & ~rejected[order]]:
+        entry = [int(features.rows[category][row]), round(float(spread.certainty[row]), 4)]
+        found.setdefault(int(spread.label[row]), []).append(entry)
+    return [{"group": group, "cutouts": entries} for group, entries in found.items()]

@@ -1,0 +1,86 @@
+"""Cuts objects out of annotated photographs and filters them.
+
+Photographs come in COCO's format, in Open Images' layout, or as a folder of ready RGBA cut-outs:
+
+  fos cutouts --source=coco --annotations=instances.json --images=images/ --output=runs/cutouts
+  fos cutouts --source=open_images --annotations=train-annotations-object-segmentation.csv --masks=masks/ \\
+      --images=images/ --classes=class-descriptions-boxable.csv --image_list=train-images.csv --output=runs/cutouts
+  fos cutouts --source=folder --images=cutouts/ --output=runs/cutouts
+
+The same command goes on where it was interrupted. report.html in the output says what fell to which filter.
+On a cluster: --runner=beam --beam_options=--runner=FlinkRunner,--flink_master=host:8081 (also SparkRunner,
+DataflowRunner), with the output and the photographs on a file system that all workers share. Beam wants older packages
+than the rest: install it in an environment of its own, from requirements-beam.lock.
+"""
+
+import json
+from typing import Any
+
+from absl import flags
+
+from fos_jax.errors import InputError
+from fos_jax.program import run_program
+
+_SOURCE = flags.DEFINE_enum("source", "coco", ["coco", "open_images", "folder"], "Format of the annotations.")
+_ANNOTATIONS = flags.DEFINE_string("annotations", None, "COCO: JSON file. Open Images: segmentation CSV.")
+_IMAGES = flags.DEFINE_string("images", None, "Folder of the photographs, or of <category>/*.png.", required=True)
+_MASKS = flags.DEFINE_string("masks", None, "Open Images: folder of the mask PNGs.")
+_CLASSES = flags.DEFINE_string("classes", None, "Open Images: class descriptions (LabelName,DisplayName).")
+_IMAGE_LIST = flags.DEFINE_string("image_list", None, "Open Images: table with ImageID and License.")
+_CATEGORIES = flags.DEFINE_list("categories", None, "Categories that are wanted; all by default.")
+_LICENCE = flags.DEFINE_string("licence", "", "Licence of photographs for which none is stated.")
+_SKIP_DEFECTS = flags.DEFINE_bool("skip_defects", False, "Count defective entries instead of stopping at the first.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to write.", required=True)
+_FILTERS = flags.DEFINE_string("filters", "{}", 'Changed thresholds as JSON, such as {"size.min_area_px": 2000}.')
+_SHARD = flags.DEFINE_integer("photographs_per_shard", 200, "Photographs in one unit of work.", lower_bound=1)
+_RUNNER = flags.DEFINE_enum("runner", "in_process", ["in_process", "beam"], "What does the work.")
+_BEAM = flags.DEFINE_list("beam_options", [], "Beam's pipeline options; its direct runner without any.")
+
+
+def _source() -> dict[str, Any]:
+    by_kind: dict[str, dict[str, flags.FlagHolder]] = {
+        "coco": {"annotations": _ANNOTATIONS, "images": _IMAGES},
+        "open_images": {
+            "segmentations": _ANNOTATIONS,
+            "masks": _MASKS,
+            "images": _IMAGES,
+            "class_descriptions": _CLASSES,
+        },
+        "folder": {"root": _IMAGES},
+    }
+    fields = by_kind[_SOURCE.value]
+    for holder in fields.values():
+        if holder.value is None:
+            raise InputError(f"--{holder.name}: is missing, expected with --source={_SOURCE.value}")
+    source = {"kind": _SOURCE.value, **{name: holder.value for name, holder in fields.items()}}
+    source |= {"categories": _CATEGORIES.value, "licence": _LICENCE.value, "skip_defects": _SKIP_DEFECTS.value}
+    return source | ({"image_list": _IMAGE_LIST.value} if _SOURCE.value == "open_images" else {})
+
+
+def main() -> None:
+    from fos_jax.cutouts.filters import config_with
+    from fos_jax.cutouts.running import extract
+
+    try:
+        changes = json.loads(_FILTERS.value)
+    except ValueError as error:
+        raise InputError(f"--filters: not JSON ({error})") from None
+    manifest = extract(
+        _OUTPUT.value,
+        _source(),
+        config_with(changes),
+        photographs_per_shard=_SHARD.value,
+        runner=_RUNNER.value,
+        beam_options=_BEAM.value,
+    )
+    for name, count in sorted(manifest["counts"].items(), key=lambda item: -item[1]):
+        print(f"{count:8d}  {name}")
+    print(f"{_OUTPUT.value}/report.html")
+
+
+def run() -> None:
+    run_program(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,88 @@
+"""Builds a gallery: cut-outs, embedded by a model bundle, ready to be searched.
+
+  # from a split of a built data set
+  fos gallery build --bundle=runs/demo/student/bundle --data_dir=data --size=demo --split=test --output=gallery
+  # from RGBA pictures, <category>/*.png
+  fos gallery build --bundle=runs/demo/student/bundle --cutouts=my_cutouts --output=my_gallery
+  # from photographs with COCO annotations, cut out by their masks
+  fos gallery build --bundle=runs/demo/student/bundle --annotations=instances.json --images=images \\
+      --category_names="potted plant=plant" --output=my_gallery
+
+A gallery that is already there is replaced in one step at the end; until then it stays as it is.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from fos_jax.errors import InputError
+from fos_jax.program import run_program
+
+_BUNDLE = flags.DEFINE_string("bundle", None, "Directory of the model bundle.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Directory of the gallery.", required=True)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Directory that data sets were built in.")
+_DATASET = flags.DEFINE_string("dataset", "fos_synthetic", "Name of the data set.")
+_SIZE = flags.DEFINE_string("size", "demo", "Size of the data set: demo, full or tiny.")
+_SPLIT = flags.DEFINE_string("split", "test", "Split whose foregrounds are taken.")
+_CUTOUTS = flags.DEFINE_string("cutouts", None, "Folder of RGBA pictures, <category>/*.png.")
+_REFERENCE = flags.DEFINE_bool("reference", False, "With --cutouts: keep the files' paths instead of copies.")
+_LICENCE = flags.DEFINE_string("licence", "", "With --cutouts: licence of all the pictures.")
+_ANNOTATIONS = flags.DEFINE_string("annotations", None, "JSON file in COCO's instances format.")
+_IMAGES = flags.DEFINE_string("images", None, "Folder of its photographs; beside the file, images/, by default.")
+_MIN_SIDE_PX = flags.DEFINE_integer("min_side_px", 32, "With --annotations: least long side of an object.", 1)
+_CATEGORY_NAMES = flags.DEFINE_string("category_names", "", "The source's names that differ: SOURCE=NAME,...")
+_SKIP_DEFECTS = flags.DEFINE_bool("skip_defects", False, "Leave unusable pictures out and count them.")
+_SCANN_MIN_ROWS = flags.DEFINE_integer("scann_min_rows", 20_000, "Categories of so many get a ScaNN index.", 256)
+
+
+def main() -> None:
+    from fos_jax.data.splits import version_directory
+    from fos_jax.encoders.bundle import load_bundle
+    from fos_jax.retrieval.build import build_gallery
+    from fos_jax.retrieval.coco import CocoCutouts
+    from fos_jax.retrieval.cutouts import CutoutSource, DatasetCutouts, FolderCutouts, parse_category_names
+
+    if sum(map(bool, (_DATA_DIR.value, _CUTOUTS.value, _ANNOTATIONS.value))) != 1:
+        raise InputError("source: expected exactly one of --data_dir, --cutouts and --annotations")
+    bundle = load_bundle(_BUNDLE.value)
+    categories = bundle.table.categories
+    names = parse_category_names(_CATEGORY_NAMES.value, where="--category_names")
+    skip = _SKIP_DEFECTS.value
+    source: CutoutSource
+    if _CUTOUTS.value:
+        source = FolderCutouts(
+            _CUTOUTS.value, categories=categories, category_names=names, licence=_LICENCE.value, skip_defects=skip
+        )
+    elif _ANNOTATIONS.value:
+        source = CocoCutouts(
+            _ANNOTATIONS.value,
+            _IMAGES.value or Path(_ANNOTATIONS.value).parent / "images",
+            categories=categories,
+            category_names=names,
+            min_side_px=_MIN_SIDE_PX.value,
+            skip_defects=skip,
+        )
+    else:
+        builder_dir = version_directory(_DATA_DIR.value or "", _DATASET.value, f"{_SIZE.value}_foregrounds")
+        source = DatasetCutouts(builder_dir, _SPLIT.value, category_names=names)
+    manifest = build_gallery(
+        source,
+        bundle,
+        _OUTPUT.value,
+        bundle_path=_BUNDLE.value,
+        cutouts="reference" if _REFERENCE.value else "copy",
+        scann_min_rows=_SCANN_MIN_ROWS.value,
+        progress=True,
+    )
+    counts = ", ".join(f"{n} {name}" for name, n in manifest["counts"].items())
+    print(f"{_OUTPUT.value}: {manifest['num_foregrounds']} foregrounds ({counts})")
+    for reason, n in manifest["skipped"].items():
+        print(f"left out: {n} ({reason})")
+
+
+def run() -> None:
+    run_program(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,81 @@
+"""Groups extracted cut-outs into proposed patterns, for people to verify.
+
+  fos propose --cutouts=runs/cutouts --output=runs/proposals --bundle=runs/demo/pretrain/bundle
+
+Writes proposals.parquet, groups.png and settings; with --truth (where annotations carry one) also agreement.json and
+worst_groups.png.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+from fos_jax.errors import InputError
+from fos_jax.program import run_program
+
+_CUTOUTS = flags.DEFINE_string("cutouts", None, "Folder that fos cutouts wrote.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to write.", required=True)
+_BUNDLE = flags.DEFINE_string("bundle", None, "Model bundle whose foreground encoder describes the cut-outs.")
+_BLOCKS = flags.DEFINE_list("blocks", ["gradients", "shape", "truncation"], "Descriptors; a bundle adds its embedding.")
+_METHOD = flags.DEFINE_enum("method", "agglomerative", ["agglomerative", "kmeans", "hdbscan"], "Clustering.")
+_MEMBERS = flags.DEFINE_float("members_per_group", None, "Average size of a group; small: purer and more groups.")
+_TRUTH = flags.DEFINE_string("truth", None, "Measure against it: viewpoint, or the name of an annotated attribute.")
+
+
+def _embedder(bundle):
+    """The bundle's foreground encoder; categories that it does not know share its first class id, which embeddings
+    do not depend on."""
+
+    def embed(images: np.ndarray, categories: Sequence[str]) -> np.ndarray:
+        known = bundle.table.categories
+        ids = np.array([known.index(name) if name in known else 0 for name in categories], np.int32)
+        return bundle.encode_foregrounds(images, ids).embedding
+
+    return embed
+
+
+def main() -> None:
+    import fos_jax
+    from fos_jax.cutouts.cutout_set import CutoutSet
+    from fos_jax.cutouts.shards import write_json
+    from fos_jax.images import encode_png
+    from fos_jax.patterns.agreement import measure_agreement
+    from fos_jax.patterns.descriptors import describe
+    from fos_jax.patterns.grouping import default_config
+    from fos_jax.patterns.proposal_report import annotated_truth, group_sheet, worst_sheet
+    from fos_jax.patterns.proposals import propose, write_proposals
+
+    config = default_config()
+    config.method = _METHOD.value
+    config.members_per_group = _MEMBERS.value or config.members_per_group
+    cutouts = CutoutSet(_CUTOUTS.value)
+    if not len(cutouts):
+        raise InputError(f"{_CUTOUTS.value}: no cut-out was kept")
+    truth = annotated_truth(cutouts, _TRUTH.value) if _TRUTH.value else None
+    bundle = fos_jax.load(_BUNDLE.value) if _BUNDLE.value else None
+    names = [*_BLOCKS.value, *(["embedding"] if bundle and "embedding" not in _BLOCKS.value else [])]
+    side = bundle.foreground_size if bundle else 64
+    blocks = describe(cutouts, names, embed=_embedder(bundle) if bundle else None, embed_side_px=side)
+    proposals = propose(cutouts.column("id"), cutouts.column("category"), blocks, config, cutouts=cutouts.fingerprint)
+    output = Path(_OUTPUT.value)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "groups.png").write_bytes(encode_png(group_sheet(cutouts, proposals)))
+    if truth is not None:
+        agreement = measure_agreement(proposals.categories, proposals.group, truth)
+        write_json(output / "agreement.json", agreement)
+        (output / "worst_groups.png").write_bytes(encode_png(worst_sheet(cutouts, proposals, truth)))
+        print(json.dumps(agreement["all"]))
+    write_proposals(output / "proposals.parquet", proposals)
+    print(f"{len(cutouts)} cut-outs, {len(proposals.groups())} groups, {int((proposals.group < 0).sum())} outliers")
+    print(output / "proposals.parquet")
+
+
+def run() -> None:
+    run_program(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,29 @@
+"""Renders RESULTS.md, its plots and the table in README.md from the JSON files of the results; trains nothing.
+
+python -m fos_jax.launch.results_render --results=results --document=RESULTS.md
+"""
+
+from absl import flags
+
+from fos_jax.program import run_program
+
+_RESULTS = flags.DEFINE_string("results", "results", "Folder of the JSON files; the plots go there too.")
+_DOCUMENT = flags.DEFINE_string("document", "RESULTS.md", "File to write.")
+_README = flags.DEFINE_string(
+    "readme", "README.md", "File that gets the results in short, between marks; empty for none."
+)
+
+
+def main() -> None:
+    from fos_jax.experiments.document import write_document
+
+    write_document(_RESULTS.value, _DOCUMENT.value, _README.value)
+    print(_DOCUMENT.value)
+
+
+def run() -> None:
+    run_program(main)
+
+
+if __name__ == "__main__":
+    run()
