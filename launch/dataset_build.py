@@ -15,7 +15,7 @@ from fos_jax.errors import InputError
 from fos_jax.program import run_program
 
 _DATASET = flags.DEFINE_string("dataset", "fos_synthetic", "Name of the data set.")
-_SIZE = flags.DEFINE_string("size", "demo", "First part of the configs' names, such as tiny, demo or full.")
+_SIZE = flags.DEFINE_string("size", "demo", "First part of the configs' names, such as mini, demo or full.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "TFDS data directory to build into.")
 _MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "Files of a data set that is not made by code.")
 _VALIDATE_ONLY = flags.DEFINE_bool("validate_only", False, "List all that is wrong with --manual_dir; write nothing.")

@@ -16,7 +16,7 @@ from fos_jax.program import run_program
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "Folder for everything but the data set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the data set.")
-_SIZE = flags.DEFINE_enum("size", "demo", ["demo", "tiny"], "demo: real figures. tiny: shows only that it runs.")
+_SIZE = flags.DEFINE_enum("size", "demo", ["demo", "mini"], "demo: real figures. mini: shows only that it runs.")
 
 
 def main() -> int:
@@ -47,8 +47,8 @@ def main() -> int:
         two_streams=TWO_STREAMS,
         commands=search_commands(work),
     )
-    if size == "tiny":
-        console.print("\nSize tiny shows that everything runs; its figures mean nothing.")
+    if size == "mini":
+        console.print("\nSize mini shows that everything runs; its figures mean nothing.")
         return 0
     for sentence in missed:
         print(f"error: {sentence}", file=sys.stderr)

@@ -22,7 +22,7 @@ from fos_jax.program import run_program
 _WORKDIR = flags.DEFINE_string("workdir", "runs/patterns_demo", "Folder for everything.")
 _COCO = flags.DEFINE_string("coco", "../shared/real/coco_sample", "Photographs in COCO's format, where they are there.")
 _RENDERED = flags.DEFINE_bool("rendered", False, "Render photographs even where --coco is there.")
-_SIZE = flags.DEFINE_enum("size", "demo", sorted(SIZES), "demo, or tiny: shows only that it runs.")
+_SIZE = flags.DEFINE_enum("size", "demo", sorted(SIZES), "demo, or mini: shows only that it runs.")
 
 TITLE = "From photographs to patterns, to a search"
 _SUMMARY = (

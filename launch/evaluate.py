@@ -22,7 +22,7 @@ from fos_jax.program import run_program
 _BUNDLE = flags.DEFINE_string("bundle", None, "Directory of the model bundle.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Directory that data sets were built in.")
 _DATASET = flags.DEFINE_string("dataset", "fos_synthetic", "Name of the data set.")
-_SIZE = flags.DEFINE_string("size", "demo", "Size of the data set: demo, full or tiny.")
+_SIZE = flags.DEFINE_string("size", "demo", "Size of the data set: demo, full or mini.")
 _SPLIT = flags.DEFINE_enum("split", "validation", ["train", "validation", "test"], "Split to evaluate on.")
 _NAME = flags.DEFINE_string("name", "student", "Name of the bundle's rows.")
 _COMPARE = flags.DEFINE_multi_string(

@@ -22,7 +22,7 @@ _BUNDLE = flags.DEFINE_string("bundle", None, "Directory of the model bundle.", 
 _OUTPUT = flags.DEFINE_string("output", None, "Directory of the gallery.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Directory that data sets were built in.")
 _DATASET = flags.DEFINE_string("dataset", "fos_synthetic", "Name of the data set.")
-_SIZE = flags.DEFINE_string("size", "demo", "Size of the data set: demo, full or tiny.")
+_SIZE = flags.DEFINE_string("size", "demo", "Size of the data set: demo, full or mini.")
 _SPLIT = flags.DEFINE_string("split", "test", "Split whose foregrounds are taken.")
 _CUTOUTS = flags.DEFINE_string("cutouts", None, "Folder of RGBA pictures, <category>/*.png.")
 _REFERENCE = flags.DEFINE_bool("reference", False, "With --cutouts: keep the files' paths instead of copies.")

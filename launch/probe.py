@@ -19,7 +19,7 @@ from fos_jax.experiments import probes
 from fos_jax.experiments.probe_report import markdown, probe_rows
 from fos_jax.program import run_program
 
-_SIZE = flags.DEFINE_string("size", "full", "Size of the data set: tiny, demo or full.")
+_SIZE = flags.DEFINE_string("size", "full", "Size of the data set: mini, demo or full.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "TFDS data directory.")
 _OUTPUT = flags.DEFINE_string("output", "runs/probe", "Directory for PROBES.md and probes.json.")
 _STEPS = flags.DEFINE_integer("steps", 4000, "Training steps of the image probe.", lower_bound=1)
@@ -52,8 +52,8 @@ def probe(size: str, data_dir: str, *, steps: int, image_px: int, seed: int, num
 
 
 def main() -> None:
-    if _SIZE.value not in ("tiny", "demo", "full"):
-        raise InputError(f"size: unknown {_SIZE.value!r}, expected tiny, demo or full")
+    if _SIZE.value not in ("mini", "demo", "full"):
+        raise InputError(f"size: unknown {_SIZE.value!r}, expected mini, demo or full")
     start = time.monotonic()
     report = probe(
         _SIZE.value,

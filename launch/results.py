@@ -23,8 +23,8 @@ from fos_jax.program import run_program
 _SIZE = flags.DEFINE_enum(
     "size",
     "demo",
-    ["tiny", "demo", "full_small", "full"],
-    "Size of data and networks; full_small: the full data with small networks; tiny shows only that it runs.",
+    ["mini", "demo", "full_small", "full"],
+    "Size of data and networks; full_small: the full data with small networks; mini shows only that it runs.",
 )
 _SEEDS = flags.DEFINE_list("seeds", None, "Training seeds, at least three for figures to report (default 0,1,2).")
 _ONLY = flags.DEFINE_list("only", [], "Names of methods or ablations to run; all by default.")

@@ -13,7 +13,7 @@ from absl import flags
 
 from fos_jax.program import run_program
 
-_SIZE = flags.DEFINE_enum("size", "demo", ["tiny", "demo", "full"], "Size of the data; tiny shows only that it runs.")
+_SIZE = flags.DEFINE_enum("size", "demo", ["mini", "demo", "full"], "Size of the data; mini shows only that it runs.")
 _ONLY = flags.DEFINE_list("only", [], "Names of trainings to tune; all by default.")
 _JOBS = flags.DEFINE_integer(
     "jobs", 1, "Trials at a time: 2 suits two CPU cores, which one training does not fill.", lower_bound=1

@@ -41,7 +41,7 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size(
+    "mini": Size(
         ("car", "bottle"),
         {"train": 64, "validation": 32, "test": 32},
         {"train": 0, "validation": 0, "test": 32},
@@ -82,7 +82,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     RELEASE_NOTES: ClassVar = {
         "1.2.0": "Another seed: splits that nobody had looked at while the scenes were shaped.",
         "1.1.0": "Light and chairs easier to read: lower sun, stronger contrast, nearer bystanders, more tables.",
-        "1.0.0": "Eight categories; sizes tiny, demo and full.",
+        "1.0.0": "Eight categories; sizes mini, demo and full.",
     }
     BUILDER_CONFIGS: ClassVar = [
         FosSyntheticConfig(name=f"{size}_{kind}", description=f"{kind} of the {size} size", size=size, kind=kind)

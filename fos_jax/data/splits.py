@@ -39,7 +39,7 @@ def load_split(
     Args:
       data_dir: TFDS data directory; the data lies in `<data_dir>/<dataset>/<size>_{foregrounds,queries}/<version>`.
       dataset: name of the builder.
-      size: first part of the configs' names: demo, full or tiny.
+      size: first part of the configs' names: demo, full or mini.
       split: train, validation or test.
       foreground_size: side of the prepared cut-outs, px.
       query_size: side of the prepared query images, px.

@@ -1,6 +1,6 @@
 """Cells of the results: one method trained with one seed, as stages with a folder named after what is trained.
 
-A training's folder bears a digest of program, resolved config and what it reads, so that a changed config trains anew
+A training's folder bears a digest of the resolved config and what it reads, so that a changed config trains anew
 beside the old run, methods that share a teacher train it once a seed, and nothing is ever overwritten. Code is not
 part of the digest: an edited comment would throw hours away. Each cell records the commit it was trained at instead.
 """
@@ -24,7 +24,7 @@ from fos_jax.experiments.stages import CONFIG_PACKAGE, Stage, config_folder
 DATASET = "fos_synthetic"
 SPLIT = "test"
 # size of the results -> mode of the training configs; full_small is the full data set with small networks
-MODES = {"tiny": "mini", "demo": "demo", "full_small": "full_small", "full": "full"}
+MODES = {"mini": "mini", "demo": "demo", "full_small": "full_small", "full": "full"}
 DATA_SIZES = {size: "full" if size == "full_small" else size for size in MODES}
 KINDS = (OURS, RIVAL, CONTROL, ORACLE)
 RANKINGS = (COSINE, FLAT, FACTORISED, BOTH)  # of a bundle with two encoders; some have more (PAIR_RANKINGS)
@@ -32,11 +32,10 @@ RANKINGS = (COSINE, FLAT, FACTORISED, BOTH)  # of a bundle with two encoders; so
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """One run of a training program.
+    """One run of `fos train`.
 
     Attributes:
       name: of its folder.
-      program: module below fos_jax.
       config: name of a config file in launch/configs.
       suffix: what follows the size in the config's mode, such as "_rectangle_only".
       changes: config fields that differ from the file, e.g. {"distillation.feature_weight": 0.0}.
@@ -44,7 +43,6 @@ class Training:
     """
 
     name: str
-    program: str
     config: str
     suffix: str = ""
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -112,11 +110,11 @@ def resolved_config(training: Training, size: str) -> ml_collections.ConfigDict:
 
 
 def training_key(training: Training, size: str, version: str) -> str:
-    """Digest of program, resolved config without seed, data and what is read."""
+    """Digest of the resolved config without seed, the data and what is read."""
     config = resolved_config(training, size).to_dict()
     del config["seed"]
     reads = {flag: training_key(other, size, version) for flag, other in training.reads.items()}
-    return _digest([training.program, config, reads, DATASET, version])
+    return _digest([config, reads, DATASET, version])
 
 
 def workdir_of(training: Training, cell: Cell, work: Path) -> Path:
@@ -151,7 +149,7 @@ def stages_of(cell: Cell, work: Path, data: Path) -> list[Stage]:
     for training in trainings_of(cell.method):
         workdir = workdir_of(training, cell, work)
         command = [
-            training.program,
+            "launch.train",
             f"--config={folder / training.config}.py:{MODES[cell.size]}{training.suffix}",
             f"--config.seed={cell.seed}",
             *(f"--config.{name}={_flag_value(value)}" for name, value in training.changes.items()),

@@ -12,7 +12,7 @@ RENDERED_CATEGORIES = ("car", "person")
 SIZES: dict[str, dict[str, int]] = {
     # Rendered photographs are small, and so are the objects in them.
     "demo": {"per_category": 160, "image_px": 160, "teacher_steps": 300, "student_steps": 400},
-    "tiny": {"per_category": 40, "image_px": 128, "teacher_steps": 12, "student_steps": 12},
+    "mini": {"per_category": 40, "image_px": 128, "teacher_steps": 12, "student_steps": 12},
 }
 _SMALL_OBJECTS = {"size.min_area_px": 120, "size.min_short_side_px": 6, "size.min_long_side_px": 12}
 DATASET, CONFIG = "fos_patterns", "tight"
@@ -90,29 +90,27 @@ def _training(work: Path, choice: dict[str, int]) -> list[Stage]:
     split = ["--data_dir", str(work / "data"), f"--dataset={DATASET}", f"--size={CONFIG}", "--split=test"]
     student = ["--bundle", str(work / "student" / "bundle")]
 
-    def training(name: str, module: str, config: str, steps: int, *more: str, after: list[str], note: str) -> Stage:
+    def training(name: str, config: str, steps: int, *more: str, after: list[str], note: str) -> Stage:
         # The network and its settings are those of the rendered benchmark; nothing was tuned here.
         changes = {"data.dataset": DATASET, "data.size": CONFIG, "training.num_steps": steps}
         changes |= {"training.validate_every_steps": steps // 2, "optimizer.warmup_steps": min(50, steps // 4)}
-        command = [module, f"--config={folder / config}", "--workdir", str(work / name), "--data_dir"]
+        command = ["launch.train", f"--config={folder / config}", "--workdir", str(work / name), "--data_dir"]
         command += [str(work / "data"), *(f"--config.{key}={value}" for key, value in changes.items()), *more]
-        return Stage(name, command, [work / name], [*sources, module], after, note)
+        return Stage(name, command, [work / name], [*sources, "launch.train"], after, note)
 
     teacher = ["--teacher", str(work / "teacher" / "bundle")]
     compare = f"--compare={RECTANGLE_ONLY}={work / 'rectangle_only' / 'bundle'}:control"
     return [
         training(
             "teacher",
-            "launch.pretrain_foreground",
-            "pretrain_synthetic.py:demo",
+            "teacher.py:demo",
             choice["teacher_steps"],
             after=["data"],
             note="pretrain the foreground encoder",
         ),
         training(
             "student",
-            "launch.distill_query",
-            "distill_synthetic.py:demo",
+            "student.py:demo",
             choice["student_steps"],
             *teacher,
             after=["data", "teacher"],
@@ -120,8 +118,7 @@ def _training(work: Path, choice: dict[str, int]) -> list[Stage]:
         ),
         training(
             "rectangle_only",
-            "launch.distill_query",
-            "distill_synthetic.py:demo_rectangle_only",
+            "student.py:demo_rectangle_only",
             choice["student_steps"],
             *teacher,
             after=["data", "teacher"],

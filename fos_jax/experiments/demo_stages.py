@@ -10,15 +10,21 @@ TRAINING = ("encoders", "losses", "data", "training", "images", "boxes", "patter
 
 
 def stages_of(work: Path, data: Path, size: str) -> list[Stage]:
-    """The programs of the demo; `size` is "demo", or "tiny" for tests (with configs in mini mode)."""
-    mode = "mini" if size == "tiny" else size
+    """The programs of the demo; `size` is "demo", or "mini" for tests."""
     folder = config_folder()
     split = ["--data_dir", str(data), "--size", size]
 
-    def training(name: str, module: str, config: str, mode: str, *more: str, after: list[str], note: str) -> Stage:
+    def training(name: str, config: str, mode: str, *more: str, after: list[str], note: str) -> Stage:
         workdir = work / name
-        command = [module, f"--config={folder / config}:{mode}", "--workdir", str(workdir), "--data_dir", str(data)]
-        sources = [*TRAINING, module, *(["rivals"] if name == "two_streams" else [])]
+        command = [
+            "launch.train",
+            f"--config={folder / config}:{mode}",
+            "--workdir",
+            str(workdir),
+            "--data_dir",
+            str(data),
+        ]
+        sources = [*TRAINING, "launch.train", *(["rivals"] if name == "two_streams" else [])]
         return Stage(name, [*command, *more], [workdir], sources, after, note)
 
     teacher = ["--teacher", str(work / "teacher" / "bundle")]
@@ -37,35 +43,31 @@ def stages_of(work: Path, data: Path, size: str) -> list[Stage]:
         ),
         training(
             "teacher",
-            "launch.pretrain_foreground",
-            "pretrain_synthetic.py",
-            mode,
+            "teacher.py",
+            size,
             after=["data"],
             note="pretrain the foreground encoder",
         ),
         training(
             "student",
-            "launch.distill_query",
-            "distill_synthetic.py",
-            mode,
+            "student.py",
+            size,
             *teacher,
             after=["data", "teacher"],
             note="distil the query encoder",
         ),
         training(
             "rectangle_only",
-            "launch.distill_query",
-            "distill_synthetic.py",
-            f"{mode}_rectangle_only",
+            "student.py",
+            f"{size}_rectangle_only",
             *teacher,
             after=["data", "teacher"],
             note="control: a student that sees the rectangle, no picture",
         ),
         training(
             "two_streams",
-            "launch.train_two_stream",
-            "two_stream_synthetic.py",
-            mode,
+            "two_streams.py",
+            size,
             after=["data"],
             note="rival: two encoders trained jointly, without distillation",
         ),

@@ -14,7 +14,7 @@ from fos_jax.experiments.rows import SizeResults, ablation_comparisons, comparis
 from fos_jax.experiments.trial_files import read_trials
 from fos_jax.files import write_whole
 
-SIZES = ("full", "full_small", "demo", "tiny")  # the one to read first stands first
+SIZES = ("full", "full_small", "demo", "mini")  # the one to read first stands first
 
 _HEAD = f"""# Results
 
@@ -84,8 +84,8 @@ def _size(results: SizeResults, results_dir: Path, document: Path) -> Sequence[s
         f"## Size {results.size}",
         f"{done} of {len(main) * len(seeds)} cells of the main table were run. `{command}` runs what is missing.",
     ]
-    if results.size == "tiny":
-        parts.append("**Size tiny shows that everything runs; its figures mean nothing.**")
+    if results.size == "mini":
+        parts.append("**Size mini shows that everything runs; its figures mean nothing.**")
     parts.append(tables.circumstances(results))
     if in_short := headline(results):
         parts += ["### In short", in_short]

@@ -50,7 +50,7 @@ def readme_block(all_results: Sequence[SizeResults], folder: str = "results") ->
     """
     parts = []
     for results in all_results:
-        if results.size != "tiny" and (text := headline(results)):
+        if results.size != "mini" and (text := headline(results)):
             plot = f"![mAP by method, a dot each seed]({folder}/{results.size}/methods.svg)"
             parts += [f"### Size {results.size}", text, plot, circumstances(results)]
     return "\n\n".join(parts)

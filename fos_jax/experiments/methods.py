@@ -1,6 +1,6 @@
 """What `make results` runs: methods of the comparison and ablations, each an entry below.
 
-A rival is added by one entry of `METHODS`: its program, its config file in this folder, and where it reads another
+A rival is added by one entry of `METHODS`: its config file in launch/configs, and where it reads another
 training's bundle, the flag for it. An ablation is one entry of `ABLATIONS`: the config fields it changes in the
 teacher's or the student's training; everything else stays the student's. Results go to results/<size>/, one JSON a
 method and seed, and are rendered into RESULTS.md.
@@ -18,8 +18,8 @@ from fos_jax.experiments.cells import RANKINGS, Method, Training
 
 SEEDS = (0, 1, 2)
 
-TEACHER = Training("teacher", "launch.pretrain_foreground", "pretrain_synthetic")
-STUDENT = Training("student", "launch.distill_query", "distill_synthetic", reads={"--teacher": TEACHER})
+TEACHER = Training("teacher", "teacher")
+STUDENT = Training("student", "student", reads={"--teacher": TEACHER})
 NO_ATTRIBUTES = {"distillation.attribute_weight": 0.0, "distillation.combined_weight": 0.0}
 
 METHODS = (
@@ -36,7 +36,7 @@ METHODS = (
         "two_streams",
         "two streams",
         RIVAL,
-        Training("two_streams", "launch.train_two_stream", "two_stream_synthetic"),
+        Training("two_streams", "two_streams"),
         rankings=(COSINE, FLAT),
         note="CFO-Search in a modern form: both encoders trained jointly, softmax over the batch's negatives",
     ),
@@ -45,7 +45,7 @@ METHODS = (
             name,
             title,
             RIVAL,
-            Training(name, "launch.train_two_stream", f"{name}_synthetic"),
+            Training(name, name),
             rankings=(COSINE, FLAT),
             note=note,
         )
@@ -64,7 +64,7 @@ METHODS = (
         "disco",
         "DiscoFOS",
         RIVAL,
-        Training("disco", "launch.train_two_stream", "disco_synthetic"),
+        Training("disco", "disco"),
         rankings=(COSINE, FLAT, *PAIR_RANKINGS),
         note="a discriminator of composites, which ranks as *composite*, distilled into two encoders and their "
         "*interaction*, its own ranking",
@@ -103,7 +103,7 @@ METHODS = (
         "category_features",
         "classification features of the own foreground",
         CONTROL,
-        Training("category_features", "launch.pretrain_foreground", "category_features_synthetic"),
+        Training("category_features", "category_features"),
         rankings=(COSINE, FLAT),
         note="an encoder that learnt categories, no patterns; it is shown the removed object, which no query shows",
     ),

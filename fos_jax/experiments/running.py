@@ -75,7 +75,7 @@ def write_plan(
     `trials` are those that the configs' numbers were chosen by. Earlier plans' seeds stay; a plan begins with the
     default ones, so that a table of one seed shows what is missing.
     """
-    before: Sequence[int] = () if size == "tiny" else SEEDS  # tiny shows that it runs: nothing is missing there
+    before: Sequence[int] = () if size == "mini" else SEEDS  # mini shows that it runs: nothing is missing there
     with contextlib.suppress(InputError):
         before = files.read_plan(results, size)["seeds"]
     every = sorted({*before, *seeds})
@@ -179,7 +179,6 @@ def result_of(cell: Cell, work: Path, runs: Sequence[StageRun]) -> dict[str, Any
             {
                 "name": training.name,
                 "folder": workdir.name,
-                "program": training.program,
                 "commit": _one_line(record["commit"] for record in records),
                 "seconds": round(seconds[workdir.name], 3),
                 "hardware": _one_line(map(devices, records)),

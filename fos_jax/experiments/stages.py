@@ -20,8 +20,6 @@ from pathlib import Path
 from fos_jax.files import write_whole
 
 CONFIG_PACKAGE = "fos_jax.launch.configs"  # read as files: experiments must not import what lies above them
-    "fos_jax.launch.configs"  # files that are read, not code that is imported: experiments lie below launch
-)
 
 
 class StageError(RuntimeError):

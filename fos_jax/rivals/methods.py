@@ -1,4 +1,4 @@
-"""Which rival a config names, and its training: `config.method`, two streams where it names none."""
+"""Which rival a config names, and its training: `config.task`."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +38,7 @@ def train_two_stream(
 
 
 METHODS: dict[str, Trainer] = {
-    "two_stream": train_two_stream,
+    "two_streams": train_two_stream,
     "cfo": train_cfo,
     "ufo": train_ufo,
     "gala": train_gala,
@@ -62,11 +62,11 @@ def train_method(
 
     Source: design decision.
     """
-    name = config.get("method", "two_stream")
+    name = config.task
     if name not in METHODS:
-        raise InputError(f"config: method: {name!r}, expected one of {', '.join(METHODS)}")
-    if name != "two_stream" and not table.num_patterns:
-        raise InputError(f"config: method: {name!r} needs a data set with patterns, expected two_stream for this one")
+        raise InputError(f"config: task: {name!r}, expected one of {', '.join(METHODS)}")
+    if name != "two_streams" and not table.num_patterns:
+        raise InputError(f"config: task: {name!r} needs a data set with patterns, expected two_streams for this one")
     workdir = Path(workdir)
     METHODS[name](config, train, validation, table, workdir, circumstances)
     return workdir / "bundle"

@@ -19,17 +19,17 @@ TABLE = PatternTable(
 
 class Small(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=f"tiny_{kind}") for kind in ("foregrounds", "queries")]  # noqa: RUF012
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=f"mini_{kind}") for kind in ("foregrounds", "queries")]  # noqa: RUF012
     name = "small"
 
     def _info(self):
         common = {"id": tfds.features.Text(), "category": tfds.features.ClassLabel(names=TABLE.categories)}
         own = {
-            "tiny_foregrounds": {
+            "mini_foregrounds": {
                 "image": tfds.features.Image(shape=(None, None, 4), encoding_format="png"),
                 "pattern": np.int64,
             },
-            "tiny_queries": {
+            "mini_queries": {
                 "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
                 "box": tfds.features.BBoxFeature(),
                 "foreground_id": tfds.features.Text(),
@@ -44,7 +44,7 @@ class Small(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self, split):
         for i in range(5):
             row = {"id": f"{split}-{i}", "category": i % 2}
-            if self.builder_config.name == "tiny_foregrounds":
+            if self.builder_config.name == "mini_foregrounds":
                 pixels = np.full((6, 12, 4), 40 * i, np.uint8)
                 pixels[..., 3] = 255
                 yield i, {**row, "image": _png(pixels), "pattern": [0, 2, 1, 2, -1][i]}
@@ -70,14 +70,14 @@ def data_dir(tmp_path_factory):
 
 def _build(root):
     for kind in ("foregrounds", "queries"):
-        builder = Small(config=f"tiny_{kind}", data_dir=root, file_format="array_record")
+        builder = Small(config=f"mini_{kind}", data_dir=root, file_format="array_record")
         builder.download_and_prepare(file_format="array_record")
-        (root / "small" / f"tiny_{kind}" / "1.0.0" / "patterns.json").write_text(TABLE.to_json())
+        (root / "small" / f"mini_{kind}" / "1.0.0" / "patterns.json").write_text(TABLE.to_json())
     return root
 
 
 def _load(data_dir, **more):
-    given = {"dataset": "small", "size": "tiny", "split": "train", "foreground_size": 8, "query_size": 8, **more}
+    given = {"dataset": "small", "size": "mini", "split": "train", "foreground_size": 8, "query_size": 8, **more}
     return splits.load_split(data_dir, progress=False, **given)
 
 
@@ -111,7 +111,7 @@ def test_decoded_once_and_again_when_the_data_or_the_size_changes(data_dir, tmp_
     _load(data_dir, cache_dir=tmp_path, query_size=16)
     _load(data_dir, cache_dir=tmp_path, split="validation")
     assert len(list(tmp_path.iterdir())) == before + 3
-    root = data_dir / "small" / "tiny_queries" / "1.0.0"
+    root = data_dir / "small" / "mini_queries" / "1.0.0"
     one = splits.files_checksum(root, "train")
     shard = next(root.glob("*train*"))
     original = shard.read_bytes()
@@ -123,7 +123,7 @@ def test_decoded_once_and_again_when_the_data_or_the_size_changes(data_dir, tmp_
 
 def test_a_checksum_of_records_is_the_same_for_every_build_and_tells_every_change(data_dir, tmp_path, monkeypatch):
     def roots(data):
-        return [data / "small" / f"tiny_{kind}" / "1.0.0" for kind in ("queries", "foregrounds")]
+        return [data / "small" / f"mini_{kind}" / "1.0.0" for kind in ("queries", "foregrounds")]
 
     _build(tmp_path)
     one = splits.records_checksum(roots(data_dir), "train")
@@ -149,11 +149,11 @@ def test_a_checksum_of_records_is_the_same_for_every_build_and_tells_every_chang
 
 
 def test_what_is_not_there_is_named(data_dir, tmp_path):
-    with pytest.raises(InputError, match=r"no built data set in .*full_foregrounds.*build_dataset --size=full"):
+    with pytest.raises(InputError, match=r"no built data set in .*full_foregrounds.*dataset_build --size=full"):
         _load(data_dir, size="full")
     with pytest.raises(InputError, match="no records of split 'test', expected train, validation or test"):
         _load(data_dir, split="test")
-    (tmp_path / "small" / "tiny_foregrounds" / "1.0.0").mkdir(parents=True)
+    (tmp_path / "small" / "mini_foregrounds" / "1.0.0").mkdir(parents=True)
     with pytest.raises(InputError, match=r"has no dataset_info\.json, expected a completely built data set"):
         _load(tmp_path)
 
@@ -167,7 +167,7 @@ def test_the_newest_version_counts_by_number(tmp_path):
 
 def test_patterns_outside_the_table_are_refused(data_dir, tmp_path):
     for kind in ("foregrounds", "queries"):
-        path = data_dir / "small" / f"tiny_{kind}" / "1.0.0" / "patterns.json"
+        path = data_dir / "small" / f"mini_{kind}" / "1.0.0" / "patterns.json"
         raw = json.loads(path.read_text())
         path.write_text(json.dumps({**raw, "patterns": raw["patterns"][:2]}))
     try:
@@ -175,4 +175,4 @@ def test_patterns_outside_the_table_are_refused(data_dir, tmp_path):
             _load(data_dir, cache_dir=tmp_path)
     finally:
         for kind in ("foregrounds", "queries"):
-            (data_dir / "small" / f"tiny_{kind}" / "1.0.0" / "patterns.json").write_text(TABLE.to_json())
+            (data_dir / "small" / f"mini_{kind}" / "1.0.0" / "patterns.json").write_text(TABLE.to_json())

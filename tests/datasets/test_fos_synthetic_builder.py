@@ -22,16 +22,16 @@ MINIATURE = module.Size(("bottle",), {"train": 5, "validation": 3, "test": 4}, {
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(module.SIZES, "tiny", MINIATURE)
+        patch.setitem(module.SIZES, "mini", MINIATURE)
         path = tmp_path_factory.mktemp("data")
-        build("fos_synthetic", "tiny", str(path))
+        build("fos_synthetic", "mini", str(path))
         yield path
 
 
 def records(data_dir, kind):
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(str(data_dir / "fos_synthetic" / f"tiny_{kind}" / VERSION))
+    builder = tfds.builder_from_directory(str(data_dir / "fos_synthetic" / f"mini_{kind}" / VERSION))
     return {split: list(builder.as_data_source(split=split)) for split in ("train", "validation", "test")}
 
 
@@ -68,7 +68,7 @@ def test_splits_share_no_object(data_dir):
 
 def test_pattern_table_counts_the_foregrounds(data_dir):
     for kind in ("foregrounds", "queries"):
-        table = PatternTable.read(data_dir / "fos_synthetic" / f"tiny_{kind}" / VERSION / "patterns.json")
+        table = PatternTable.read(data_dir / "fos_synthetic" / f"mini_{kind}" / VERSION / "patterns.json")
         assert table.num_patterns == 20
         for split, total in (("train", 5), ("validation", 4), ("test", 6)):
             assert sum(p.counts[split] for p in table.patterns) == total
@@ -78,7 +78,7 @@ def test_pattern_table_counts_the_foregrounds(data_dir):
 
 
 def test_built_again_elsewhere_it_is_byte_identical(data_dir, tmp_path):
-    build("fos_synthetic", "tiny", str(tmp_path))
+    build("fos_synthetic", "mini", str(tmp_path))
     ours, theirs = digests(data_dir), digests(tmp_path)
     assert len(ours) == 8
     assert ours == theirs
@@ -86,7 +86,7 @@ def test_built_again_elsewhere_it_is_byte_identical(data_dir, tmp_path):
 
 def test_what_is_built_is_left_alone(data_dir):
     before = {p: p.stat().st_mtime_ns for p in (data_dir / "fos_synthetic").rglob("*.*") if p.is_file()}
-    build("fos_synthetic", "tiny", str(data_dir))
+    build("fos_synthetic", "mini", str(data_dir))
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
 
@@ -101,10 +101,10 @@ def test_interrupted_build_leaves_nothing_and_can_be_repeated(data_dir, tmp_path
 
     monkeypatch.setattr(module, "query_stream", breaks)
     with pytest.raises(KeyboardInterrupt):
-        build("fos_synthetic", "tiny", str(tmp_path))
-    assert not list((tmp_path / "fos_synthetic" / "tiny_queries").glob("*"))
+        build("fos_synthetic", "mini", str(tmp_path))
+    assert not list((tmp_path / "fos_synthetic" / "mini_queries").glob("*"))
     monkeypatch.setattr(module, "query_stream", stream)
-    build("fos_synthetic", "tiny", str(tmp_path))
+    build("fos_synthetic", "mini", str(tmp_path))
     assert digests(tmp_path) == digests(data_dir)
 
 
@@ -120,7 +120,7 @@ class Hidden:
         return None if name.split(".")[0] == "tensorflow" else self.finder.find_spec(name, *rest)
 sys.meta_path[:] = [Hidden(finder) for finder in sys.meta_path]
 import tensorflow_datasets as tfds
-root = {str(data_dir / "fos_synthetic" / "tiny_queries" / VERSION)!r}
+root = {str(data_dir / "fos_synthetic" / "mini_queries" / VERSION)!r}
 print(tfds.builder_from_directory(root).as_data_source(split="train")[0]["image"].shape, "tensorflow" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -128,16 +128,16 @@ print(tfds.builder_from_directory(root).as_data_source(split="train")[0]["image"
 
 
 def test_metadata_is_read_from_the_data_set_folder(data_dir):
-    info = json.loads((data_dir / "fos_synthetic" / "tiny_queries" / VERSION / "dataset_info.json").read_text())
+    info = json.loads((data_dir / "fos_synthetic" / "mini_queries" / VERSION / "dataset_info.json").read_text())
     assert "patterns" in info["description"]
     assert "2007.09867" in info["citation"]
 
 
 def test_unknown_names_are_input_errors(tmp_path):
-    with pytest.raises(InputError, match="size: unknown 'huge', expected one of demo, full, tiny"):
+    with pytest.raises(InputError, match="size: unknown 'huge', expected one of demo, full, mini"):
         build("fos_synthetic", "huge", str(tmp_path))
     with pytest.raises(InputError, match="dataset: unknown 'imaginary'"):
-        build("imaginary", "tiny", str(tmp_path))
+        build("imaginary", "mini", str(tmp_path))
     assert not list(tmp_path.iterdir())
 
 

@@ -55,7 +55,7 @@ def test_result_files_say_what_they_are_figures_of(disk, tmp_path):
     got = from_files.evaluate_files(
         "a",
         data_dir="data",
-        size="tiny",
+        size="mini",
         split="test",
         compare=[from_files.Compared("blind", "b", "control")],
         output=output,
@@ -64,7 +64,7 @@ def test_result_files_say_what_they_are_figures_of(disk, tmp_path):
     )
     assert read_results(output) == json.loads(json.dumps(got))
     assert got["data"]["version"] == "1.2.3"
-    assert (got["data"]["split"], got["data"]["size"], got["data"]["checksum"]) == ("test", "tiny", "c0ffee")
+    assert (got["data"]["split"], got["data"]["size"], got["data"]["checksum"]) == ("test", "mini", "c0ffee")
     assert got["bundle"]["fingerprint"] == "stand-in-0"
     assert got["bundle"]["training_seed"] == 0
     assert got["compared"]["blind"]["fingerprint"] == "stand-in-1"
@@ -74,13 +74,13 @@ def test_result_files_say_what_they_are_figures_of(disk, tmp_path):
     assert "split test" in text
     assert "| blind | both |" in text
     sizes = [(k["size"], k["split"], k["foreground_size"], k["query_size"]) for k in disk]
-    assert sizes == [("tiny", "test", 32, 32)] * 2
+    assert sizes == [("mini", "test", 32, 32)] * 2
 
 
 @pytest.mark.parametrize("output", ["results.txt", "results"])
 def test_output_must_be_a_json_file(disk, output):
     with pytest.raises(InputError, match=r"output: .* expected a file that ends in \.json"):
-        from_files.evaluate_files("a", data_dir="data", size="tiny", split="test", output=output)
+        from_files.evaluate_files("a", data_dir="data", size="mini", split="test", output=output)
     assert not disk  # refused before anything was read
 
 

@@ -71,10 +71,10 @@ def test_configs_and_sources_exist(stages):
                 assert mode.startswith("demo")
 
 
-def test_tiny_size_runs_in_mini_mode():
+def test_mini_size_runs_in_mini_mode():
     modes = [
         text.rsplit(":", 1)[1]
-        for stage in stages_of(Path("w"), Path("d"), "tiny")
+        for stage in stages_of(Path("w"), Path("d"), "mini")
         for text in stage.command
         if ":" in text and text.startswith("--config=")
     ]

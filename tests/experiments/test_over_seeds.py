@@ -92,7 +92,7 @@ def evaluation():
     queries, foregrounds, table = make_split()
     got = evaluate(make_bundle(), queries, foregrounds, table, num_resamples=10, per_query=True)
     more = {
-        "data": {"size": "tiny"},
+        "data": {"size": "mini"},
         "bundle": {"fingerprint": "f"},
         "circumstances": {"commit": "c", "time": "t", "versions": {}},
     }
@@ -100,10 +100,10 @@ def evaluation():
 
 
 def test_cells_keep_what_the_evaluation_found(evaluation, tmp_path):
-    cell_id = CellId("tiny", "student", 3)
+    cell_id = CellId("mini", "student", 3)
     cell = cell_of(evaluation, cell_id, definition="d", rankings=["flat", "both"], trainings=[], hardware="h")
     path = write_cell(tmp_path, cell)
-    assert path == tmp_path / "tiny" / "student-3.json"
+    assert path == tmp_path / "mini" / "student-3.json"
     cell = read_cell(path)
     assert [r["ranking"] for r in cell["rows"]] == ["flat", "both"]
     for kept, row_ in zip(
@@ -118,7 +118,7 @@ def test_cells_keep_what_the_evaluation_found(evaluation, tmp_path):
 
 def test_a_ranking_that_is_not_there_is_refused(evaluation):
     with pytest.raises(ValueError, match=r"student: no ranking \['other'\]"):
-        cell_of(evaluation, CellId("tiny", "student", 0), definition="", rankings=["other"], trainings=[], hardware="")
+        cell_of(evaluation, CellId("mini", "student", 0), definition="", rankings=["other"], trainings=[], hardware="")
 
 
 def test_per_query_figures_come_with_their_queries(evaluation):
@@ -148,4 +148,4 @@ def test_a_damaged_cell_is_named(tmp_path, text, message):
 
 def test_a_method_must_be_a_file_name(tmp_path):
     with pytest.raises(ValueError, match="letters, digits"):
-        write_plan(tmp_path, "tiny", {"methods": [{"name": "a b"}], "seeds": [], "definitions": {}})
+        write_plan(tmp_path, "mini", {"methods": [{"name": "a b"}], "seeds": [], "definitions": {}})

@@ -60,7 +60,7 @@ def test_readme_gets_the_block_between_its_marks_and_nothing_else(tmp_path):
     with pytest.raises(InputError, match="expected them around the results"):
         write_readme(readme, "new")
     assert readme.read_text() == "nothing"
-    assert readme_block(read_all(FIXTURE)) == ""  # tiny means nothing
+    assert readme_block(read_all(FIXTURE)) == ""  # mini means nothing
 
 
 def test_margins_are_those_over_the_nearest_rival(copy):
@@ -77,13 +77,13 @@ def test_margins_are_those_over_the_nearest_rival(copy):
 
 
 def test_what_was_not_run_is_said(copy):
-    (copy / "tiny" / "student-1.json").unlink()
+    (copy / "mini" / "student-1.json").unlink()
     text = render(copy, copy / "RESULTS.md")
     lines = [line for line in text.split("### Methods")[1].splitlines() if line.startswith("| student | ours |")]
     assert len(lines) == 4
     assert all(line.endswith("| 1 of 2 |") for line in lines)
     assert "| rectangle only | control | cosine | not run |" in text
-    for path in (copy / "tiny").glob("*-*.json"):
+    for path in (copy / "mini").glob("*-*.json"):
         path.unlink()
     text = render(copy, copy / "RESULTS.md")
     assert "Nothing of this size was run." in text
@@ -92,7 +92,7 @@ def test_what_was_not_run_is_said(copy):
 
 
 def test_a_method_without_a_query_encoder_has_no_cost_a_query(copy):
-    for path in (copy / "tiny").glob("two_streams-*.json"):
+    for path in (copy / "mini").glob("two_streams-*.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "cost": None}))
     lines = render(copy, copy / "RESULTS.md").split("### Cost")[1].splitlines()
     (line,) = (line for line in lines if line.startswith("| two streams |"))
@@ -100,11 +100,11 @@ def test_a_method_without_a_query_encoder_has_no_cost_a_query(copy):
 
 
 def test_figures_are_the_means_of_the_cells(copy):
-    plan = read_plan(copy, "tiny")
-    results = SizeResults("tiny", plan, read_cells(copy, "tiny", plan))
+    plan = read_plan(copy, "mini")
+    results = SizeResults("mini", plan, read_cells(copy, "mini", plan))
     values = []
     for seed in (0, 1):
-        cell = json.loads((copy / "tiny" / f"student-{seed}.json").read_text())
+        cell = json.loads((copy / "mini" / f"student-{seed}.json").read_text())
         values.append(next(r["figures"]["map"] for r in cell["rows"] if r["ranking"] == "both"))
     figure = results.entry("student", "both").spread("figures", "map")
     assert figure.values == tuple(values)
@@ -113,8 +113,8 @@ def test_figures_are_the_means_of_the_cells(copy):
 
 
 def test_comparisons_are_of_like_with_like(copy):
-    plan = read_plan(copy, "tiny")
-    rows = comparisons(SizeResults("tiny", plan, read_cells(copy, "tiny", plan)))
+    plan = read_plan(copy, "mini")
+    rows = comparisons(SizeResults("mini", plan, read_cells(copy, "mini", plan)))
     pairs = [(r.ours.method, r.ours.ranking, r.theirs.method, r.theirs.ranking) for r in rows]
     assert pairs == [
         ("student", "cosine", "two_streams", "cosine"),
@@ -125,8 +125,8 @@ def test_comparisons_are_of_like_with_like(copy):
 
 
 def test_main_ranking_is_fixed_by_rule(copy):
-    plan = read_plan(copy, "tiny")
-    entries = SizeResults("tiny", plan, read_cells(copy, "tiny", plan)).entries()
+    plan = read_plan(copy, "mini")
+    entries = SizeResults("mini", plan, read_cells(copy, "mini", plan)).entries()
     chosen = [(e.method, e.ranking) for e in main_entries(entries) if e.kind != "oracle"]
     assert chosen == [
         *(("student", "cosine"), ("student", "both")),
@@ -137,7 +137,7 @@ def test_main_ranking_is_fixed_by_rule(copy):
 
 
 def test_cells_on_other_data_are_pointed_out(copy):
-    path = copy / "tiny" / "student-1.json"
+    path = copy / "mini" / "student-1.json"
     cell = json.loads(path.read_text())
     assert "cannot be compared" not in render(copy, copy / "RESULTS.md")
     cell["data"]["checksum"] = "other"
@@ -146,14 +146,14 @@ def test_cells_on_other_data_are_pointed_out(copy):
 
 
 def test_a_cell_of_another_definition_counts_as_not_run(copy):
-    path = copy / "tiny" / "student-1.json"
+    path = copy / "mini" / "student-1.json"
     path.write_text(path.read_text().replace(json.loads(path.read_text())["definition"], "old"))
     assert "| student | ours | cosine |" in (text := render(copy, copy / "RESULTS.md"))
     assert "student-1" not in text
 
 
 def test_no_plan_is_an_input_error(tmp_path):
-    with pytest.raises(InputError, match=r"no plan\.json in full, full_small, demo, tiny"):
+    with pytest.raises(InputError, match=r"no plan\.json in full, full_small, demo, mini"):
         render(tmp_path, tmp_path / "RESULTS.md")
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "plan.json").write_text("{}")
@@ -162,8 +162,8 @@ def test_no_plan_is_an_input_error(tmp_path):
 
 
 def test_losses_add_up_to_what_is_missing_and_start_at_the_oracle():
-    plan = read_plan(FIXTURE, "tiny")
-    results = SizeResults("tiny", plan, read_cells(FIXTURE, "tiny", plan))
+    plan = read_plan(FIXTURE, "mini")
+    results = SizeResults("mini", plan, read_cells(FIXTURE, "mini", plan))
     header, lines = losses(results)
     assert header[:3] == ["step", "mAP after it", "lost"]
 
@@ -176,13 +176,13 @@ def test_losses_add_up_to_what_is_missing_and_start_at_the_oracle():
     assert mean(lines[2][1]) == pytest.approx(100 * cosine.spread("figures", "map").mean, abs=0.06)
     assert 100 - sum(mean(line[2]) for line in lines) == pytest.approx(mean(lines[2][1]), abs=0.16)
     assert (
-        losses(SizeResults("tiny", plan, {c: cell for c, cell in results.cells.items() if c.method != "teacher"}))
+        losses(SizeResults("mini", plan, {c: cell for c, cell in results.cells.items() if c.method != "teacher"}))
         is None
     )
 
 
 def test_a_margin_that_a_perfect_ranking_would_miss_is_told(copy):
-    for path in (copy / "tiny").glob("two_streams-*.json"):
+    for path in (copy / "mini").glob("two_streams-*.json"):
         cell = json.loads(path.read_text())
         for row in cell["rows"]:
             row["figures"]["map"] = 0.9
@@ -201,7 +201,7 @@ def test_a_margin_that_a_perfect_ranking_would_miss_is_told(copy):
 )
 def test_cells_evaluated_on_other_pictures_or_other_scenes_are_told(copy, field, value, said):
     assert said not in render(copy, copy / "RESULTS.md")
-    path = copy / "tiny" / "student-1.json"
+    path = copy / "mini" / "student-1.json"
     cell = json.loads(path.read_text())
     cell["data"][field] = value
     path.write_text(json.dumps(cell))
@@ -209,7 +209,7 @@ def test_cells_evaluated_on_other_pictures_or_other_scenes_are_told(copy, field,
 
 
 def test_ablations_on_other_pictures_than_the_students_are_told_with_the_ablations(copy):
-    path = next(iter((copy / "tiny").glob("ablation_*-0.json")))
+    path = next(iter((copy / "mini").glob("ablation_*-0.json")))
     cell = json.loads(path.read_text())
     cell["data"]["checksum"] = "0123456789abcdef"
     path.write_text(json.dumps(cell))

@@ -19,8 +19,9 @@ from pathlib import Path
 module, *arguments = sys.argv[1:]
 flags = dict(a.removeprefix("--").split("=", 1) for a in arguments if "=" in a)
 root = Path(__file__).parent
+if module.endswith("train"): module += "_" + Path(flags["config"]).stem
 with (root / "log").open("a") as log: log.write(module + " " + flags.get("name", flags.get("workdir", "")) + "\\n")
-if module.endswith("build_dataset"): sys.exit(0)
+if module.endswith("dataset_build"): sys.exit(0)
 if module.endswith("evaluate"):
     text = (root / "evaluation.json").read_text().replace("NAME", flags["name"])
     out = Path(flags["output"]); out.parent.mkdir(parents=True, exist_ok=True); out.write_text(text)
@@ -68,7 +69,7 @@ def evaluation() -> dict:
         "counts": {"queries": 2, "foregrounds": 4, "queries_without_relevant": 0},
         "bundle": {"fingerprint": "b"},
         "teacher": {"pattern": 0.5},
-        "data": {"dataset": "fos_synthetic", "size": "tiny", "version": "1", "split": "test", "checksum": "c"},
+        "data": {"dataset": "fos_synthetic", "size": "mini", "version": "1", "split": "test", "checksum": "c"},
         "circumstances": {"commit": "abc", "time": "t", "versions": {}, "devices": {"count": 1, "kind": "cpu"}},
         "cost": {"NAME": {"one_ms": 1.0, "batch_ms": 1.0, "batch_size": 2, "gflop": 0.1, "parameters": 5}},
     }
@@ -93,7 +94,7 @@ def world(tmp_path, monkeypatch):
 
     def go(seeds=(0,), **options):
         (tmp_path / "log").write_text("")
-        cells = results_run.select(methods, only=[], has_ablations=False, size="tiny", seeds=seeds, version="1")
+        cells = results_run.select(methods, only=[], has_ablations=False, size="mini", seeds=seeds, version="1")
         said = []
         failed = results_run.run_cells(
             cells, work=tmp_path / "work", data=tmp_path / "data", results=results, announce=said.append, **options
@@ -107,27 +108,27 @@ def world(tmp_path, monkeypatch):
 def test_a_teacher_is_trained_once_a_seed_and_done_cells_are_skipped(world):
     failed, _, started = world()
     assert not failed
-    assert [s for s in started if s != "build_dataset"] == [
-        *("pretrain_foreground", "distill_query", "evaluate"),
-        *("distill_query", "evaluate"),
+    assert [s for s in started if s != "dataset_build"] == [
+        *("train_teacher", "train_student", "evaluate"),
+        *("train_student", "evaluate"),
         "evaluate",
     ]
     failed, said, started = world()
     assert (failed, started) == ([], [])
     assert said == ["3 of 3 cells are done, 0 to run"]
     _, _, started = world(seeds=(0, 1))
-    assert started.count("pretrain_foreground") == 1  # of the new seed
+    assert started.count("train_teacher") == 1  # of the new seed
 
 
 def test_cells_side_by_side_train_a_shared_teacher_once_and_print_into_files(world, capfd):
     failed, said, started = world(seeds=(0, 1), jobs=4)
     assert not failed
-    assert sorted(s for s in started if s != "build_dataset") == sorted(
-        2 * ["pretrain_foreground", "distill_query", "distill_query", "evaluate", "evaluate", "evaluate"]
+    assert sorted(s for s in started if s != "dataset_build") == sorted(
+        2 * ["train_teacher", "train_student", "train_student", "evaluate", "evaluate", "evaluate"]
     )
-    assert len(list((world.results / "tiny").glob("*-*.json"))) == 6
+    assert len(list((world.results / "mini").glob("*-*.json"))) == 6
     assert sum("up to date" in line for line in said) > 0
-    logs = sorted(path.name for path in (world.folder / "work/tiny/seed_0/stages").glob("*.log"))
+    logs = sorted(path.name for path in (world.folder / "work/mini/seed_0/stages").glob("*.log"))
     assert len(logs) == 6
     (world.folder / "fail").write_text("seed_2")
     failed, _, _ = world(seeds=(2,), jobs=2)
@@ -155,7 +156,7 @@ def test_an_interruption_begins_no_further_task():
 
 def test_a_cell_holds_its_rows_and_what_it_can_be_traced_to(world):
     world()
-    student = read_cell(world.results / "tiny" / "student-0.json")
+    student = read_cell(world.results / "mini" / "student-0.json")
     assert [row["ranking"] for row in student["rows"]] == ["cosine", "flat", "factorised", "both"]
     assert student["rows"][0]["average_precision"] == {"car": "5000 7500"}
     assert student["rows"][0]["figures"] == {"map": 0.625}
@@ -164,22 +165,22 @@ def test_a_cell_holds_its_rows_and_what_it_can_be_traced_to(world):
     assert distilled["seconds"] > 0
     assert distilled["config"]["seed"] == 0
     assert student["cost"]["parameters"] == 5
-    oracles = read_cell(world.results / "tiny" / "teacher-0.json")
+    oracles = read_cell(world.results / "mini" / "teacher-0.json")
     assert [row["name"] for row in oracles["rows"]] == ["chance", "own-foreground oracle"]
     assert oracles["cost"] is None or oracles["cost"]["parameters"] == 5
 
 
 def test_a_lost_result_is_made_again_from_what_is_trained(world):
     world()
-    (world.results / "tiny" / "student-0.json").unlink()
+    (world.results / "mini" / "student-0.json").unlink()
     _, _, started = world()
-    assert started == ["build_dataset"]
-    assert (world.results / "tiny" / "student-0.json").exists()
+    assert started == ["dataset_build"]
+    assert (world.results / "mini" / "student-0.json").exists()
 
 
 def test_a_result_of_another_definition_is_made_again(world):
     world()
-    path = world.results / "tiny" / "student-0.json"
+    path = world.results / "mini" / "student-0.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "definition": "old"}))
     _, said, _ = world()
     assert said[0] == "2 of 3 cells are done, 1 to run"
@@ -191,11 +192,11 @@ def test_a_failed_cell_leaves_the_others_running_and_goes_on_later(world):
     failed, _, _ = world()
     assert len(failed) == 1
     assert failed[0].startswith("rectangle_only, seed 0: stage rectangle_only-")
-    assert (world.results / "tiny" / "teacher-0.json").exists()
+    assert (world.results / "mini" / "teacher-0.json").exists()
     (world.folder / "fail").unlink()
     failed, _, started = world()
     assert not failed
-    assert started == ["build_dataset", "distill_query", "evaluate"]
+    assert started == ["dataset_build", "train_student", "evaluate"]
 
 
 def test_no_cell_is_begun_that_would_end_too_late(world):
@@ -203,7 +204,7 @@ def test_no_cell_is_begun_that_would_end_too_late(world):
     assert (failed, started) == ([], [])
     assert said[-1] == "time is up: 3 cells are not run"
     world()
-    path = world.results / "tiny" / "student-0.json"
+    path = world.results / "mini" / "student-0.json"
     cell = read_cell(path)
     for training in cell["trainings"]:
         training["seconds"] = 1000.0
@@ -213,7 +214,7 @@ def test_no_cell_is_begun_that_would_end_too_late(world):
 
 
 def test_expected_time_counts_a_shared_training_once(world, tmp_path):
-    cells = results_run.select(world.methods, only=[], has_ablations=False, size="tiny", seeds=[0], version="1")
+    cells = results_run.select(world.methods, only=[], has_ablations=False, size="mini", seeds=[0], version="1")
     seconds = {"teacher": 10.0, "student": 3.0, "rectangle_only": 2.0}
     assert results_run.expected_seconds(cells, tmp_path, seconds) == 15.0
     assert results_run.expected_seconds(cells, tmp_path, {"teacher": 10.0}) is None
@@ -222,13 +223,13 @@ def test_expected_time_counts_a_shared_training_once(world, tmp_path):
 
 def test_plans_keep_earlier_seeds_and_leave_out_what_is_out_of_date(world):
     made = [
-        results_run.write_plan(world.methods, size="tiny", seeds=seeds, version="1", results=world.results)
+        results_run.write_plan(world.methods, size="mini", seeds=seeds, version="1", results=world.results)
         for seeds in ([1], [0])
     ]
     assert [plan["seeds"] for plan in made] == [[1], [0, 1]]
     world()
-    assert len(read_cells(world.results, "tiny", made[1])) == 3
-    newer = results_run.write_plan(world.methods, size="tiny", seeds=[0], version="2", results=world.results)
-    assert read_cells(world.results, "tiny", newer) == {}
+    assert len(read_cells(world.results, "mini", made[1])) == 3
+    newer = results_run.write_plan(world.methods, size="mini", seeds=[0], version="2", results=world.results)
+    assert read_cells(world.results, "mini", newer) == {}
     demo = results_run.write_plan(world.methods, size="demo", seeds=[5], version="1", results=world.results)
     assert demo["seeds"] == [0, 1, 2, 5]

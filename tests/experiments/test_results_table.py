@@ -117,7 +117,7 @@ def test_definition_changes_with_all_that_was_chosen():
 @pytest.mark.parametrize("changes", [{"distillation.feture_weight": 0.0}, {"query.views": 3}])
 def test_a_change_the_config_has_no_room_for_is_refused(changes):
     with pytest.raises(InputError, match="results: x changes"):
-        resolved_config(Training("x", "launch.distill_query", "distill_synthetic", changes=changes), "demo")
+        resolved_config(Training("x", "student", changes=changes), "demo")
 
 
 def test_cells_are_chosen_seed_by_seed():

@@ -126,6 +126,6 @@ def test_size_counts_files_and_bytes(tmp_path):
 
 def test_sources_are_modules_or_packages():
     assert [path.name for path in stages_module._source_files("errors")] == ["errors.py"]
-    assert "stages.py" in {path.name for path in stages_module._source_files("launch")}
+    assert "demo.py" in {path.name for path in stages_module._source_files("launch")}
     with pytest.raises(ValueError, match="no module"):
         stages_module._source_files("nothing")

@@ -82,15 +82,15 @@ def test_trials_are_run_once_and_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(tuning, "run_stages", run_stages)
     monkeypatch.setattr(results_run, "build_data", lambda size, data: None)
     given = {"work": tmp_path / "w", "data": tmp_path / "d", "results": tmp_path / "r", "announce": lambda line: None}
-    failed = tuning.run_trials(tuning.select(["gala"]), "tiny", **given)
+    failed = tuning.run_trials(tuning.select(["gala"]), "mini", **given)
     total = len(table.SPACES["gala"])
     assert ran == [f"trial_gala_{k}" for k in range(total)]
     assert [line.split(":")[0] for line in failed] == ["gala-1"]
-    line = next(line for line in tuning.summary("tiny", tmp_path / "r") if line.startswith("gala"))
+    line = next(line for line in tuning.summary("mini", tmp_path / "r") if line.startswith("gala"))
     assert line == f"gala: 1 of {total} trials not run"
-    tuning.run_trials(tuning.select(["gala"]), "tiny", **given)
+    tuning.run_trials(tuning.select(["gala"]), "mini", **given)
     assert ran[total:] == ["trial_gala_1"]
-    trial = json.loads(trial_path(tmp_path / "r", "tiny", "gala", 0).read_text())
+    trial = json.loads(trial_path(tmp_path / "r", "mini", "gala", 0).read_text())
     assert (trial["score"], trial["seconds"], trial["commit"], trial["hardware"]) == (0.51, 60.0, "abc", "2 CPU cores")
     with pytest.raises(InputError, match="only: unknown nobody, expected some of teacher"):
         tuning.select(["nobody"])

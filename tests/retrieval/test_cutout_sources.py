@@ -93,7 +93,7 @@ def _build_data_set(path):
     class TinyForegrounds(tfds.core.GeneratorBasedBuilder):
         VERSION = tfds.core.Version("1.0.0")
         pkg_dir_path = path  # a test module is no package to take metadata from
-        name = "tiny_foregrounds"
+        name = "mini_foregrounds"
 
         def _info(self):
             return self.dataset_info_from_configs(features=features)

@@ -10,14 +10,12 @@ import pytest
 from fos_jax.encoders.bundle import load_bundle
 from fos_jax.encoders.pair_scores import PairScorer
 from fos_jax.errors import InputError
-from fos_jax.launch.configs import (
-    cfo_synthetic,
-    disco_synthetic,
-    ffr_synthetic,
-    gala_synthetic,
-    two_stream_synthetic,
-    ufo_synthetic,
-)
+from fos_jax.launch.configs import cfo as cfo_config
+from fos_jax.launch.configs import disco as disco_config
+from fos_jax.launch.configs import ffr as ffr_config
+from fos_jax.launch.configs import gala as gala_config
+from fos_jax.launch.configs import two_streams as two_streams_config
+from fos_jax.launch.configs import ufo as ufo_config
 from fos_jax.metrics import average_precision, rank_relevant
 from fos_jax.pattern_table import PatternTable
 from fos_jax.rivals.methods import METHODS, train_method
@@ -28,11 +26,11 @@ sys.path.append(str(Path(__file__).parents[1] / "training"))
 from tests_synthetic import BACKBONE, SIDE, make, table
 
 CONFIGS = {
-    "cfo": cfo_synthetic,
-    "ufo": ufo_synthetic,
-    "gala": gala_synthetic,
-    "disco": disco_synthetic,
-    "ffr": ffr_synthetic,
+    "cfo": cfo_config,
+    "ufo": ufo_config,
+    "gala": gala_config,
+    "disco": disco_config,
+    "ffr": ffr_config,
 }
 TABLE, TRAIN, HELD_OUT = table(), make(256, 0), make(64, 1)
 
@@ -98,11 +96,11 @@ def pair_map(bundle, network, relevant, valid):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("mode", two_stream_synthetic.MODES)
+@pytest.mark.parametrize("mode", two_streams_config.MODES)
 def test_configs_differ_from_two_streams_in_the_method_alone(name, mode):
-    ours, theirs = CONFIGS[name].get_config(mode), two_stream_synthetic.get_config(mode)
+    ours, theirs = CONFIGS[name].get_config(mode), two_streams_config.get_config(mode)
     assert ours.is_locked
-    assert ours.method == name
+    assert ours.task == name
     assert ours.training.num_steps % ours.training.validate_every_steps == 0
     for section in ("seed", "data", "augment"):
         assert ours[section] == theirs[section]
@@ -148,8 +146,8 @@ def test_unknown_methods_and_data_without_patterns_are_refused(tmp_path):
     no_patterns = PatternTable(TABLE.categories, {}, ())
     with pytest.raises(InputError, match="'gala' needs a data set with patterns"):
         train_method(config, TRAIN, HELD_OUT, no_patterns, tmp_path, CIRCUMSTANCES)
-    config.method = "nobody"
-    with pytest.raises(InputError, match=f"method: 'nobody', expected one of {', '.join(METHODS)}"):
+    config.task = "nobody"
+    with pytest.raises(InputError, match=f"task: 'nobody', expected one of {', '.join(METHODS)}"):
         train_method(config, TRAIN, HELD_OUT, TABLE, tmp_path, CIRCUMSTANCES)
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from fos_jax.encoders.bundle import load_bundle
 from fos_jax.errors import InputError
-from fos_jax.launch.configs import category_features_synthetic, pretrain_synthetic
+from fos_jax.launch.configs import category_features as category_features_config
+from fos_jax.launch.configs import teacher as teacher_config
 from fos_jax.pattern_table import PatternTable
 from fos_jax.rivals.other_labels import categories_as_patterns, instances_as_patterns, other_labels_task
 from fos_jax.training.loop import train
@@ -22,7 +23,7 @@ TABLE = table()
 
 
 def config_of(num_steps):
-    config = ml_collections.ConfigDict(category_features_synthetic.get_config("mini").to_dict())
+    config = ml_collections.ConfigDict(category_features_config.get_config("mini").to_dict())
     config.foreground.update(image_size=SIDE, backbone=BACKBONE)
     config.training.update(num_steps=num_steps, validate_every_steps=num_steps, log_every_steps=8, batch_size=32)
     config.optimizer.update(learning_rate=4e-3, warmup_steps=4)
@@ -55,12 +56,12 @@ def test_its_bundle_has_the_datas_patterns_with_means_for_prototypes(tmp_path):
     assert not bundle.has_query_encoder
 
 
-@pytest.mark.parametrize("mode", pretrain_synthetic.MODES)
+@pytest.mark.parametrize("mode", teacher_config.MODES)
 def test_its_config_is_the_teachers_but_for_the_labels(mode):
-    ours, theirs = (m.get_config(mode).to_dict() for m in (category_features_synthetic, pretrain_synthetic))
+    ours, theirs = (m.get_config(mode).to_dict() for m in (category_features_config, teacher_config))
     assert (ours.pop("labels"), theirs.pop("labels")) == ("categories", "patterns")
     assert ours == theirs
-    assert category_features_synthetic.get_config(mode).is_locked
+    assert category_features_config.get_config(mode).is_locked
 
 
 def test_instances_are_classes_of_their_category_and_patterns_choose_nothing(tmp_path):

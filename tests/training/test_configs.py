@@ -8,11 +8,13 @@ from tests_synthetic import table
 
 from fos_jax.encoders.build import abstract_variables, build_foreground_encoder, build_query_encoder
 from fos_jax.errors import InputError
-from fos_jax.launch.configs import distill_synthetic, pretrain_synthetic, two_stream_synthetic
+from fos_jax.launch.configs import student as student_config
+from fos_jax.launch.configs import teacher as teacher_config
+from fos_jax.launch.configs import two_streams as two_streams_config
 from fos_jax.training import augment
 from fos_jax.training.state import make_optimizer
 
-CASES = [(c, mode) for c in (pretrain_synthetic, distill_synthetic, two_stream_synthetic) for mode in c.MODES]
+CASES = [(c, mode) for c in (teacher_config, student_config, two_streams_config) for mode in c.MODES]
 
 
 @pytest.mark.parametrize(("module", "mode"), CASES, ids=[f"{c.__name__.rsplit('.', 1)[-1]}-{m}" for c, m in CASES])
@@ -46,14 +48,14 @@ def test_models_of_every_mode_have_shapes(module, mode):
     assert config.training.num_steps % config.training.validate_every_steps == 0
 
 
-@pytest.mark.parametrize("module", [pretrain_synthetic, distill_synthetic, two_stream_synthetic])
+@pytest.mark.parametrize("module", [teacher_config, student_config, two_streams_config])
 def test_an_unknown_mode_is_named_with_the_known_ones(module):
     with pytest.raises(InputError, match="unknown mode 'big', expected one of mini, demo, full"):
         module.get_config("big")
 
 
 def test_rectangle_only_differs_in_views_alone():
-    full, blind = (distill_synthetic.get_config(m).to_dict() for m in ("demo", "demo_rectangle_only"))
+    full, blind = (student_config.get_config(m).to_dict() for m in ("demo", "demo_rectangle_only"))
     assert blind["query"].pop("views") == ()
     assert full["query"].pop("views") == ("frame",)
     assert full == blind

@@ -9,7 +9,9 @@ from tests_synthetic import BACKBONE, SIDE, make, table
 
 from fos_jax.encoders.bundle import load_bundle
 from fos_jax.errors import InputError
-from fos_jax.launch.configs import distill_synthetic, pretrain_synthetic, two_stream_synthetic
+from fos_jax.launch.configs import student as student_config
+from fos_jax.launch.configs import teacher as teacher_config
+from fos_jax.launch.configs import two_streams as two_streams_config
 from fos_jax.metrics import average_precision, rank_relevant
 from fos_jax.pattern_table import PatternTable
 from fos_jax.rivals.two_stream import two_stream_task
@@ -40,7 +42,7 @@ def mean_ap(scores, relevant, valid):
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("teacher")
-    config = _config(pretrain_synthetic, 32)
+    config = _config(teacher_config, 32)
     task = pretrain_task(config, TRAIN[0], HELD_OUT[0], TABLE, bundle_path=workdir / "bundle")
     train(task, config, workdir, progress=False)
     return load_bundle(workdir / "bundle")
@@ -73,7 +75,7 @@ def _train_student(config, teacher, workdir):
 @pytest.fixture(scope="module")
 def student(teacher, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("student")
-    config = _config(distill_synthetic, 48)
+    config = _config(student_config, 48)
     _train_student(config, teacher, workdir)
     return workdir
 
@@ -107,7 +109,7 @@ def test_the_student_learns_which_patterns_fit_and_its_bundle_says_so(teacher, s
 
 
 def test_a_student_that_learns_no_attributes_has_no_head_for_them(teacher, tmp_path):
-    config = _config(distill_synthetic, 8)
+    config = _config(student_config, 8)
     config.distillation.update(attribute_weight=0.0, combined_weight=0.0)
     _train_student(config, teacher, tmp_path)
     bundle, queries = load_bundle(tmp_path / "bundle"), HELD_OUT[1]
@@ -125,7 +127,7 @@ def _images():
 
 def test_a_teacher_of_other_patterns_is_refused(teacher, tmp_path):
     other = PatternTable(TABLE.categories, {}, ())
-    config = _config(distill_synthetic, 8)
+    config = _config(student_config, 8)
     with pytest.raises(InputError, match="teacher: trained on pattern table"):
         distill_task(
             config,
@@ -142,11 +144,11 @@ def test_a_teacher_of_other_patterns_is_refused(teacher, tmp_path):
 def test_foregrounds_without_patterns_cannot_pretrain(tmp_path):
     unknown, _ = make(8, 0, unknown_every=1)
     with pytest.raises(InputError, match="split train: no foreground has a pattern"):
-        pretrain_task(_config(pretrain_synthetic, 8), unknown, unknown, TABLE, bundle_path=tmp_path / "b")
+        pretrain_task(_config(teacher_config, 8), unknown, unknown, TABLE, bundle_path=tmp_path / "b")
 
 
 def test_two_streams_learn_pairs_and_rank_by_cosine_and_posterior(tmp_path):
-    config = _config(two_stream_synthetic, 48)
+    config = _config(two_streams_config, 48)
     task = two_stream_task(config, TRAIN, HELD_OUT, TABLE, bundle_path=tmp_path / "bundle", measure_ranking=mean_ap)
     untrained = task.validate(task.variables)["map_cosine"]
     train(task, config, tmp_path, progress=False)

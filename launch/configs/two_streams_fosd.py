@@ -1,6 +1,6 @@
 """Two streams on FOSD, from its lists of foregrounds that fit and do not: no patterns, no pretrained weights.
 
-Command: python -m fos_jax.launch.train_two_stream --config=launch/configs/two_stream_fosd.py:sfosd --workdir=...
+Command: fos train --config=launch/configs/two_streams_fosd.py:sfosd --workdir=runs/fosd
 Hardware, time, result: not run; the numbers are untuned.
 
 | mode | data | result |
@@ -22,6 +22,7 @@ def get_config(mode: str = "sfosd") -> ml_collections.ConfigDict:
         raise InputError(f"config: unknown mode {mode!r}, expected one of {', '.join(MODES)}")
     config = ml_collections.ConfigDict(
         {
+            "task": "two_streams",
             "seed": 0,
             "data": {"dataset": "fosd", "size": "sfosd" if mode == "mini" else mode},
             "foreground": {"backbone": "resnet50", "embedding_size": 256, "image_size": 224, "dtype": "bfloat16"},
