@@ -121,7 +121,7 @@ def train_teacher(
     """The bundle of a teacher trained on the training objects, and all n cut-outs as it sees them."""
     from fos_jax.encoders.bundle import load_bundle
     from fos_jax.training.loop import train
-    from fos_jax.training.teacher_task import pretrain_task
+    from fos_jax.training.teacher import teacher_task
 
     foregrounds, table = as_foregrounds(data, config.foreground.image_size)
     chosen = {}
@@ -130,7 +130,7 @@ def train_teacher(
         chosen[name] = Foregrounds(
             **{f.name: getattr(foregrounds, f.name)[rows] for f in dataclasses.fields(Foregrounds)}
         )
-    task = pretrain_task(config, chosen["train"], chosen["validation"], table, bundle_path=workdir / "bundle")
+    task = teacher_task(config, chosen["train"], chosen["validation"], table, bundle_path=workdir / "bundle")
     train(task, config, workdir, progress=False)
     return load_bundle(workdir / "bundle"), foregrounds
 

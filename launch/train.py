@@ -1,4 +1,4 @@
-"""Trains what the config names and writes <workdir>/bundle: the teacher, a student, or a rival.
+"""Train what the config names, the teacher, a student or a rival, and write <workdir>/bundle.
 
   fos train --config=launch/configs/teacher.py:demo --workdir=runs/teacher
   fos train --config=launch/configs/student.py:demo --teacher=runs/teacher/bundle --workdir=runs/student
@@ -7,7 +7,7 @@
 Behind the colon stands the mode: mini (seconds, on the mini data set), demo, full_small or full. Single fields are set
 as --config.training.num_steps=100. An interrupted run goes on when the same command is given again, to the same
 parameters bit by bit. A data set without patterns, such as FOSD, is trained from its labels of pairs
-(configs/two_streams_fosd.py:sfosd).
+(launch/configs/two_streams_fosd.py:sfosd).
 """
 
 from pathlib import Path
@@ -38,64 +38,76 @@ _PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --coordinator: numb
 def main() -> None:
     import jax
 
-    from fos_jax.data.limited import limited
-    from fos_jax.data.splits import load_foregrounds, load_split
-    from fos_jax.encoders.bundle import load_bundle
-    from fos_jax.metrics import average_precision, rank_relevant
-    from fos_jax.rivals.methods import train_method
-    from fos_jax.rivals.other_labels import other_labels_task
-    from fos_jax.rivals.stages import Circumstances
-    from fos_jax.training import parallelism
-    from fos_jax.training.loop import train
-    from fos_jax.training.student_task import distill_task
-    from fos_jax.training.teacher_task import pretrain_task
-
-    def mean_average_precision(scores, relevant, valid) -> float:
-        import numpy as np
-
-        return float(np.nanmean(average_precision(rank_relevant(scores, relevant, valid))))
+    from fos_jax.training.loop import Runner
 
     logging.set_verbosity(logging.INFO)
     if _COORDINATOR.value:
         jax.distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    config, workdir = _CONFIG.value, Path(_WORKDIR.value)
-    axis_name = parallelism.AXIS if _PARALLELISM.value == "pmap" else None
+    config, workdir, run = _CONFIG.value, Path(_WORKDIR.value), Runner(_PARALLELISM.value)
     data = {"dataset": config.data.dataset, "size": config.data.size, "cache_dir": _CACHE_DIR.value}
     if config.task == "teacher":
-        data["foreground_size"] = config.foreground.image_size
-        (foregrounds, table), (held_out, _) = (
-            load_foregrounds(_DATA_DIR.value, split=split, **data) for split in ("train", "validation")
-        )
-        foregrounds, _ = limited(foregrounds, None, table, config.data, seed=config.seed)
-        make_task = pretrain_task if config.labels == "patterns" else other_labels_task
-        task = make_task(config, foregrounds, held_out, table, bundle_path=workdir / "bundle", axis_name=axis_name)
-        train(task, config, workdir, parallelism=_PARALLELISM.value)
-        print(workdir / "bundle")
-        return
-    teacher = load_bundle(_TEACHER.value) if config.task == "student" and _TEACHER.value else None
-    if config.task == "student" and teacher is None:
+        _train_teacher(config, workdir, run, data)
+    elif config.task == "student":
+        _train_student(config, workdir, run, data)
+    else:
+        from fos_jax.rivals.methods import train_rival
+
+        sizes = {"foreground_size": config.foreground.image_size, "query_size": config.query.image_size}
+        train, validation, table = _splits(**data, **sizes)
+        train_rival(config, train, validation, table, workdir, run)
+    print(workdir / "bundle")
+
+
+def _train_teacher(config, workdir, run, data) -> None:
+    from fos_jax.data.limited import limited
+    from fos_jax.data.splits import load_foregrounds
+    from fos_jax.training.teacher import teacher_task as make_task
+
+    if config.labels != "patterns":  # a control, or an ablation
+        from fos_jax.rivals.other_labels import other_labels_task as make_task
+
+    (foregrounds, table), (held_out, _) = (
+        load_foregrounds(_DATA_DIR.value, split=split, foreground_size=config.foreground.image_size, **data)
+        for split in ("train", "validation")
+    )
+    foregrounds, _ = limited(foregrounds, None, table, config.data, seed=config.seed)
+    bundle_path = workdir / "bundle"
+    run(
+        make_task(config, foregrounds, held_out, table, bundle_path=bundle_path, axis_name=run.axis_name),
+        config,
+        workdir,
+    )
+
+
+def _train_student(config, workdir, run, data) -> None:
+    from fos_jax.data.limited import limited
+    from fos_jax.encoders.bundle import load_bundle
+    from fos_jax.training.student import student_task
+
+    if not _TEACHER.value:
         raise InputError("teacher: not given, expected the bundle of a pretrained foreground encoder")
-    data["foreground_size"] = teacher.foreground_size if teacher else config.foreground.image_size
-    data["query_size"] = config.query.image_size
-    foregrounds, queries, table = load_split(_DATA_DIR.value, split="train", **data)
-    validation = load_split(_DATA_DIR.value, split="validation", **data)[:2]
-    if teacher:
-        task = distill_task(
-            config,
-            limited(foregrounds, queries, table, config.data, seed=config.seed),
-            validation,
-            table,
-            teacher=teacher,
-            bundle_path=workdir / "bundle",
-            cache_dir=workdir / "teacher_cache",
-            measure_ranking=mean_average_precision,
-            axis_name=axis_name,
-        )
-        train(task, config, workdir, parallelism=_PARALLELISM.value)
-        print(workdir / "bundle")
-        return
-    circumstances = Circumstances(mean_average_precision, parallelism=_PARALLELISM.value, axis_name=axis_name)
-    print(train_method(config, (foregrounds, queries), validation, table, workdir, circumstances))
+    teacher = load_bundle(_TEACHER.value)
+    sizes = {"foreground_size": teacher.foreground_size, "query_size": config.query.image_size}
+    (foregrounds, queries), validation, table = _splits(**data, **sizes)
+    task = student_task(
+        config,
+        limited(foregrounds, queries, table, config.data, seed=config.seed),
+        validation,
+        table,
+        teacher=teacher,
+        bundle_path=workdir / "bundle",
+        cache_dir=workdir / "teacher_cache",
+        axis_name=run.axis_name,
+    )
+    run(task, config, workdir)
+
+
+def _splits(**settings):
+    """The training and the validation split, each foregrounds and queries, and the pattern table."""
+    from fos_jax.data.splits import load_split
+
+    train, validation = (load_split(_DATA_DIR.value, split=split, **settings) for split in ("train", "validation"))
+    return train[:2], validation[:2], train[2]
 
 
 def run() -> None:

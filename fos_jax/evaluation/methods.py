@@ -14,7 +14,7 @@ from fos_jax.evaluation import controls, scores
 from fos_jax.evaluation.aspects import box_aspects, foreground_aspects
 from fos_jax.evaluation.pairs import pair_rankings
 from fos_jax.evaluation.truth import Truth
-from fos_jax.rivals.extension import silhouettes
+from fos_jax.rivals.cfo import silhouettes
 
 OURS, RIVAL, CONTROL, ORACLE = "ours", "rival", "control", "oracle"
 COMPATIBLE_SET = "compatible-set oracle"

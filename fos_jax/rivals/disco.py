@@ -4,7 +4,7 @@ As publicly described: the teacher is a discriminator on the composite, accurate
 a pair; the student's two encoders and their interaction match the composite's feature and classify pairs; the public
 code trains its embeddings by triplets as well, for the fast ranking.
 Chosen here: backbones, inputs, data, augmentation and cost are those of the other rivals; the feature is one vector,
-standardised; the fast ranking is trained by the softmax over the batch's negatives of `two_stream`, which did better
+standardised; the fast ranking is trained by the softmax over the batch's negatives of `two_streams`, which did better
 than triplets there; every number. Pairs and the teacher's training are in `disco_pairs`.
 """
 
@@ -38,13 +38,11 @@ from fos_jax.rivals.disco_pairs import (
     teacher_task,
     with_own,
 )
-from fos_jax.rivals.discriminator import pair_cross_entropy
-from fos_jax.rivals.joint import Split, build_encoders, joint_task, part_of
-from fos_jax.rivals.settings import NUMBER, checked
-from fos_jax.rivals.stages import Circumstances, remaining_steps, stage_config
+from fos_jax.rivals.joint import Split, build_encoders, joint_task, pair_cross_entropy, part_of
+from fos_jax.rivals.settings import NUMBER, checked, remaining_steps, stage_config
 from fos_jax.rivals.triplets import triplet_rows
 from fos_jax.training import augment
-from fos_jax.training.loop import train as train_task
+from fos_jax.training.loop import Runner
 from fos_jax.training.step import Gather, LossFunction, Metrics
 
 
@@ -80,7 +78,7 @@ def make_disco_loss(
     Raises:
       InputError: a number out of its range.
 
-    Source: DiscoFOS (Zhang et al., ICCV 2023); see the module's docstring for what is a design decision.
+    Source: DiscoFOS (Zhang et al., ICCV 2023); the module names what was chosen here (decision 20).
     """
     if not 0 <= distilled_negatives <= negatives or negatives < 1:
         raise InputError(
@@ -156,9 +154,7 @@ def make_disco_loss(
     return loss_function
 
 
-def train_disco(
-    config: Any, train: Split, validation: Split, table: PatternTable, workdir: Path, circumstances: Circumstances
-) -> None:
+def train_disco(config: Any, train: Split, validation: Split, table: PatternTable, workdir: Path, run: Runner) -> None:
     """Trains the rival; `<workdir>/bundle` is its model, `<workdir>/composite` the run of the teacher.
 
     Args:
@@ -167,12 +163,12 @@ def train_disco(
       train, validation: foregrounds and queries.
       table: pattern table; only prototypes and validation read patterns.
       workdir: of the run.
-      circumstances: see there.
+      run: trains a stage.
 
     Raises:
       InputError: a wrong field in the config.
 
-    Source: DiscoFOS (Zhang et al., ICCV 2023); see the module's docstring for what is a design decision.
+    Source: DiscoFOS (Zhang et al., ICCV 2023); the module names what was chosen here (decision 20).
     """
     settings = checked(
         config.disco,
@@ -207,12 +203,10 @@ def train_disco(
         )
 
     make_loss(*build_encoders(config, table))  # what is wrong is told before the teacher is trained
-    teacher = train_task(
-        teacher_task(config, train, validation, table, negatives=teacher_negatives, axis_name=circumstances.axis_name),
+    teacher = run(
+        teacher_task(config, train, validation, table, negatives=teacher_negatives, axis_name=run.axis_name),
         stage_config(config, num_steps=teacher_steps),
         workdir / COMPOSITE,
-        parallelism=circumstances.parallelism,
-        progress=circumstances.progress,
     )
     interaction = init_pair_network(INTERACTION, jax.random.key(config.seed + 3), models, table)
     task = joint_task(
@@ -223,15 +217,12 @@ def train_disco(
         rows=triplet_rows(*train),
         make_loss=make_loss,
         bundle_path=workdir / "bundle",
-        measure_ranking=circumstances.measure_ranking,
-        axis_name=circumstances.axis_name,
+        axis_name=run.axis_name,
         trained_too={INTERACTION: interaction},
         frozen={COMPOSITE: part_of(teacher, COMPOSITE)},
     )
-    train_task(
+    run(
         task,
         stage_config(config, num_steps=student_steps),
         workdir,
-        parallelism=circumstances.parallelism,
-        progress=circumstances.progress,
     )

@@ -16,8 +16,7 @@ from fos_jax.encoders.discriminator import CompositeDiscriminator, PairOutput
 from fos_jax.encoders.pair_networks import COMPOSITE, build_composite, init_pair_network
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
-from fos_jax.rivals.discriminator import pair_cross_entropy
-from fos_jax.rivals.joint import Split, input_fingerprints
+from fos_jax.rivals.joint import Split, input_fingerprints, pair_cross_entropy
 from fos_jax.rivals.triplets import triplet_rows
 from fos_jax.training import augment
 from fos_jax.training.loop import Task
@@ -96,8 +95,7 @@ def make_teacher_loss(
     Raises:
       InputError: no negatives.
 
-    Source: DiscoFOS (Zhang et al., ICCV 2023): binary classification of composites; see the functions above for what
-    is a design decision.
+    Source: DiscoFOS (Zhang et al., ICCV 2023): binary classification of composites; decision 20.
     """
     if negatives < 1:
         raise InputError(f"config: disco.teacher_negatives: {negatives!r}, expected at least 1")
@@ -146,8 +144,6 @@ def teacher_task(
 
     Raises:
       InputError: a split in which no query has an own foreground, or a wrong field.
-
-    Source: design decision.
     """
     models = {name: config[name].to_dict() for name in ("foreground", "query", COMPOSITE)}
     discriminator = build_composite(models, table, axis_name=axis_name)

@@ -8,7 +8,6 @@ a class of its own), since no public weights are at hand; the loss, 1 - cos; eve
 left out: public descriptions do not tell them.
 """
 
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,17 +24,14 @@ from fos_jax.encoders.bundle import load_bundle
 from fos_jax.encoders.query import QueryEncoder
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
-from fos_jax.rivals.joint import FOREGROUND_INPUTS, Split, build_encoders, input_fingerprints, save_rival
+from fos_jax.rivals.joint import RivalValidation, Split, build_encoders, input_fingerprints, save_rival
 from fos_jax.rivals.other_labels import other_labels_task
-from fos_jax.rivals.ranking import RivalValidation
-from fos_jax.rivals.settings import NUMBER, checked
-from fos_jax.rivals.stages import Circumstances, remaining_steps, stage_config
+from fos_jax.rivals.settings import NUMBER, checked, remaining_steps, stage_config
 from fos_jax.training import augment
-from fos_jax.training.loop import Task
-from fos_jax.training.loop import train as train_task
+from fos_jax.training.loop import Runner, Task
 from fos_jax.training.model import Encoder, apply_for_training
 from fos_jax.training.step import Gather, LossFunction, Metrics
-from fos_jax.training.student_task import QUERY_INPUTS
+from fos_jax.training.validation import FOREGROUND_INPUTS, QUERY_INPUTS, HeldOut
 
 _SWAPPED = np.array([1, 0])  # a flip makes the mirrored version of the plain one, and back
 
@@ -53,7 +49,7 @@ def make_ffr_loss(
       query_encoder: trained.
       augmentation: of queries; a mirrored one's target is that of the mirrored foreground.
 
-    Source: Wu et al., WACV 2021 (the target); see the module's docstring for what is a design decision.
+    Source: Wu et al., WACV 2021 (the target); the module names what was chosen here (decision 20).
     """
 
     def loss_function(
@@ -80,9 +76,7 @@ def make_ffr_loss(
     return loss_function
 
 
-def train_ffr(
-    config: Any, train: Split, validation: Split, table: PatternTable, workdir: Path, circumstances: Circumstances
-) -> None:
+def train_ffr(config: Any, train: Split, validation: Split, table: PatternTable, workdir: Path, run: Runner) -> None:
     """Trains the rival; `<workdir>/bundle` is its model, `<workdir>/teacher` the run of its teacher.
 
     Args:
@@ -91,27 +85,26 @@ def train_ffr(
       train, validation: foregrounds and queries; training queries without an own foreground are left out.
       table: pattern table; only prototypes and validation read patterns.
       workdir: of the run.
-      circumstances: see there.
+      run: trains a stage.
 
     Raises:
       InputError: a wrong field in the config, or no training query has an own foreground.
 
-    Source: Wu et al., WACV 2021; see the module's docstring for what is a design decision.
+    Source: Wu et al., WACV 2021; the module names what was chosen here (decision 20).
     """
     settings = checked(config.ffr, "ffr", labels=str, teacher_steps=int, teacher_scale=NUMBER)
     student_steps = remaining_steps(config, settings["teacher_steps"], "ffr.teacher_steps")
     rows = np.flatnonzero(train[1].foreground_index >= 0)
     if not len(rows):
         raise InputError("data set, split train: no query has its own foreground, expected some")
-    run = functools.partial(train_task, parallelism=circumstances.parallelism, progress=circumstances.progress)
     teacher_config = _teacher_config(config, **settings)
     teacher_path = workdir / "teacher" / "bundle"
     teacher_task = other_labels_task(
-        teacher_config, train[0], validation[0], table, bundle_path=teacher_path, axis_name=circumstances.axis_name
+        teacher_config, train[0], validation[0], table, bundle_path=teacher_path, axis_name=run.axis_name
     )
     run(teacher_task, teacher_config, workdir / "teacher")
     teacher = load_bundle(teacher_path).variables["foreground"]
-    task = _student_task(config, train, validation, table, rows, teacher, workdir, circumstances)
+    task = _student_task(config, train, validation, table, rows, teacher, workdir, run)
     run(task, stage_config(config, num_steps=student_steps), workdir)
 
 
@@ -132,16 +125,16 @@ def _student_task(
     rows: np.ndarray,
     teacher: Any,
     workdir: Path,
-    circumstances: Circumstances,
+    run: Runner,
 ) -> Task:
     foregrounds, queries = train
-    encoders = build_encoders(config, table, axis_name=circumstances.axis_name)
+    encoders = build_encoders(config, table, axis_name=run.axis_name)
     encode = Encoder(encoders[0], FOREGROUND_INPUTS)
     versions = (foregrounds.image, foregrounds.image[:, :, ::-1])
     own = [encode(teacher, {"image": image, "category": foregrounds.category})[0] for image in versions]
     arrays: dict[str, Rows] = {name: RowsOf(getattr(queries, name), rows) for name in QUERY_INPUTS}
     arrays["own_row"] = queries.foreground_index[rows]
-    measure = RivalValidation(encoders, foregrounds, validation, table, circumstances.measure_ranking)
+    measure = RivalValidation(encoders, foregrounds, HeldOut(*validation, table), table)
     models = {"foreground": config.foreground.to_dict(), "query": config.query.to_dict()}
 
     def finish(variables: dict[str, Any], metrics: dict[str, float]) -> None:

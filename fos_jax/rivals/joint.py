@@ -1,6 +1,6 @@
-"""What methods that train two encoders jointly share: variables, validation, prototypes of their own, the bundle.
+"""Joint training of two encoders: variables, validation, prototypes of their own, the bundle.
 
-A method brings its training rows and its loss; everything else is the same for all, so that they differ in nothing
+A rival brings its training rows and its loss; everything else is the same for all, so that they differ in nothing
 but their idea. After training, the patterns' prototypes become the means of their training foregrounds, so that such a
 model can rank by pattern posterior as well.
 """
@@ -13,21 +13,22 @@ from typing import Any
 import jax
 import numpy as np
 
-from fos_jax.data.arrays import Pairs, fingerprint
+from fos_jax import losses
+from fos_jax.data.arrays import Foregrounds, Pairs, Queries, fingerprint
 from fos_jax.data.batches import Rows
 from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, init_foreground, init_query
 from fos_jax.encoders.bundle import save_bundle
 from fos_jax.encoders.foreground import ForegroundEncoder, ForegroundOutput
 from fos_jax.encoders.query import QueryEncoder, QueryOutput
 from fos_jax.pattern_table import PatternTable
-from fos_jax.rivals.ranking import FOREGROUND_INPUTS as FOREGROUND_INPUTS
-from fos_jax.rivals.ranking import RivalValidation
-from fos_jax.rivals.ranking import Split as Split
 from fos_jax.training import augment
 from fos_jax.training.loop import Task
-from fos_jax.training.model import apply_for_training
+from fos_jax.training.model import Encoder, apply_for_training
 from fos_jax.training.step import LossFunction
-from fos_jax.training.student_task import RankingMeasure
+from fos_jax.training.targets import pattern_targets
+from fos_jax.training.validation import FOREGROUND_INPUTS, QUERY_INPUTS, HeldOut
+
+Split = tuple[Foregrounds, Queries]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +125,71 @@ def input_fingerprints(train: Split, validation: Split, table: PatternTable) -> 
     }
 
 
+class RivalValidation:
+    """Measures two encoders on the validation split: ranking by cosine, and by posterior over prototypes of their own.
+
+    Args:
+      encoders: of foregrounds and of queries; variables of both are handed to the methods.
+      train_foregrounds: what prototypes are means of.
+      held_out: the validation split.
+      table: pattern table.
+    """
+
+    def __init__(
+        self,
+        encoders: tuple[ForegroundEncoder, QueryEncoder],
+        train_foregrounds: Foregrounds,
+        held_out: HeldOut,
+        table: PatternTable,
+    ):
+        self._encode_foregrounds = Encoder(encoders[0], FOREGROUND_INPUTS)
+        self._encode_queries = Encoder(encoders[1], QUERY_INPUTS)
+        self._train, self._held_out, self._table = train_foregrounds, held_out, table
+
+    def cosine(self, foreground: Mapping[str, Any], query: Mapping[str, Any]) -> dict[str, float]:
+        """mAP of the ranking by cosine, which is also the "score"."""
+        gallery = self._foregrounds(foreground, self._held_out.foregrounds)
+        found = self._held_out.map(self._queries(query) @ gallery.T)
+        return {"map_cosine": found, "score": found}
+
+    def posterior(
+        self, foreground: Mapping[str, Any], query: Mapping[str, Any]
+    ) -> tuple[np.ndarray, float, float, float]:
+        """Prototypes [P, D], the two calibrated scales (foregrounds, queries), and the mAP by posterior."""
+        held_out = self._held_out
+        embedding = self._foregrounds(foreground, self._train, description="prototypes")
+        prototypes = mean_prototypes(
+            embedding, self._train.pattern, self._table, empty=np.asarray(foreground["params"]["prototypes"])
+        )
+        gallery_cosine = self._foregrounds(foreground, held_out.foregrounds) @ prototypes.T
+        query_cosine = self._queries(query) @ prototypes.T
+        posterior_scale, flat_scale = held_out.foreground_scale(gallery_cosine), held_out.query_scale(query_cosine)
+        of_queries = np.exp(held_out.log_posterior(query_cosine, held_out.queries, scale=flat_scale))
+        of_gallery = np.exp(held_out.log_posterior(gallery_cosine, held_out.foregrounds, scale=posterior_scale))
+        return prototypes, posterior_scale, flat_scale, held_out.map(of_queries @ of_gallery.T)
+
+    def _foregrounds(
+        self, variables: Mapping[str, Any], foregrounds: Foregrounds, *, description: str = ""
+    ) -> np.ndarray:
+        arrays = {name: getattr(foregrounds, name) for name in FOREGROUND_INPUTS}
+        return self._encode_foregrounds(variables, arrays, description=description)[0]
+
+    def _queries(self, variables: Mapping[str, Any]) -> np.ndarray:
+        arrays = {name: getattr(self._held_out.queries, name) for name in QUERY_INPUTS}
+        return self._encode_queries(variables, arrays)[0]
+
+
+def mean_prototypes(
+    embedding: np.ndarray, pattern: np.ndarray, table: PatternTable, *, empty: np.ndarray
+) -> np.ndarray:
+    """float32 [P, D]: unit mean of each pattern's members, from [n, D] and int32 [n]; `empty` [P, D] where it has none.
+
+    Source: decision 10.
+    """
+    unread = np.zeros((len(embedding), table.num_patterns), np.float32)
+    return pattern_targets(embedding, unread, pattern, empty)["target"]
+
+
 def save_rival(
     bundle_path: str | Path,
     config: Any,
@@ -167,7 +233,6 @@ def joint_task(
     rows: TrainingRows,
     make_loss: Callable[[ForegroundEncoder, QueryEncoder], LossFunction],
     bundle_path: str | Path,
-    measure_ranking: RankingMeasure,
     axis_name: str | None = None,
     trained_too: Mapping[str, Any] | None = None,
     frozen: Mapping[str, Any] | None = None,
@@ -181,16 +246,13 @@ def joint_task(
       rows: what the loss is given in batches.
       make_loss: of the two encoders; params are {"foreground": ..., "query": ...}, and those of `trained_too`.
       bundle_path: where the bundle goes.
-      measure_ranking: mean average precision; the best checkpoint is chosen by it (cosine).
       axis_name: `parallelism.AXIS` when it will run under pmap, else None.
       trained_too: initial variables of networks that judge pairs, by name (`encoders.pair_networks`).
       frozen: variables of such networks that the bundle holds as they are; the loss finds them in its constants.
-
-    Source: design decision.
     """
     foreground_encoder, query_encoder = build_encoders(config, table, axis_name=axis_name)
     trained_too, frozen = trained_too or {}, frozen or {}
-    measure = RivalValidation((foreground_encoder, query_encoder), train[0], validation, table, measure_ranking)
+    measure = RivalValidation((foreground_encoder, query_encoder), train[0], HeldOut(*validation, table), table)
 
     def finish(trained: dict[str, Any], metrics: dict[str, float]) -> None:
         foreground, query = part_of(trained, "foreground"), part_of(trained, "query")
@@ -222,3 +284,21 @@ def _joined(variables: Mapping[str, Any], more: Mapping[str, Mapping[str, Any]])
 
 def _models(config: Any) -> dict[str, Any]:
     return {"foreground": config.foreground.to_dict(), "query": config.query.to_dict()}
+
+
+def pair_cross_entropy(logit: jax.Array, is_true: jax.Array, is_pair: jax.Array) -> jax.Array:
+    """Binary cross-entropy, the mean over true pairs and the mean over false ones counting alike.
+
+    Args:
+      logit: float [Q, G].
+      is_true: bool [Q, G].
+      is_pair: bool [Q, G], pairs that take part: no padding.
+
+    Returns:
+      float32 scalar; a side without pairs counts 0.
+
+    One true pair per row would otherwise drown.
+    """
+    true = losses.weighted_mean(jax.nn.softplus(-logit), is_true & is_pair)
+    false = losses.weighted_mean(jax.nn.softplus(logit), ~is_true & is_pair)
+    return (true + false) / 2

@@ -1,4 +1,4 @@
-"""Which rival a config names, and its training: `config.task`."""
+"""The rivals by name, as `config.task` names them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,33 +12,22 @@ from fos_jax.rivals.ffr import train_ffr
 from fos_jax.rivals.gala import train_gala
 from fos_jax.rivals.joint import Split
 from fos_jax.rivals.pair_labels import pair_label_task
-from fos_jax.rivals.stages import Circumstances
-from fos_jax.rivals.two_stream import two_stream_task
+from fos_jax.rivals.two_streams import two_streams_task
 from fos_jax.rivals.ufo import train_ufo
-from fos_jax.training.loop import train as train_task
-
-Trainer = Callable[[Any, Split, Split, PatternTable, Path, Circumstances], None]
+from fos_jax.training.loop import Runner
 
 
-def train_two_stream(
-    config: Any, train: Split, validation: Split, table: PatternTable, workdir: Path, circumstances: Circumstances
+def train_two_streams(
+    config: Any, train: Split, validation: Split, table: PatternTable, workdir: Path, run: Runner
 ) -> None:
     """Trains two streams, from patterns' own foregrounds or, where there are no patterns, from labels of pairs."""
-    make_task = two_stream_task if table.num_patterns else pair_label_task
-    task = make_task(
-        config,
-        train,
-        validation,
-        table,
-        bundle_path=workdir / "bundle",
-        measure_ranking=circumstances.measure_ranking,
-        axis_name=circumstances.axis_name,
-    )
-    train_task(task, config, workdir, parallelism=circumstances.parallelism, progress=circumstances.progress)
+    make_task = two_streams_task if table.num_patterns else pair_label_task
+    task = make_task(config, train, validation, table, bundle_path=workdir / "bundle", axis_name=run.axis_name)
+    run(task, config, workdir)
 
 
-METHODS: dict[str, Trainer] = {
-    "two_streams": train_two_stream,
+RIVALS: dict[str, Callable[[Any, Split, Split, PatternTable, Path, Runner], None]] = {
+    "two_streams": train_two_streams,
     "cfo": train_cfo,
     "ufo": train_ufo,
     "gala": train_gala,
@@ -47,26 +36,23 @@ METHODS: dict[str, Trainer] = {
 }
 
 
-def train_method(
-    config: Any,
-    train: Split,
-    validation: Split,
-    table: PatternTable,
-    workdir: str | Path,
-    circumstances: Circumstances,
-) -> Path:
-    """Trains the method that a config names; returns the path of its bundle.
+def train_rival(
+    config: Any, train: Split, validation: Split, table: PatternTable, workdir: str | Path, run: Runner
+) -> None:
+    """Trains the rival that a config names; `<workdir>/bundle` is its model.
+
+    Args:
+      config: with `task` and the sections that the rival's module names.
+      train, validation: foregrounds and queries.
+      table: pattern table; rivals learn from pairs, only their prototypes and validation read patterns.
+      workdir: of the run. run: trains a stage.
 
     Raises:
-      InputError: an unknown method, or one that needs patterns where the data set has none.
-
-    Source: design decision.
+      InputError: an unknown rival, one that needs patterns where the data set has none, or a wrong field.
     """
     name = config.task
-    if name not in METHODS:
-        raise InputError(f"config: task: {name!r}, expected one of {', '.join(METHODS)}")
+    if name not in RIVALS:
+        raise InputError(f"config: task: {name!r}, expected one of {', '.join(RIVALS)}")
     if name != "two_streams" and not table.num_patterns:
         raise InputError(f"config: task: {name!r} needs a data set with patterns, expected two_streams for this one")
-    workdir = Path(workdir)
-    METHODS[name](config, train, validation, table, workdir, circumstances)
-    return workdir / "bundle"
+    RIVALS[name](config, train, validation, table, Path(workdir), run)

@@ -17,11 +17,11 @@ from fos_jax.encoders.bundle import save_bundle
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import Pattern, PatternTable
 from fos_jax.posteriors import is_in_category
-from fos_jax.training.calibrate import calibrated_scale
+from fos_jax.rivals.joint import mean_prototypes
 from fos_jax.training.loop import Task
 from fos_jax.training.model import Encoder
-from fos_jax.training.teacher import pattern_targets
-from fos_jax.training.teacher_task import pretrain_task
+from fos_jax.training.teacher import teacher_task
+from fos_jax.training.validation import calibrated_scale, pattern_targets_of
 
 LABELS = ("categories", "instances")
 
@@ -49,13 +49,13 @@ def other_labels_task(
     bundle_path: str | Path,
     axis_name: str | None = None,
 ) -> Task:
-    """The task of `pretrain_task` with other labels: the same encoder, loss, augmentation and length.
+    """The task of `teacher_task` with other labels: the same encoder, loss, augmentation and length.
 
     Afterwards each pattern's prototype becomes the mean of its training foregrounds, and the posterior's scale is
     calibrated on the validation split, as for every method that learns no prototypes of patterns.
 
     Args:
-      config: as for `pretrain_task`, with `labels`: "categories" or "instances". Instances know nothing to choose a
+      config: as for `teacher_task`, with `labels`: "categories" or "instances". Instances know nothing to choose a
         checkpoint by (the validation's are none of theirs): `training.keep` must be "last".
       train, validation: foregrounds. Their patterns serve the prototypes alone.
       table: pattern table.
@@ -65,7 +65,7 @@ def other_labels_task(
     Raises:
       InputError: other labels, one category only, or another choice of checkpoint for instances.
 
-    Source: design decision; instances as classes: Dosovitskiy et al., NeurIPS 2014 (Exemplar-CNN).
+    Source: instances as classes: Dosovitskiy et al., NeurIPS 2014 (Exemplar-CNN).
     """
     if config.labels not in LABELS:
         raise InputError(f"config: labels: {config.labels!r}, expected one of patterns, {', '.join(LABELS)}")
@@ -79,14 +79,16 @@ def other_labels_task(
         classes = instances_as_patterns(train.category, table)
         shown = dataclasses.replace(train, pattern=np.arange(len(train), dtype=np.int32))
         held_out = dataclasses.replace(validation, pattern=np.zeros(len(validation), np.int32))
-    task = pretrain_task(config, shown, held_out, classes, bundle_path=bundle_path, axis_name=axis_name)
+    task = teacher_task(config, shown, held_out, classes, bundle_path=bundle_path, axis_name=axis_name)
 
     def finish(variables: dict[str, Any], metrics: dict[str, float]) -> None:
         encoder = build_foreground_encoder({"foreground": config.foreground.to_dict()}, classes, axis_name=axis_name)
         encode = Encoder(encoder, ("image",))
-        prototypes = _prototypes(encode(variables, {"image": train.image})[0], train.pattern, table)
+        embedding = encode(variables, {"image": train.image})[0]
+        of_all = np.tile(embedding.mean(axis=0), (table.num_patterns, 1))
+        prototypes = mean_prototypes(embedding, train.pattern, table, empty=of_all)
         cosine = encode(variables, {"image": validation.image})[0] @ prototypes.T
-        truth = np.eye(table.num_patterns, dtype=np.float32)[validation.pattern] * (validation.pattern >= 0)[:, None]
+        truth = pattern_targets_of(validation, table)
         resolved = config.to_dict()
         is_allowed = np.asarray(is_in_category(validation.category, table.category_of_pattern))
         resolved["foreground"]["posterior_scale"] = calibrated_scale(cosine, is_allowed, truth)
@@ -108,10 +110,3 @@ def other_labels_task(
 def _of_categories(foregrounds: Foregrounds) -> Foregrounds:
     category = np.asarray(foregrounds.category, np.int32)
     return Foregrounds(foregrounds.ids, foregrounds.image, np.zeros_like(category), category)
-
-
-def _prototypes(embedding: np.ndarray, pattern: np.ndarray, table: PatternTable) -> np.ndarray:
-    """float32 [P, D]: mean of each pattern's members, unit; of all foregrounds where it has none."""
-    unread = np.zeros((len(embedding), table.num_patterns), np.float32)
-    of_none = np.tile(embedding.mean(axis=0), (table.num_patterns, 1))
-    return pattern_targets(embedding, unread, pattern, of_none)["target"]

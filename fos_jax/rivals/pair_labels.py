@@ -1,6 +1,6 @@
 """Two streams trained from labels of pairs, where there are no patterns: what fits a query, and what does not.
 
-As `two_stream`, a softmax over a batch's foregrounds; but the positive is drawn from all foregrounds that are labelled
+As `two_streams`, a softmax over a batch's foregrounds; but the positive is drawn from all foregrounds that are labelled
 as fitting, each query brings one that is labelled as not fitting, and no foreground that fits a query is ever used
 against it, however it came into the batch. One row of training is a triple: every query with every foreground that fits
 it, once an epoch.
@@ -8,14 +8,14 @@ it, once an epoch.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from fos_jax import losses
-from fos_jax.data.arrays import Foregrounds, Queries
+from fos_jax.data.arrays import Foregrounds, Pairs, Queries
 from fos_jax.data.batches import Rows, RowsOf
 from fos_jax.encoders.bundle import save_bundle
 from fos_jax.encoders.foreground import ForegroundEncoder
@@ -27,7 +27,7 @@ from fos_jax.training import augment
 from fos_jax.training.loop import Task
 from fos_jax.training.model import Encoder, apply_for_training
 from fos_jax.training.step import Gather, LossFunction, Metrics
-from fos_jax.training.student_task import QUERY_INPUTS, RankingMeasure
+from fos_jax.training.validation import QUERY_INPUTS, mean_average_precision
 
 
 def label_triples(queries: Queries) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -40,8 +40,6 @@ def label_triples(queries: Queries) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
     Raises:
       InputError: no query has a foreground that is labelled as fitting.
-
-    Source: design decision.
     """
     if queries.relevant is None or not len(queries.relevant.rows):
         raise InputError("data set: no query has a foreground labelled as fitting, expected labels by pairs")
@@ -73,7 +71,7 @@ def make_pair_loss(
       same_category_only: whether other rows' foregrounds count only within the query's category; its own always do.
       augmentation: of queries and foregrounds; nothing is mirrored, for labels of pairs do not speak of that.
 
-    Source: van den Oord et al., 2018 (loss); labels as in FOSD's lists (field.md section 3); the rest design decision.
+    Source: van den Oord et al., 2018 (loss); labels as in FOSD's lists (docs/field.md); decision 20.
     """
 
     def loss_function(
@@ -125,13 +123,9 @@ def pair_label_task(
     table: PatternTable,
     *,
     bundle_path: str | Path,
-    measure_ranking: RankingMeasure,
     axis_name: str | None = None,
 ) -> Task:
-    """The task of training both encoders from labels of pairs; arguments, bundle and errors as of `two_stream_task`.
-
-    Source: design decision.
-    """
+    """The task of training both encoders from labels of pairs; arguments and bundle as of `two_streams_task`."""
     foregrounds, queries = train
     held_foregrounds, held = validation
     if held.relevant is None:
@@ -144,7 +138,7 @@ def pair_label_task(
         "negative_image": RowsOf(foregrounds.image, np.maximum(negative_row, 0)),
         "positive_row": positive_row,
         "negative_row": negative_row,
-        "fitting_rows": RowsOf(_padded(queries), query_row),
+        "fitting_rows": RowsOf(padded_rows(cast(Pairs, queries.relevant)), query_row),
     }
     encode_foregrounds, encode_queries = Encoder(foreground_encoder, ("image",)), Encoder(query_encoder, QUERY_INPUTS)
     held_inputs = {name: getattr(held, name) for name in QUERY_INPUTS}
@@ -153,7 +147,9 @@ def pair_label_task(
 
     def validate(trained: dict[str, Any]) -> dict[str, float]:
         gallery = encode_foregrounds(part_of(trained, "foreground"), {"image": held_foregrounds.image})[0]
-        found = measure_ranking(encode_queries(part_of(trained, "query"), held_inputs)[0] @ gallery.T, relevant, valid)
+        found = mean_average_precision(
+            encode_queries(part_of(trained, "query"), held_inputs)[0] @ gallery.T, relevant, valid
+        )
         return {"map_cosine": found, "score": found}
 
     def finish(trained: dict[str, Any], metrics: dict[str, float]) -> None:
@@ -181,8 +177,3 @@ def pair_label_task(
         finish=finish,
         inputs=input_fingerprints(train, validation, table),
     )
-
-
-def _padded(queries: Queries) -> np.ndarray:
-    assert queries.relevant is not None
-    return padded_rows(queries.relevant)

@@ -1,10 +1,12 @@
-"""Triplets: every query with each foreground known to fit it, against the other foregrounds and queries of the batch.
+"""Triplets: each query with each foreground known to fit it, against the other foregrounds and queries of the batch.
 
 What fits a query is its own foreground, and further ones that a method finds (`cfo`, `ufo`). None of them is ever used
 against it, however it came into the batch.
 """
 
+import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,10 +19,13 @@ from fos_jax.data.batches import Rows, RowsOf
 from fos_jax.encoders.foreground import ForegroundEncoder
 from fos_jax.encoders.query import QueryEncoder
 from fos_jax.errors import InputError
-from fos_jax.rivals.joint import TrainingRows, encode_augmented, padded_rows
+from fos_jax.pattern_table import PatternTable
+from fos_jax.rivals.joint import Split, TrainingRows, encode_augmented, joint_task, padded_rows
+from fos_jax.rivals.settings import NUMBER, checked, stage_config
 from fos_jax.training import augment
+from fos_jax.training.loop import Runner
 from fos_jax.training.step import Gather, LossFunction, Metrics
-from fos_jax.training.student_task import QUERY_INPUTS
+from fos_jax.training.validation import QUERY_INPUTS
 
 
 def positive_pairs(queries: Queries, further: Pairs | None = None) -> Pairs:
@@ -40,7 +45,7 @@ def positive_pairs(queries: Queries, further: Pairs | None = None) -> Pairs:
 def triplet_rows(foregrounds: Foregrounds, queries: Queries, further: Pairs | None = None) -> TrainingRows:
     """One training row for each query and foreground that fits it; arguments of the batch as `make_triplet_loss` says.
 
-    Source: design decision (once an epoch each, so a query with more positives is seen more often).
+    Each row comes once per epoch, so a query with more positives is seen more often (decision 20).
     """
     pairs = positive_pairs(queries, further)
     query_row = np.repeat(np.arange(len(queries)), np.diff(pairs.offsets))
@@ -76,7 +81,7 @@ def make_triplet_loss(
       InputError: a margin that is not above 0.
 
     Source: Zhao et al., ECCV 2018 (hinge on distances; negatives are foregrounds or backgrounds of the batch; box
-    jitter); the mean over all negatives of the batch, both directions at once and the rest are design decisions.
+    jitter); the mean over all negatives of the batch, both directions at once and the rest are choices (decision 20).
     """
     if not margin > 0:
         raise InputError(f"config: triplets.margin: {margin!r}, expected more than 0")
@@ -113,3 +118,44 @@ def make_triplet_loss(
         return (forth + back) / 2, (metrics, stats)
 
     return loss_function
+
+
+def train_on_triplets(
+    config: Any,
+    train_split: Split,
+    validation: Split,
+    table: PatternTable,
+    workdir: Path,
+    run: Runner,
+    *,
+    num_steps: int,
+    further: Pairs | None = None,
+    variables: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """One stage on triplets: trains both encoders, writes `<workdir>/bundle` and returns the variables.
+
+    Args:
+      config: of the run, with `triplets` and `augment`.
+      train_split, validation: foregrounds and queries. table: pattern table.
+      workdir: of the stage. run: trains it.
+      num_steps: of this stage.
+      further: positives beside the own foregrounds.
+      variables: to start from; drawn anew where None.
+    """
+    task = joint_task(
+        config,
+        train_split,
+        validation,
+        table,
+        rows=triplet_rows(*train_split, further),
+        make_loss=lambda *encoders: make_triplet_loss(
+            *encoders,
+            augmentation=augment.from_config(config.augment),
+            **checked(config.triplets, "triplets", margin=NUMBER, same_category_only=bool),
+        ),
+        bundle_path=workdir / "bundle",
+        axis_name=run.axis_name,
+    )
+    if variables is not None:
+        task = dataclasses.replace(task, variables=variables)
+    return run(task, stage_config(config, num_steps=num_steps), workdir)

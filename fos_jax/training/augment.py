@@ -1,6 +1,6 @@
-"""Augmentation inside the jitted step: colours, rectangles and mirrors, with the labels that go with them.
+"""Augmentation inside the jitted step: colours, rectangles and mirrors, with the labels that change with them.
 
-One random key a row. Images go in as uint8 and come out as float32 in 0..255, as the encoders take them too.
+One random key per row. Images go in as uint8 and come out as float32 in 0..255, as the encoders take them too.
 """
 
 from typing import Any, NamedTuple
@@ -62,7 +62,7 @@ def jitter_colours(image: jax.Array, keys: jax.Array, jitter: ColourJitter) -> j
     Returns:
       float32 of the same shape, colours clipped to 0..255, alpha as it was.
 
-    Source: design decision.
+    Source: decision 12.
     """
     image = image.astype(jnp.float32)
     if jitter == ColourJitter():
@@ -101,7 +101,7 @@ def mirror_foregrounds(
     Returns:
       image and pattern.
 
-    Source: design decision.
+    Source: decision 12.
     """
     mirrored = jnp.where(pattern >= 0, mirror[pattern], -1)
     is_flipped = _coins(keys, probability) & (mirrored >= 0)
@@ -130,7 +130,7 @@ def mirror_queries(
     Returns:
       image, box and is_compatible.
 
-    Source: design decision.
+    Source: decision 12.
     """
     is_flipped = _coins(keys, probability) & ~jnp.any(is_compatible & (mirror < 0), axis=1)
     y0, x0, y1, x1 = jnp.split(box_yxyx_norm, 4, axis=1)
@@ -160,7 +160,7 @@ def mirror_pairs(
     Returns:
       image, box and foreground.
 
-    Source: design decision.
+    Source: decision 12.
     """
     none = jnp.zeros(1, int)
     image, box, _ = mirror_queries(
@@ -187,7 +187,7 @@ def augment_pairs(
     Returns:
       image, box and foreground.
 
-    Source: design decision.
+    Source: decision 12.
     """
     flip_keys, box_keys, query_keys, foreground_keys = split_keys(keys, 4)
     probability, expansion, jitter = augmentation
@@ -201,7 +201,7 @@ def expand_boxes(box_yxyx_norm: jax.Array, keys: jax.Array, *, largest: float) -
 
     Only outwards: a smaller rectangle would show pixels that a user's rectangle hides. float32 [B, 4] to [B, 4].
 
-    Source: CFO-Search jitters boxes (Zhao et al., ECCV 2018); the ranges are a design decision.
+    Source: CFO-Search jitters boxes (Zhao et al., ECCV 2018); decision 12 (ranges).
     """
     if largest == 0.0:
         return box_yxyx_norm

@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from fos_jax.errors import InputError
-from fos_jax.training.state import TrainState
+from fos_jax.training.step import TrainState
 
 
 @dataclasses.dataclass(frozen=True)

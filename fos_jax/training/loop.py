@@ -1,4 +1,4 @@
-"""The one training loop: pretraining, distillation and baselines differ only in their `Task`."""
+"""The training loop: teacher, student and rivals differ only in their `Task`."""
 
 import dataclasses
 import time
@@ -15,9 +15,9 @@ from fos_jax.data.batches import Rows, training_batches
 from fos_jax.errors import InputError
 from fos_jax.training import record
 from fos_jax.training.checkpoints import Checkpoints
-from fos_jax.training.parallelism import Parallel, parallelise
-from fos_jax.training.state import TrainState, create_state, make_optimizer, state_variables
-from fos_jax.training.step import LossFunction, make_train_step
+from fos_jax.training.optimizer import make_optimizer
+from fos_jax.training.parallelism import AXIS, Parallel, parallelise
+from fos_jax.training.step import LossFunction, TrainState, create_state, make_train_step, state_variables
 
 
 class NotFiniteError(RuntimeError):
@@ -49,6 +49,27 @@ class Task:
     inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True)
+class Runner:
+    """`train` with the options of a program; a rival that trains in stages calls it once per stage.
+
+    Attributes:
+      parallelism: "jit" or "pmap".
+      progress: whether to show progress bars.
+    """
+
+    parallelism: str = "jit"
+    progress: bool = True
+
+    @property
+    def axis_name(self) -> str | None:
+        """The axis over which models average batch statistics; None where the whole batch is in one program."""
+        return AXIS if self.parallelism == "pmap" else None
+
+    def __call__(self, task: Task, config: Any, workdir: str | Path) -> dict[str, Any]:
+        return train(task, config, workdir, parallelism=self.parallelism, progress=self.progress)
+
+
 def train(
     task: Task,
     config: Any,
@@ -76,7 +97,7 @@ def train(
       NotFiniteError: the loss or its gradient became NaN or infinite.
       InputError: the work directory cannot be written, or holds another run.
 
-    Source: design decision.
+    Source: decision 13.
     """
     workdir = Path(workdir)
     settings = config.training

@@ -9,8 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from fos_jax.training.state import TrainState
-from fos_jax.training.step import TrainStep
+from fos_jax.training.step import TrainState, TrainStep
 
 AXIS = "batch"
 MODES = ("jit", "pmap")

@@ -1,15 +1,74 @@
-"""The one training step: gradient of a loss, update, moving average. Pure; it runs under jit, a mesh or pmap."""
+"""The training step: gradient of a loss, update, moving average. Pure; it runs under jit, a mesh or pmap."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import flax.struct
 import jax
+import jax.numpy as jnp
 import optax
-
-from fos_jax.training.state import TrainState, example_keys
 
 Gather = Callable[[Any], Any]
 Metrics = dict[str, jax.Array]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """State between two steps.
+
+    Attributes:
+      step: int32 scalar, steps done.
+      params: trained arrays.
+      batch_stats: running statistics of batch normalisation; empty where a model has none.
+      opt_state: of the optimiser.
+      ema_params: exponential moving average of `params`, or None where it is not wanted.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    ema_params: Any
+
+
+def create_state(
+    variables: Mapping[str, Any], optimizer: optax.GradientTransformation, *, has_ema: bool = False
+) -> TrainState:
+    """State before the first step, from a model's variables (`params` and, where there are any, `batch_stats`)."""
+    params = variables["params"]
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=optimizer.init(params),
+        ema_params=jax.tree.map(jnp.copy, params) if has_ema else None,
+    )
+
+
+def state_variables(state: TrainState) -> dict[str, Any]:
+    """Variables for evaluation: the averaged parameters where they are kept, else the plain ones."""
+    params = state.params if state.ema_params is None else state.ema_params
+    return {"params": params, "batch_stats": state.batch_stats} if state.batch_stats else {"params": params}
+
+
+def example_keys(seed: int, step: jax.Array, index: jax.Array) -> jax.Array:
+    """One random key per row of a batch, from seed, step and row number only.
+
+    Keys do not depend on how rows are spread over devices, nor on what a process did before the step: a resumed run
+    draws what an uninterrupted one draws.
+
+    Args:
+      seed: of the run.
+      step: int32 scalar.
+      index: int32 [B], row numbers in the data.
+
+    Returns:
+      typed keys [B].
+
+    Source: decision 13; JAX documentation on fold_in.
+    """
+    step_key = jax.random.fold_in(jax.random.key(seed), step)
+    return jax.vmap(lambda row: jax.random.fold_in(step_key, row))(index)
 
 
 class LossFunction(Protocol):
@@ -49,7 +108,7 @@ def make_train_step(
 ) -> TrainStep:
     """Builds `step(state, batch, constants, *, axis_name=None) -> (state, metrics)`.
 
-    With `axis_name` the step runs once a device inside pmap, each on its rows. Since every device then computes the
+    With `axis_name` the step runs once per device inside pmap, each on its rows. Since every device then computes the
     same gathered loss, the mean over devices of their gradients is the gradient of that loss: the transpose of a
     gather adds up what all devices send back.
 
@@ -62,7 +121,7 @@ def make_train_step(
     Returns:
       The step; its metrics hold the loss's own, `loss` and `gradient_norm`.
 
-    Source: JAX documentation on collectives; design decision.
+    Source: JAX documentation on collectives; decision 14.
     """
 
     def step(

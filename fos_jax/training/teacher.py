@@ -1,120 +1,166 @@
-"""The frozen teacher, run once over the training foregrounds; distillation then costs the student only."""
+"""The teacher: loss and task of a foreground encoder that learns patterns."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from fos_jax import losses
 from fos_jax.data.arrays import Foregrounds, fingerprint
-from fos_jax.data.cache import cached_arrays
-
-# What the student answers to, and how much of it are the labels; the rest is the teacher's posterior.
-_LABEL_SHARES = {"teacher": 0.0, "mean": 0.5, "labels": 1.0}
-
-
-def encode_once(bundle: Any, foregrounds: Foregrounds, *, cache_dir: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """A bundle's embeddings [n, D] and log-posteriors [n, P] of foregrounds, cached on disk.
-
-    Args:
-      bundle: `encoders.bundle.Bundle`.
-      foregrounds: to encode.
-      cache_dir: where they are kept, keyed by the fingerprints of the bundle and of the arrays.
-
-    Source: design decision.
-    """
-
-    def compute() -> dict[str, np.ndarray]:
-        encoding = bundle.encode_foregrounds(foregrounds.image, foregrounds.category, progress=True)
-        return {"embedding": encoding.embedding, "log_posterior": encoding.log_posterior}
-
-    arrays = cached_arrays(cache_dir, f"teacher-{bundle.fingerprint}-{fingerprint(foregrounds)}", compute)
-    return np.asarray(arrays["embedding"]), np.asarray(arrays["log_posterior"])
+from fos_jax.encoders.build import build_foreground_encoder, init_foreground
+from fos_jax.encoders.bundle import save_bundle
+from fos_jax.encoders.foreground import ForegroundEncoder
+from fos_jax.errors import InputError
+from fos_jax.pattern_table import PatternTable
+from fos_jax.posteriors import is_in_category
+from fos_jax.training import augment
+from fos_jax.training.loop import Task
+from fos_jax.training.model import Encoder, apply_for_training
+from fos_jax.training.step import Gather, LossFunction, Metrics
+from fos_jax.training.validation import calibrated_scale, cross_entropy, pattern_targets_of
 
 
-def pattern_targets(
-    embedding: np.ndarray,
-    log_posterior: np.ndarray,
-    pattern: np.ndarray,
-    prototypes: np.ndarray,
+def make_teacher_loss(
+    encoder: ForegroundEncoder,
+    table: PatternTable,
     *,
-    feature_target: str = "mean",
-    response_target: str = "teacher",
-) -> dict[str, np.ndarray]:
-    """What the student is taught about each pattern.
+    scale: float,
+    margin: float,
+    contrastive_weight: float = 0.0,
+    contrastive_scale: float = 10.0,
+    augmentation: augment.Augmentation = augment.NOTHING,
+) -> LossFunction:
+    """Loss of a batch of foregrounds: `image` uint8 [B, S, S, 4], `pattern` int32 [B] (-1: no part), `index`, `weight`.
 
     Args:
-      embedding: float32 [n, D], the teacher's, unit.
-      log_posterior: float32 [n, P].
-      pattern: int32 [n], -1 unknown.
-      prototypes: float32 [P, D], the teacher's class weights.
-      feature_target: "mean" of the members' embeddings, or "prototypes". One member drawn at random each step would
-        have the mean's gradient in expectation, with noise added, so that is not offered.
-      response_target: "teacher" for its posteriors, "labels" for the pattern itself (a control that learns which
-        patterns fit from their names alone), or the "mean" of both.
+      encoder: the foreground encoder.
+      table: pattern table.
+      scale: inverse temperature of the softmax over the category's patterns.
+      margin: taken from the true pattern's cosine.
+      contrastive_weight: of a supervised contrastive term among the batch's foregrounds of the same category.
+      contrastive_scale: its inverse temperature.
+      augmentation: of cut-outs; their patterns are mirrored with them.
 
-    Returns:
-      `target` float32 [P, D], unit, and `response` float32 [P, P], each row a mean posterior over the members; a
-      pattern without members has its prototype and itself.
+    Source: decision 7.
+    """
+    category_of_pattern = jnp.asarray(table.category_of_pattern)
+    mirror = jnp.asarray(table.mirror)
+
+    def loss_function(
+        params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
+    ) -> tuple[jax.Array, tuple[Metrics, Any]]:
+        del constants
+        flip_keys, colour_keys = augment.split_keys(keys, 2)
+        image, pattern = augment.mirror_foregrounds(
+            batch["image"], batch["pattern"], flip_keys, mirror, probability=augmentation.mirror_probability
+        )
+        image = augment.jitter_colours(image, colour_keys, augmentation.jitter)
+        output, batch_stats = apply_for_training(encoder, params, batch_stats, image)
+        (embedding, cosine), pattern, weight = gather((tuple(output), pattern, batch["weight"]))
+        weight = weight * (pattern >= 0)
+        softmax = losses.weighted_mean(
+            losses.pattern_softmax(cosine, pattern, category_of_pattern, scale=scale, margin=margin), weight
+        )
+        category = category_of_pattern[jnp.maximum(pattern, 0)]
+        is_rival = category_of_pattern[None, :] == category[:, None]  # [B, P]
+        is_right = jnp.argmax(jnp.where(is_rival, cosine, -jnp.inf), axis=1) == pattern
+        metrics = {"pattern_loss": softmax, "pattern_accuracy": losses.weighted_mean(is_right, weight)}
+        if not contrastive_weight:
+            return softmax, (metrics, batch_stats)
+        is_other = ~jnp.eye(len(pattern), dtype=bool) & (weight > 0)[None, :]
+        contrastive = losses.weighted_mean(
+            losses.supervised_contrastive(
+                embedding,
+                embedding,
+                pattern[:, None] == pattern[None, :],
+                is_other & (category[:, None] == category[None, :]),
+                scale=contrastive_scale,
+            ),
+            weight,
+        )
+        metrics["contrastive_loss"] = contrastive
+        return softmax + contrastive_weight * contrastive, (metrics, batch_stats)
+
+    return loss_function
+
+
+def teacher_task(
+    config: Any,
+    train: Foregrounds,
+    validation: Foregrounds,
+    table: PatternTable,
+    *,
+    bundle_path: str | Path,
+    axis_name: str | None = None,
+) -> Task:
+    """The task of training a foreground encoder on labelled foregrounds.
+
+    Args:
+      config: with `seed`, `foreground`, `pretraining` (arguments of the loss) and `augment`.
+      train, validation: foregrounds; those of unknown pattern are left out.
+      table: pattern table.
+      bundle_path: where the teacher's bundle goes.
+      axis_name: `parallelism.AXIS` when it will run under pmap, else None.
 
     Raises:
-      ValueError: unknown feature_target or response_target.
-
-    Source: design decision.
+      InputError: a split without labelled foregrounds.
     """
-    if feature_target not in ("mean", "prototypes"):
-        raise ValueError(f"feature_target is {feature_target!r}, expected 'mean' or 'prototypes'")
-    label_share = _label_share(response_target)
-    is_member = pattern[:, None] == np.arange(len(prototypes))[None, :]  # [n, P]
-    count = is_member.sum(axis=0)[:, None]  # [P, 1]
-    share = (is_member / np.maximum(count.T, 1)).T.astype(np.float32)  # [P, n]
-    labels = np.eye(len(prototypes))
-    mixed = (1 - label_share) * (share @ np.exp(log_posterior)) + label_share * labels
-    response = np.where(count > 0, mixed, labels)
-    target = prototypes
-    if feature_target == "mean":
-        target = np.where(count > 0, share @ embedding, prototypes)
-    target = target / np.maximum(np.linalg.norm(target, axis=1, keepdims=True), 1e-6)
-    return {"target": target.astype(np.float32), "response": response.astype(np.float32)}
+    train, validation = _labelled(train, "train"), _labelled(validation, "validation")
+    models = {"foreground": config.foreground.to_dict()}
+    encoder = build_foreground_encoder(models, table, axis_name=axis_name)
+    encode = Encoder(encoder, ("image",))
+    is_allowed = np.asarray(is_in_category(validation.category, table.category_of_pattern))
+    truth = pattern_targets_of(validation, table)
+
+    def measure(variables: dict[str, Any]) -> tuple[dict[str, float], float]:
+        _, cosine = encode(variables, {"image": validation.image})
+        scale = calibrated_scale(cosine, is_allowed, truth)
+        is_right = np.where(is_allowed, cosine, -np.inf).argmax(axis=1) == validation.pattern
+        loss = cross_entropy(cosine, is_allowed, truth, scale)
+        return {"pattern_accuracy": float(is_right.mean()), "cross_entropy": loss, "score": -loss}, scale
+
+    def finish(variables: dict[str, Any], metrics: dict[str, float]) -> None:
+        _, scale = measure(variables)
+        resolved = config.to_dict()
+        resolved["foreground"]["posterior_scale"] = scale
+        save_bundle(
+            bundle_path,
+            config=resolved,
+            table=table,
+            foreground_variables=variables,
+            query_variables=None,
+            metrics={"validation": metrics},
+        )
+
+    return Task(
+        variables=init_foreground(jax.random.key(config.seed), models, table),
+        loss_function=make_teacher_loss(
+            encoder,
+            table,
+            augmentation=augment.from_config(config.augment),
+            **config.pretraining,
+        ),
+        constants={},
+        arrays={"image": train.image, "pattern": train.pattern},
+        ids=train.ids,
+        validate=lambda variables: measure(variables)[0],
+        finish=finish,
+        inputs={"train": fingerprint(train), "validation": fingerprint(validation), "patterns": table.fingerprint()},
+    )
 
 
-def gallery_targets(
-    embedding: np.ndarray,
-    log_posterior: np.ndarray,
-    pattern: np.ndarray,
-    category: np.ndarray,
-    *,
-    response_target: str = "teacher",
-) -> dict[str, np.ndarray]:
-    """The training foregrounds as a gallery that the student's embedding learns to rank.
-
-    Args:
-      embedding: float32 [n, D], the teacher's, unit.
-      log_posterior: float32 [n, P].
-      pattern: int32 [n], -1 unknown.
-      category: int32 [n].
-      response_target: "teacher": a foreground belongs to patterns as its posterior says; "labels": to its own; "mean":
-        half and half.
-
-    Returns:
-      `gallery` float32 [n, D], `gallery_pattern` float32 [n, P] and `gallery_category` int32 [n]. Rows of
-      `gallery_pattern` sum to one; where the pattern is unknown, to what is not taken from labels.
-
-    Raises:
-      ValueError: unknown response_target.
-
-    Source: design decision.
-    """
-    label_share = _label_share(response_target)
-    is_member = pattern[:, None] == np.arange(log_posterior.shape[1])[None, :]
-    belongs = (1 - label_share) * np.exp(log_posterior) + label_share * is_member
-    return {
-        "gallery": embedding.astype(np.float32),
-        "gallery_pattern": belongs.astype(np.float32),
-        "gallery_category": category.astype(np.int32),
-    }
-
-
-def _label_share(response_target: str) -> float:
-    if response_target not in _LABEL_SHARES:
-        raise ValueError(f"response_target is {response_target!r}, expected one of {', '.join(_LABEL_SHARES)}")
-    return _LABEL_SHARES[response_target]
+def _labelled(foregrounds: Foregrounds, split: str) -> Foregrounds:
+    is_labelled = foregrounds.pattern >= 0
+    if not is_labelled.any():
+        raise InputError(f"data set, split {split}: no foreground has a pattern, expected some for pretraining")
+    if is_labelled.all():
+        return foregrounds  # stays memory-mapped
+    return Foregrounds(
+        ids=foregrounds.ids[is_labelled],
+        image=foregrounds.image[is_labelled],
+        category=foregrounds.category[is_labelled],
+        pattern=foregrounds.pattern[is_labelled],
+    )

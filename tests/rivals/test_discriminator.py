@@ -7,8 +7,8 @@ import pytest
 
 from fos_jax.data.arrays import Foregrounds, Queries
 from fos_jax.errors import InputError
-from fos_jax.rivals import discriminator
-from fos_jax.rivals.discriminator import PairNetwork, mined_positives, pair_cross_entropy, pair_logits
+from fos_jax.rivals import ufo as discriminator
+from fos_jax.rivals.ufo import PairNetwork, mined_positives, pair_cross_entropy, pair_logits
 
 
 def test_the_network_is_one_hidden_layer_on_the_pair_end_to_end():

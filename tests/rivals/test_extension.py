@@ -5,7 +5,7 @@ import pytest
 
 from fos_jax.data.arrays import Foregrounds, Pairs, Queries
 from fos_jax.errors import InputError
-from fos_jax.rivals import extension
+from fos_jax.rivals import cfo as extension
 
 S = 64
 

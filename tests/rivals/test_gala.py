@@ -10,7 +10,7 @@ import pytest
 
 from fos_jax.errors import InputError
 from fos_jax.rivals import gala
-from fos_jax.rivals.transformations import change_geometry, change_light, difference, shade, transform
+from fos_jax.rivals.gala import change_geometry, change_light, difference, shade, transform
 
 
 def spot(y, x, side=9):

@@ -18,9 +18,9 @@ from fos_jax.launch.configs import two_streams as two_streams_config
 from fos_jax.launch.configs import ufo as ufo_config
 from fos_jax.metrics import average_precision, rank_relevant
 from fos_jax.pattern_table import PatternTable
-from fos_jax.rivals.methods import METHODS, train_method
+from fos_jax.rivals.methods import RIVALS, train_rival
 from fos_jax.rivals.settings import NUMBER, checked
-from fos_jax.rivals.stages import Circumstances
+from fos_jax.training.loop import Runner
 
 sys.path.append(str(Path(__file__).parents[1] / "training"))
 from tests_synthetic import BACKBONE, SIDE, make, table
@@ -39,7 +39,7 @@ def mean_ap(scores, relevant, valid):
     return float(np.nanmean(average_precision(rank_relevant(scores, relevant, valid))))
 
 
-CIRCUMSTANCES = Circumstances(mean_ap, progress=False)
+RUN = Runner(progress=False)
 
 
 def config_of(name, num_steps=64):
@@ -63,7 +63,8 @@ def config_of(name, num_steps=64):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_rival_learns_and_its_bundle_ranks_by_cosine_and_posterior(name, tmp_path):
     config = config_of(name)
-    path = train_method(config, TRAIN, HELD_OUT, TABLE, tmp_path, CIRCUMSTANCES)
+    train_rival(config, TRAIN, HELD_OUT, TABLE, tmp_path, RUN)
+    path = tmp_path / "bundle"
     bundle, measured = load_bundle(path), load_bundle(path).metrics["validation"]
     queries, foregrounds = HELD_OUT[1], HELD_OUT[0]
     valid = queries.category[:, None] == foregrounds.category[None]
@@ -81,7 +82,7 @@ def test_a_rival_learns_and_its_bundle_ranks_by_cosine_and_posterior(name, tmp_p
         assert by_pairs["interaction"] > chance + 0.2
         assert by_pairs["composite"] > chance + 0.1
     if name in ("ufo", "disco", "ffr"):  # again: both stages are done, so nothing is trained, and the model is the same
-        train_method(config, TRAIN, HELD_OUT, TABLE, tmp_path, CIRCUMSTANCES)
+        train_rival(config, TRAIN, HELD_OUT, TABLE, tmp_path, RUN)
         assert load_bundle(path).fingerprint == bundle.fingerprint
 
 
@@ -137,7 +138,7 @@ def test_a_wrong_config_is_one_line(name, section, field, value, message, tmp_pa
     with config.ignore_type():
         config[section][field] = value
     with pytest.raises(InputError, match=message) as refused:
-        train_method(config, TRAIN, HELD_OUT, TABLE, tmp_path, CIRCUMSTANCES)
+        train_rival(config, TRAIN, HELD_OUT, TABLE, tmp_path, RUN)
     assert "\n" not in str(refused.value)
 
 
@@ -145,10 +146,10 @@ def test_unknown_methods_and_data_without_patterns_are_refused(tmp_path):
     config = config_of("gala")
     no_patterns = PatternTable(TABLE.categories, {}, ())
     with pytest.raises(InputError, match="'gala' needs a data set with patterns"):
-        train_method(config, TRAIN, HELD_OUT, no_patterns, tmp_path, CIRCUMSTANCES)
+        train_rival(config, TRAIN, HELD_OUT, no_patterns, tmp_path, RUN)
     config.task = "nobody"
-    with pytest.raises(InputError, match=f"task: 'nobody', expected one of {', '.join(METHODS)}"):
-        train_method(config, TRAIN, HELD_OUT, TABLE, tmp_path, CIRCUMSTANCES)
+    with pytest.raises(InputError, match=f"task: 'nobody', expected one of {', '.join(RIVALS)}"):
+        train_rival(config, TRAIN, HELD_OUT, TABLE, tmp_path, RUN)
 
 
 def test_sections_are_complete_and_typed():

@@ -37,7 +37,7 @@ def test_triples_by_hand():
     assert negative.tolist() == [1, 2, 1, -1, 3]
     _, _, negative = pair_labels.label_triples(dataclasses.replace(queries, irrelevant=None))
     assert negative.tolist() == [-1] * 5
-    assert pair_labels._padded(queries).tolist() == [[5, 6, 7], [8, -2, -2], [-2, -2, -2], [9, -2, -2]]
+    assert pair_labels.padded_rows(queries.relevant).tolist() == [[5, 6, 7], [8, -2, -2], [-2, -2, -2], [9, -2, -2]]
 
 
 @pytest.mark.parametrize("relevant", [None, [[], []]])

@@ -8,8 +8,8 @@ from tests_synthetic import make, table
 
 from fos_jax.encoders.foreground import ForegroundOutput
 from fos_jax.encoders.query import QueryOutput
-from fos_jax.rivals.two_stream import make_two_stream_loss
-from fos_jax.training import augment, distill, pretrain
+from fos_jax.rivals.two_streams import make_two_streams_loss
+from fos_jax.training import augment, student, teacher
 
 TABLE = table()
 
@@ -54,7 +54,7 @@ def _cosines(params, image):
 def test_pretraining_loss_is_the_softmax_over_the_categorys_patterns():
     batch = _foreground_batch()
     cosine = np.random.default_rng(0).uniform(-1, 1, (6, 8)).astype(np.float32)
-    loss_function = _jit(pretrain.make_pretrain_loss(Fake(_cosines), TABLE, scale=4.0, margin=0.0))
+    loss_function = _jit(teacher.make_teacher_loss(Fake(_cosines), TABLE, scale=4.0, margin=0.0))
     loss, (metrics, _) = loss_function({"cosine": cosine}, {}, batch, _keys(6), {}, _gather)
     rows, right = [], []
     for row, pattern in zip(cosine, batch["pattern"], strict=True):
@@ -69,7 +69,7 @@ def test_pretraining_loss_is_the_softmax_over_the_categorys_patterns():
 def test_padding_and_unknown_patterns_take_no_part(contrastive_weight):
     cosine = np.random.default_rng(0).uniform(-1, 1, (6, 8)).astype(np.float32)
     loss_function = _jit(
-        pretrain.make_pretrain_loss(Fake(_cosines), TABLE, scale=4.0, margin=0.1, contrastive_weight=contrastive_weight)
+        teacher.make_teacher_loss(Fake(_cosines), TABLE, scale=4.0, margin=0.1, contrastive_weight=contrastive_weight)
     )
 
     def value(batch, n):
@@ -123,7 +123,7 @@ CONSTANTS = {
 
 def _distill(**weights):
     given = {"feature_weight": 0.0, "response_weight": 0.0, "attribute_weight": 0.0, **weights}
-    return _jit(distill.make_distill_loss(Fake(_student), TABLE, **given))
+    return _jit(student.make_student_loss(Fake(_student), TABLE, **given))
 
 
 @pytest.mark.parametrize("name", ["response", "attribute", "combined", "embedding_response", "gallery"])
@@ -164,7 +164,7 @@ def test_a_mirrored_query_is_taught_the_mirrored_patterns():
     batch = _query_batch()
     mirrored = {**batch, "is_compatible": batch["is_compatible"][:, TABLE.mirror]}
     loss_function = _jit(
-        distill.make_distill_loss(
+        student.make_student_loss(
             Fake(_student),
             TABLE,
             feature_weight=0.0,
@@ -187,7 +187,7 @@ def test_the_rival_prefers_own_foregrounds_and_counts_same_category_only():
         Fake(lambda params, image, box, category: QueryOutput(params, None, None)),
     )
     for same_category_only in (True, False):
-        loss_function = _jit(make_two_stream_loss(*encoders, scale=5.0, same_category_only=same_category_only))
+        loss_function = _jit(make_two_streams_loss(*encoders, scale=5.0, same_category_only=same_category_only))
         loss, (metrics, stats) = loss_function(apart, {}, batch, _keys(6), {}, _gather)
         own = [np.sum(batch["category"] == c) if same_category_only else 6 for c in batch["category"]]
         np.testing.assert_allclose(loss, np.mean([np.log(np.exp(5) + n - 1) - 5 for n in own]), rtol=1e-4)

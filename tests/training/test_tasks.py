@@ -14,10 +14,10 @@ from fos_jax.launch.configs import teacher as teacher_config
 from fos_jax.launch.configs import two_streams as two_streams_config
 from fos_jax.metrics import average_precision, rank_relevant
 from fos_jax.pattern_table import PatternTable
-from fos_jax.rivals.two_stream import two_stream_task
+from fos_jax.rivals.two_streams import two_streams_task
 from fos_jax.training.loop import train
-from fos_jax.training.student_task import distill_task
-from fos_jax.training.teacher_task import pretrain_task
+from fos_jax.training.student import student_task
+from fos_jax.training.teacher import teacher_task
 
 TABLE = table()
 TRAIN, HELD_OUT = make(256, 0, unknown_every=50), make(64, 1)
@@ -43,7 +43,7 @@ def mean_ap(scores, relevant, valid):
 def teacher(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("teacher")
     config = _config(teacher_config, 32)
-    task = pretrain_task(config, TRAIN[0], HELD_OUT[0], TABLE, bundle_path=workdir / "bundle")
+    task = teacher_task(config, TRAIN[0], HELD_OUT[0], TABLE, bundle_path=workdir / "bundle")
     train(task, config, workdir, progress=False)
     return load_bundle(workdir / "bundle")
 
@@ -59,7 +59,7 @@ def test_the_teacher_tells_patterns_apart_and_its_posterior_is_calibrated(teache
 
 
 def _train_student(config, teacher, workdir):
-    task = distill_task(
+    task = student_task(
         config,
         TRAIN,
         HELD_OUT,
@@ -67,7 +67,6 @@ def _train_student(config, teacher, workdir):
         teacher=teacher,
         bundle_path=workdir / "bundle",
         cache_dir=workdir / "cache",
-        measure_ranking=mean_ap,
     )
     train(task, config, workdir, progress=False)
 
@@ -129,7 +128,7 @@ def test_a_teacher_of_other_patterns_is_refused(teacher, tmp_path):
     other = PatternTable(TABLE.categories, {}, ())
     config = _config(student_config, 8)
     with pytest.raises(InputError, match="teacher: trained on pattern table"):
-        distill_task(
+        student_task(
             config,
             TRAIN,
             HELD_OUT,
@@ -137,19 +136,18 @@ def test_a_teacher_of_other_patterns_is_refused(teacher, tmp_path):
             teacher=teacher,
             bundle_path=tmp_path / "b",
             cache_dir=tmp_path,
-            measure_ranking=mean_ap,
         )
 
 
 def test_foregrounds_without_patterns_cannot_pretrain(tmp_path):
     unknown, _ = make(8, 0, unknown_every=1)
     with pytest.raises(InputError, match="split train: no foreground has a pattern"):
-        pretrain_task(_config(teacher_config, 8), unknown, unknown, TABLE, bundle_path=tmp_path / "b")
+        teacher_task(_config(teacher_config, 8), unknown, unknown, TABLE, bundle_path=tmp_path / "b")
 
 
 def test_two_streams_learn_pairs_and_rank_by_cosine_and_posterior(tmp_path):
     config = _config(two_streams_config, 48)
-    task = two_stream_task(config, TRAIN, HELD_OUT, TABLE, bundle_path=tmp_path / "bundle", measure_ranking=mean_ap)
+    task = two_streams_task(config, TRAIN, HELD_OUT, TABLE, bundle_path=tmp_path / "bundle")
     untrained = task.validate(task.variables)["map_cosine"]
     train(task, config, tmp_path, progress=False)
     bundle = load_bundle(tmp_path / "bundle")

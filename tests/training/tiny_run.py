@@ -16,7 +16,9 @@ import ml_collections
 import numpy as np
 
 from fos_jax import losses
-from fos_jax.training import checkpoints, loop, state
+from fos_jax.training import checkpoints, loop
+from fos_jax.training import step as step_module
+from fos_jax.training.optimizer import make_optimizer
 
 
 def config(num_steps, **training):
@@ -86,9 +88,9 @@ def task(bundle_path, on_validate=lambda: None):
 
 
 def step_and_state(settings):
-    optimizer = state.make_optimizer(num_steps=settings.training.num_steps, **settings.optimizer)
+    optimizer = make_optimizer(num_steps=settings.training.num_steps, **settings.optimizer)
     step = loop.make_train_step(loss_function, optimizer, seed=settings.seed, ema_decay=0.5)
-    return step, state.create_state(variables(), optimizer, has_ema=True)
+    return step, step_module.create_state(variables(), optimizer, has_ema=True)
 
 
 KILL = None

@@ -1,11 +1,8 @@
-"""What a training step carries: one pytree, no hidden state."""
+"""Optimisers: AdamW and Muon, with warm-up, cosine decay and clipping."""
 
-from collections.abc import Mapping
 from typing import Any
 
-import flax.struct
 import jax
-import jax.numpy as jnp
 import optax
 import optax.contrib
 
@@ -13,65 +10,6 @@ from fos_jax.errors import InputError
 
 METHODS = ("adamw", "muon")
 _ADAMW_RMS = 0.2  # root mean square of AdamW's updates at rate 1, as measured by Liu et al.
-
-
-@flax.struct.dataclass
-class TrainState:
-    """State between two steps.
-
-    Attributes:
-      step: int32 scalar, steps done.
-      params: trained arrays.
-      batch_stats: running statistics of batch normalisation; empty where a model has none.
-      opt_state: of the optimiser.
-      ema_params: exponential moving average of `params`, or None where it is not wanted.
-    """
-
-    step: jax.Array
-    params: Any
-    batch_stats: Any
-    opt_state: Any
-    ema_params: Any
-
-
-def create_state(
-    variables: Mapping[str, Any], optimizer: optax.GradientTransformation, *, has_ema: bool = False
-) -> TrainState:
-    """State before the first step, from a model's variables (`params` and, where there are any, `batch_stats`)."""
-    params = variables["params"]
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=params,
-        batch_stats=variables.get("batch_stats", {}),
-        opt_state=optimizer.init(params),
-        ema_params=jax.tree.map(jnp.copy, params) if has_ema else None,
-    )
-
-
-def state_variables(state: TrainState) -> dict[str, Any]:
-    """Variables for evaluation: the averaged parameters where they are kept, else the plain ones."""
-    params = state.params if state.ema_params is None else state.ema_params
-    return {"params": params, "batch_stats": state.batch_stats} if state.batch_stats else {"params": params}
-
-
-def example_keys(seed: int, step: jax.Array, index: jax.Array) -> jax.Array:
-    """One random key for each row of a batch, from seed, step and row number only.
-
-    Keys do not depend on how rows are spread over devices, nor on what a process did before the step: a resumed run
-    draws what an uninterrupted one draws.
-
-    Args:
-      seed: of the run.
-      step: int32 scalar.
-      index: int32 [B], row numbers in the data.
-
-    Returns:
-      typed keys [B].
-
-    Source: design decision (JAX documentation on fold_in).
-    """
-    step_key = jax.random.fold_in(jax.random.key(seed), step)
-    return jax.vmap(lambda row: jax.random.fold_in(step_key, row))(index)
 
 
 def make_optimizer(
@@ -100,7 +38,7 @@ def make_optimizer(
       InputError: an unknown method.
 
     Source: Loshchilov & Hutter, ICLR 2019 (AdamW); Jordan et al., 2024, and Liu et al., arXiv 2502.16982 (Muon and its
-    scale); the schedule is a design decision.
+    scale); decision 13 (schedule).
     """
     if method not in METHODS:
         raise InputError(f"config: optimizer.method: {method!r}, expected one of {', '.join(METHODS)}")

@@ -25,10 +25,10 @@ from fos_jax.rivals.joint import TrainingRows, encode_augmented, joint_task
 from fos_jax.training import augment
 from fos_jax.training.loop import Task
 from fos_jax.training.step import Gather, LossFunction, Metrics
-from fos_jax.training.student_task import QUERY_INPUTS, RankingMeasure
+from fos_jax.training.validation import QUERY_INPUTS
 
 
-def make_two_stream_loss(
+def make_two_streams_loss(
     foreground_encoder: ForegroundEncoder,
     query_encoder: QueryEncoder,
     *,
@@ -79,30 +79,26 @@ def make_two_stream_loss(
     return loss_function
 
 
-def two_stream_task(
+def two_streams_task(
     config: Any,
     train: tuple[Foregrounds, Queries],
     validation: tuple[Foregrounds, Queries],
     table: PatternTable,
     *,
     bundle_path: str | Path,
-    measure_ranking: RankingMeasure,
     axis_name: str | None = None,
 ) -> Task:
     """The task of training both encoders jointly; it writes a bundle like any student's.
 
     Args:
-      config: with `seed`, `foreground`, `query`, `two_stream` (arguments of the loss) and `augment`.
+      config: with `seed`, `foreground`, `query`, `two_streams` (arguments of the loss) and `augment`.
       train, validation: foregrounds and queries; training queries without an own foreground are left out.
       table: pattern table; only its prototypes and validation read patterns.
       bundle_path: where the bundle goes.
-      measure_ranking: mean average precision; the best checkpoint is chosen by it (cosine).
       axis_name: `parallelism.AXIS` when it will run under pmap, else None.
 
     Raises:
       InputError: no training query has an own foreground.
-
-    Source: design decision.
     """
     foregrounds, queries = train
     rows = np.flatnonzero(queries.foreground_index >= 0)
@@ -116,12 +112,11 @@ def two_stream_task(
         validation,
         table,
         rows=TrainingRows(arrays, queries.ids[rows]),
-        make_loss=lambda *encoders: make_two_stream_loss(
+        make_loss=lambda *encoders: make_two_streams_loss(
             *encoders,
             augmentation=augment.from_config(config.augment),
             **config.two_stream,
         ),
         bundle_path=bundle_path,
-        measure_ranking=measure_ranking,
         axis_name=axis_name,
     )
