@@ -44,10 +44,7 @@ def train_cfo(config: Any, train: Split, validation: Split, table: PatternTable,
     Args:
       config: with `seed`, `foreground`, `query`, `triplets` (arguments of the loss), `augment`, and `extension`:
         `first_steps` (of training.num_steps) and the arguments of `further_positives`.
-      train, validation: foregrounds and queries.
-      table: pattern table; only prototypes, validation and the record read patterns.
-      workdir: of the run.
-      run: trains a stage.
+      train, validation, table, workdir, run: as of `methods.train_rival`.
 
     Raises:
       InputError: a wrong field in the config.

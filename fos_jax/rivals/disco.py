@@ -160,10 +160,7 @@ def train_disco(config: Any, train: Split, validation: Split, table: PatternTabl
     Args:
       config: with `seed`, `foreground`, `query`, `interaction`, `composite`, `augment`, and `disco`: `teacher_steps`
         (of training.num_steps), `teacher_negatives` and the arguments of the student's loss.
-      train, validation: foregrounds and queries.
-      table: pattern table; only prototypes and validation read patterns.
-      workdir: of the run.
-      run: trains a stage.
+      train, validation, table, workdir, run: as of `methods.train_rival`.
 
     Raises:
       InputError: a wrong field in the config.

@@ -82,10 +82,7 @@ def train_ffr(config: Any, train: Split, validation: Split, table: PatternTable,
     Args:
       config: with `seed`, `foreground`, `query`, `augment`, and `ffr`: `labels` and `teacher_steps` (of
         training.num_steps), `teacher_scale` (inverse temperature of the teacher's softmax).
-      train, validation: foregrounds and queries; training queries without an own foreground are left out.
-      table: pattern table; only prototypes and validation read patterns.
-      workdir: of the run.
-      run: trains a stage.
+      train, validation, table, workdir, run: as of `methods.train_rival`.
 
     Raises:
       InputError: a wrong field in the config, or no training query has an own foreground.

@@ -129,10 +129,7 @@ def train_gala(config: Any, train: Split, validation: Split, table: PatternTable
 
     Args:
       config: with `seed`, `foreground`, `query`, `augment` and `gala` (arguments of the loss).
-      train, validation: foregrounds and queries.
-      table: pattern table; only prototypes and validation read patterns.
-      workdir: of the run.
-      run: trains a stage.
+      train, validation, table, workdir, run: as of `methods.train_rival`.
 
     Raises:
       InputError: a wrong field in the config.

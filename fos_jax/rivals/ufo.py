@@ -178,10 +178,7 @@ def train_ufo(config: Any, train: Split, validation: Split, table: PatternTable,
     Args:
       config: with `seed`, `foreground`, `query`, `triplets` (arguments of the loss), `augment`, and `mining`:
         `first_steps` (of training.num_steps), `hidden_size` and the arguments of `mined_positives`.
-      train, validation: foregrounds and queries.
-      table: pattern table; only prototypes, validation and the record read patterns.
-      workdir: of the run.
-      run: trains a stage.
+      train, validation, table, workdir, run: as of `methods.train_rival`.
 
     Raises:
       InputError: a wrong field in the config.
