@@ -195,9 +195,9 @@ def main() -> None:
             lines.append(line)
             print(json.dumps(line), flush=True)
     if args.output:
-        from fos_jax.evaluation.results import circumstances
+        from fos_jax.run_metadata import run_metadata
 
-        Path(args.output).write_text(json.dumps({**circumstances(), "lines": lines}, indent=1) + "\n")
+        Path(args.output).write_text(json.dumps({**run_metadata(), "lines": lines}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -253,10 +253,10 @@ def main() -> None:
         run(validation, test, report)
         fingerprint = test.search.bundle.fingerprint
     if args.output:
-        from fos_jax.evaluation.results import circumstances
+        from fos_jax.run_metadata import run_metadata
 
         made = {"bundle": fingerprint, "gallery_size": args.gallery_size, "k": K, "queries": len(test.queries)}
-        Path(args.output).write_text(json.dumps({**circumstances(), **made, "lines": lines}, indent=1) + "\n")
+        Path(args.output).write_text(json.dumps({**run_metadata(), **made, "lines": lines}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

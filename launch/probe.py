@@ -4,9 +4,6 @@ Example: python -m fos_jax.launch.probe --size=full --data_dir=data --output=dat
 """
 
 import json
-import os
-import platform
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,6 +15,7 @@ from fos_jax.errors import InputError
 from fos_jax.experiments import probes
 from fos_jax.experiments.probe_report import markdown, probe_rows
 from fos_jax.program import run_program
+from fos_jax.run_metadata import commit, describe_machine
 
 _SIZE = flags.DEFINE_string("size", "full", "Size of the data set: mini, demo or full.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "TFDS data directory.")
@@ -63,16 +61,13 @@ def main() -> None:
         seed=_SEED.value,
         num_scenes=_SCENES.value,
     )
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     report |= {
         "command": " ".join(["python -m fos_jax.launch.probe", *sys.argv[1:]]),
-        "commit": commit or "unknown",
+        "commit": commit() or "unknown",
         "seed": _SEED.value,
         "steps": _STEPS.value,
         "image_px": _IMAGE_PX.value,
-        "hardware": f"{platform.machine()} CPU, {os.cpu_count()} cores",
+        "hardware": describe_machine(),
         "seconds": time.monotonic() - start,
     }
     output = Path(_OUTPUT.value)

@@ -10,10 +10,11 @@ from fos_jax.encoders.bundle import Bundle, load_bundle
 from fos_jax.errors import InputError
 from fos_jax.evaluation import tables
 from fos_jax.evaluation.methods import CONTROL, RIVAL, Method
-from fos_jax.evaluation.results import circumstances, write_results
+from fos_jax.evaluation.results import write_results
 from fos_jax.evaluation.run import evaluate
 from fos_jax.files import write_whole
 from fos_jax.pattern_table import PatternTable
+from fos_jax.run_metadata import run_metadata
 
 
 class Compared(NamedTuple):
@@ -53,7 +54,7 @@ def evaluate_files(
     per_query: bool = False,
     cost: bool = False,
 ) -> dict[str, Any]:
-    """`run.evaluate` on what lies on disk, with `data`, `bundle`, `compared` and `circumstances` added to its result.
+    """`run.evaluate` on what lies on disk, with `data`, `bundle`, `compared` and `metadata` added to its result.
 
     Args:
       bundle_path: directory of the main bundle.
@@ -115,7 +116,7 @@ def evaluate_files(
         "compared": {
             method.name: _identity(other.path, method.bundle) for method, other in zip(methods, compare, strict=True)
         },
-        "circumstances": circumstances(),
+        "metadata": run_metadata(),
     }
     if output is not None:
         write_whole(Path(output).with_suffix(".md"), tables.markdown(results))

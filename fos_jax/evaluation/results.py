@@ -1,40 +1,12 @@
 """The result file: figures with everything needed to say what they are figures of."""
 
-import contextlib
-import datetime
-import importlib.metadata
 import json
-import os
-import platform
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from fos_jax.errors import InputError
 from fos_jax.files import write_whole
-from fos_jax.training import record
-
-
-def circumstances() -> dict[str, Any]:
-    """Commit, command, time (UTC), package versions and hardware of this process."""
-    devices = jax.devices()
-    versions = {}
-    for name in (*record.PACKAGES, "scipy", "scikit-learn"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return {
-        "commit": record.commit(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "versions": versions,
-        "machine": f"{platform.system()} {platform.machine()}",
-        "cpu_count": os.cpu_count(),
-        "devices": {"count": len(devices), "kind": devices[0].device_kind},
-    }
 
 
 def write_results(path: str | Path, results: Mapping[str, Any]) -> None:

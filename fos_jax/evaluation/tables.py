@@ -81,7 +81,7 @@ def headline_row(results: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def caption(results: Mapping[str, Any]) -> str:
     """One paragraph that names convention, data, counts, bundle and seeds of the table."""
-    counts, data, run = results["counts"], results.get("data", {}), results.get("circumstances", {})
+    counts, data, run = results["counts"], results.get("data", {}), results.get("metadata", {})
     parts = [
         f"Convention: {results['convention']['name']} (AP over the full ranking in the category, divided by all "
         "relevant; mean over categories)",

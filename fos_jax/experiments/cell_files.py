@@ -67,7 +67,7 @@ def cell_of(
     missing = set(rankings) - {row["ranking"] for row in rows}
     if missing:
         raise ValueError(f"evaluation of {cell_id.method}: no ranking {sorted(missing)}")
-    data, run = evaluation["data"], evaluation["circumstances"]
+    data, run = evaluation["data"], evaluation["metadata"]
     return {
         "format_version": FORMAT_VERSION,
         **cell_id._asdict(),

@@ -41,9 +41,9 @@ def write_demo_report(
     from fos_jax.evaluation.results import read_results
     from fos_jax.evaluation.tables import rich_tables
     from fos_jax.report import acceptance, assemble, demo_files
-    from fos_jax.report.machine import describe_machine
     from fos_jax.report.page import write_report
     from fos_jax.retrieval.search import ForegroundSearch
+    from fos_jax.run_metadata import describe_machine
 
     started = time.monotonic()
     result = read_results(work / "evaluation.json")

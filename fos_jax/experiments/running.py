@@ -30,7 +30,7 @@ from fos_jax.experiments.cells import (
 from fos_jax.experiments.methods import SEEDS
 from fos_jax.experiments.side_by_side import run_side_by_side
 from fos_jax.experiments.stages import StageError, StageRun, run_stages
-from fos_jax.report.machine import describe_machine
+from fos_jax.run_metadata import accelerator, describe_machine
 
 
 def dataset_version() -> str:
@@ -192,7 +192,7 @@ def result_of(cell: Cell, work: Path, runs: Sequence[StageRun]) -> dict[str, Any
         definition=cell.definition,
         rankings=cell.method.rankings,
         trainings=trainings,
-        hardware=", ".join(filter(None, [_accelerator(evaluation["circumstances"]["devices"]), describe_machine()])),
+        hardware=", ".join(filter(None, [accelerator(evaluation["metadata"]["devices"]), describe_machine()])),
     )
 
 
@@ -236,11 +236,7 @@ def _one_line(values: Iterable[str | None]) -> str | None:
 
 def devices(run: Mapping[str, Any]) -> str:
     """Hardware of a training, from its run.json."""
-    return _accelerator(run["devices"]) or f"{run['cpu_count']} CPU cores"
-
-
-def _accelerator(devices: Mapping[str, Any]) -> str:
-    return "" if devices["kind"].lower() == "cpu" else f"{devices['count']} × {devices['kind']}"
+    return accelerator(run["devices"]) or f"{run['cpu_count']} CPU cores"
 
 
 def _duration(seconds: float | None) -> str:

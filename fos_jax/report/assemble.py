@@ -121,7 +121,7 @@ def latent_maps(
 
 def provenance(result: Mapping[str, Any], workdirs: Mapping[str, Any], machine: str) -> list[tuple[str, str]]:
     """(name, value) pairs: what was measured where."""
-    data, counts, run = result.get("data", {}), result["counts"], result.get("circumstances", {})
+    data, counts, run = result.get("data", {}), result["counts"], result.get("metadata", {})
     versions = run.get("versions", {})
     trained = json.loads((Path(workdirs["student"]) / "run.json").read_text("utf-8"))
     config = json.loads((Path(workdirs["student"]) / "config.json").read_text("utf-8"))

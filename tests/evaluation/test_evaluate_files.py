@@ -69,7 +69,7 @@ def test_result_files_say_what_they_are_figures_of(disk, tmp_path):
     assert got["bundle"]["training_seed"] == 0
     assert got["compared"]["blind"]["fingerprint"] == "stand-in-1"
     assert got["bootstrap"]["seed"] == 5
-    assert {"commit", "versions", "command", "machine", "devices"} <= got["circumstances"].keys()
+    assert {"commit", "versions", "command", "machine", "devices"} <= got["metadata"].keys()
     text = output.with_suffix(".md").read_text()
     assert "split test" in text
     assert "| blind | both |" in text

@@ -94,7 +94,7 @@ def evaluation():
     more = {
         "data": {"size": "mini"},
         "bundle": {"fingerprint": "f"},
-        "circumstances": {"commit": "c", "time": "t", "versions": {}},
+        "metadata": {"commit": "c", "time": "t", "versions": {}},
     }
     return {**json.loads(json.dumps(got)), **more}
 

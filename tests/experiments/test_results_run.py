@@ -70,7 +70,7 @@ def evaluation() -> dict:
         "bundle": {"fingerprint": "b"},
         "teacher": {"pattern": 0.5},
         "data": {"dataset": "fos_synthetic", "size": "mini", "version": "1", "split": "test", "checksum": "c"},
-        "circumstances": {"commit": "abc", "time": "t", "versions": {}, "devices": {"count": 1, "kind": "cpu"}},
+        "metadata": {"commit": "abc", "time": "t", "versions": {}, "devices": {"count": 1, "kind": "cpu"}},
         "cost": {"NAME": {"one_ms": 1.0, "batch_ms": 1.0, "batch_size": 2, "gflop": 0.1, "parameters": 5}},
     }
 

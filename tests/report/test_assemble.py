@@ -26,7 +26,7 @@ RESULT = {
     ],
     "counts": {"queries": 10, "foregrounds": 20},
     "data": {"dataset": "fos_synthetic", "size": "demo", "version": "1.0.0", "split": "test"},
-    "circumstances": {"commit": "abc", "python": "3.11.7", "time": "now", "versions": {"jax": "0.1", "chex": "2"}},
+    "metadata": {"commit": "abc", "python": "3.11.7", "time": "now", "versions": {"jax": "0.1", "chex": "2"}},
     "bundle": {"fingerprint": "f00"},
 }
 

@@ -8,7 +8,6 @@ from fos_jax.report.acceptance import unmet
 from fos_jax.report.contents import Figure
 from fos_jax.report.curves import panel, read_curve
 from fos_jax.report.figures import best_of, breakdowns, figure_of, find_row, headline_row, metric_rows
-from fos_jax.report.machine import describe_machine
 
 
 def raw(value, low=None, high=None):
@@ -122,10 +121,3 @@ def test_curves_are_read_by_kind(tmp_path):
     assert missing is None
     assert panel("t", "y", [train, missing]).curves == [train]
     assert panel("t", "y", [missing]) is None
-
-
-def test_machine_is_described(tmp_path):
-    file = tmp_path / "cpuinfo"
-    file.write_text("processor : 0\nmodel name\t: Example   CPU @ 2 GHz\nprocessor : 1\nmodel name : Other\n")
-    assert "Example CPU @ 2 GHz" in describe_machine(cpuinfo=file)
-    assert "core" in describe_machine(cpuinfo=tmp_path / "none")
