@@ -20,7 +20,7 @@ import numpy as np
 
 from fos_jax import metrics
 from fos_jax.evaluation.measure import THREADS
-from fos_jax.training.record import commit
+from fos_jax.run_metadata import commit
 
 
 def make_blocks(

@@ -35,14 +35,13 @@ import ml_collections
 import numpy as np
 from eth80 import NUM_BINS, REAL, SPLITS, Objects, as_foregrounds, read_eth80, split_objects, viewpoint_table
 
-from fos_jax import metrics
+from fos_jax import metrics, run_metadata
 from fos_jax.data.arrays import Foregrounds
 from fos_jax.evaluation import bootstrap
 from fos_jax.images import encode_png, prepare_cutout
 from fos_jax.patterns.contact_sheet import contact_sheet
 from fos_jax.patterns.descriptors import describe_pictures
 from fos_jax.patterns.grouping import combine, default_config
-from fos_jax.training import record
 
 if TYPE_CHECKING:
     from fos_jax.encoders.bundle import Bundle
@@ -325,7 +324,7 @@ def main() -> None:
     for line in compare(everything, data.category[order], splits):
         report(line)
     if args.output:
-        circumstances = {"commit": record.commit(), "config": teacher_config(0).to_dict()}
+        circumstances = {"commit": run_metadata.commit(), "config": teacher_config(0).to_dict()}
         Path(args.output).write_text(json.dumps({**circumstances, "lines": lines}, indent=1) + "\n")
 
 

@@ -102,7 +102,7 @@ def train(
     workdir = Path(workdir)
     settings = config.training
     record.write_config(workdir, {**config.to_dict(), "inputs": dict(task.inputs)})
-    record.write_circumstances(workdir, parallelism=parallelism)
+    record.write_metadata(workdir, parallelism=parallelism)
     optimizer = make_optimizer(num_steps=settings.num_steps, **config.optimizer)
     step = make_train_step(task.loss_function, optimizer, seed=config.seed, ema_decay=settings.ema_decay)
     parallel = parallelise(step, task.constants, mode=parallelism, devices=devices)

@@ -1,11 +1,7 @@
-"""The record of a run in its work directory: config, circumstances, metrics."""
+"""The record of a run in its work directory: config, run metadata, metrics."""
 
 import contextlib
-import importlib.metadata
 import json
-import os
-import platform
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +11,7 @@ import jax
 
 from fos_jax.errors import InputError
 from fos_jax.files import write_whole
-
-PACKAGES = ("fos-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "tensorflow-datasets")
+from fos_jax.run_metadata import run_metadata
 
 
 def is_writer() -> bool:
@@ -50,47 +45,20 @@ def write_config(workdir: Path, config: Mapping[str, Any]) -> None:
         write_whole(path, json.dumps(resolved, indent=1) + "\n")
 
 
-def write_circumstances(workdir: Path, **more: Any) -> None:
+def write_metadata(workdir: Path, **more: Any) -> None:
     """Writes `run.json`: commit, versions and hardware of the latest start, and what else is given."""
-    devices = jax.devices()
-    facts = {
-        "commit": commit(),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
-        "machine": f"{platform.system()} {platform.machine()}",
-        "cpu_count": os.cpu_count(),
-        "devices": {"count": len(devices), "kind": devices[0].device_kind, "processes": jax.process_count()},
-    }
     if is_writer():
-        write_whole(workdir / "run.json", json.dumps({**facts, **more}, indent=1) + "\n")
-
-
-def commit() -> str | None:
-    """Commit of the source tree this package runs from, with `-dirty` where it was changed.
-
-    Outside a checkout: what the environment variable FOS_JAX_COMMIT says, such as in an image that was built of one;
-    None where it is not set.
-    """
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return os.environ.get("FOS_JAX_COMMIT") or None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
+        write_whole(workdir / "run.json", json.dumps({**run_metadata(), **more}, indent=1) + "\n")
 
 
 class MetricsLog:
-    """`metrics.jsonl` and `tensorboard/`: one line a logged step, none twice however often a run is resumed.
+    """`metrics.jsonl` and `tensorboard/`: one line per logged step, none twice however often a run is resumed.
 
     Only the first process of several writes.
 
     Args:
       workdir: of the run.
       from_step: steps done; what earlier starts logged beyond it is dropped, since it will be logged again.
-
-    Source: design decision.
     """
 
     def __init__(self, workdir: Path, *, from_step: int):
@@ -147,10 +115,3 @@ def _flat(tree: Any, prefix: str = "config") -> dict[str, Any]:
     if not isinstance(tree, dict):
         return {prefix: tree}
     return {k: v for name, child in tree.items() for k, v in _flat(child, f"{prefix}.{name}").items()}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

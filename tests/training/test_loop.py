@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tiny_run
 
+from fos_jax import run_metadata
 from fos_jax.errors import InputError
-from fos_jax.training import loop, parallelism, record
+from fos_jax.training import loop, parallelism
 
 PROGRAM = Path(__file__).with_name("tiny_run.py")
 STEPS = 24
@@ -132,8 +133,8 @@ def test_unknown_parallelism_is_refused():
 
 
 def test_outside_a_checkout_the_environment_says_the_commit(tmp_path, monkeypatch):
-    monkeypatch.setattr(record, "__file__", str(tmp_path / "fos_jax" / "training" / "record.py"))
+    monkeypatch.setattr(run_metadata, "__file__", str(tmp_path / "fos_jax" / "run_metadata.py"))
     monkeypatch.delenv("FOS_JAX_COMMIT", raising=False)
-    assert record.commit() is None
+    assert run_metadata.commit() is None
     monkeypatch.setenv("FOS_JAX_COMMIT", "0123456789ab")
-    assert record.commit() == "0123456789ab"
+    assert run_metadata.commit() == "0123456789ab"
