@@ -15,9 +15,15 @@ from fos_jax.data.batches import Rows, training_batches
 from fos_jax.errors import InputError
 from fos_jax.training import record
 from fos_jax.training.checkpoints import Checkpoints
-from fos_jax.training.optimizer import make_optimizer
 from fos_jax.training.parallelism import AXIS, Parallel, parallelise
-from fos_jax.training.step import LossFunction, TrainState, create_state, make_train_step, state_variables
+from fos_jax.training.step import (
+    LossFunction,
+    TrainState,
+    create_state,
+    make_optimizer,
+    make_train_step,
+    state_variables,
+)
 
 
 class NotFiniteError(RuntimeError):

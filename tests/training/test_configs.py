@@ -12,7 +12,7 @@ from fos_jax.launch.configs import student as student_config
 from fos_jax.launch.configs import teacher as teacher_config
 from fos_jax.launch.configs import two_streams as two_streams_config
 from fos_jax.training import augment
-from fos_jax.training.optimizer import make_optimizer
+from fos_jax.training.step import make_optimizer
 
 CASES = [(c, mode) for c in (teacher_config, student_config, two_streams_config) for mode in c.MODES]
 

@@ -11,7 +11,6 @@ from tests_synthetic import make
 
 from fos_jax.data.arrays import fingerprint
 from fos_jax.errors import InputError
-from fos_jax.training import optimizer as optimizers
 from fos_jax.training import step as steps
 from fos_jax.training import targets, validation
 
@@ -133,7 +132,7 @@ def test_muon_moves_kernels_along_orthogonal_matrices_and_the_rest_as_adamw_does
     rng = np.random.default_rng(0)
     params = {"conv": {"kernel": jnp.zeros((3, 3, 4, 8))}, "embedding": jnp.zeros((8, 4)), "bias": jnp.zeros(8)}
     gradient = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params)
-    optimizer = optimizers.make_optimizer(
+    optimizer = steps.make_optimizer(
         learning_rate=1.0, num_steps=2, warmup_steps=0, weight_decay=0.0, clip_norm=1e9, method="muon"
     )
     updates = optimizer.update(gradient, optimizer.init(params), params)[0]
@@ -146,11 +145,11 @@ def test_muon_moves_kernels_along_orthogonal_matrices_and_the_rest_as_adamw_does
     assert (singular > 0.5 * size).all()
     assert (singular < 1.4 * size).all()
     with pytest.raises(InputError, match=r"optimizer\.method: 'sgd', expected one of adamw, muon"):
-        optimizers.make_optimizer(learning_rate=1.0, num_steps=2, warmup_steps=0, method="sgd")
+        steps.make_optimizer(learning_rate=1.0, num_steps=2, warmup_steps=0, method="sgd")
 
 
 def test_the_optimiser_warms_up_decays_and_spares_vectors():
-    optimizer = optimizers.make_optimizer(learning_rate=1.0, num_steps=10, warmup_steps=4, weight_decay=0.5)
+    optimizer = steps.make_optimizer(learning_rate=1.0, num_steps=10, warmup_steps=4, weight_decay=0.5)
     params = {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}
     zero = jax.tree.map(jnp.zeros_like, params)
     opt_state, sizes = optimizer.init(params), []
@@ -162,5 +161,5 @@ def test_the_optimiser_warms_up_decays_and_spares_vectors():
     assert np.argmax(sizes) == 4
     assert sizes[4] == pytest.approx(0.5)
     assert sizes[-1] < 0.1
-    short = optimizers.make_optimizer(learning_rate=1.0, num_steps=1, warmup_steps=50)
+    short = steps.make_optimizer(learning_rate=1.0, num_steps=1, warmup_steps=50)
     assert isinstance(short, optax.GradientTransformation)

@@ -18,7 +18,7 @@ import numpy as np
 from fos_jax import losses
 from fos_jax.training import checkpoints, loop
 from fos_jax.training import step as step_module
-from fos_jax.training.optimizer import make_optimizer
+from fos_jax.training.step import make_optimizer
 
 
 def config(num_steps, **training):
