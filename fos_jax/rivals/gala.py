@@ -20,12 +20,11 @@ from fos_jax.encoders.foreground import ForegroundEncoder
 from fos_jax.encoders.query import QueryEncoder
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
-from fos_jax.rivals.joint import Split, joint_task
+from fos_jax.rivals.joint import Split, apply_both, joint_task
 from fos_jax.rivals.settings import NUMBER, checked
 from fos_jax.rivals.triplets import triplet_rows
 from fos_jax.training import augment
 from fos_jax.training.loop import Runner
-from fos_jax.training.model import apply_for_training
 from fos_jax.training.step import Gather, LossFunction, Metrics
 
 _MEAN = 128.0  # of `images.MEAN_COLOUR`, which cut-outs are matted on
@@ -92,15 +91,12 @@ def make_gala_loss(
         )
         relit = change_light(foreground, light_keys, largest_shade=largest_shade)
         is_changed = jnp.stack([difference(foreground, x) >= smallest_difference for x in (turned, relit)], 1)  # [B, 2]
-        of_query, query_stats = apply_for_training(
-            query_encoder, params["query"], batch_stats.get("query", {}), image, box, batch["category"]
-        )
-        of_all, foreground_stats = apply_for_training(
-            foreground_encoder,
-            params["foreground"],
-            batch_stats.get("foreground", {}),
-            jnp.concatenate([foreground, turned, relit]),
-            jnp.tile(batch["positive_category"], 3),
+        of_query, of_all, stats = apply_both(
+            (foreground_encoder, query_encoder),
+            params,
+            batch_stats,
+            (image, box, batch["category"]),
+            (jnp.concatenate([foreground, turned, relit]), jnp.tile(batch["positive_category"], 3)),
         )
         gathered = gather(
             (of_query.embedding, *jnp.split(of_all.embedding, 3), is_changed, batch["category"], batch["weight"])
@@ -118,8 +114,7 @@ def make_gala_loss(
         versions = jnp.stack([jnp.sum(query * x, axis=1) for x in (turned, relit)], axis=1)  # [B, 2]
         is_right = jnp.sum(query * candidate, axis=1)[:, None] > versions
         metrics = {"own_above_changed": losses.weighted_mean(is_right, weight[:, None] * is_changed)}
-        stats = {"foreground": foreground_stats, "query": query_stats}
-        return (forth + back) / 2, (metrics, {k: v for k, v in stats.items() if v})
+        return (forth + back) / 2, (metrics, stats)
 
     return loss_function
 

@@ -50,45 +50,52 @@ def build_encoders(
     )
 
 
+def apply_both(
+    encoders: tuple[ForegroundEncoder, QueryEncoder],
+    params: Any,
+    batch_stats: Any,
+    query_inputs: tuple[jax.Array, ...],
+    foreground_inputs: tuple[jax.Array, ...],
+) -> tuple[QueryOutput, ForegroundOutput, dict[str, Any]]:
+    """Both encoders' outputs in training, and the new batch statistics of those encoders that have any.
+
+    Args:
+      encoders: of foregrounds and of queries.
+      params, batch_stats: {"foreground": ..., "query": ...}; batch statistics may be empty.
+      query_inputs: image uint8 [B, S, S, 3], box float32 [B, 4], category int32 [B].
+      foreground_inputs: image uint8 [G, S, S, 4] and, where the encoder fuses it, category int32 [G].
+    """
+
+    def apply(encoder: Any, name: str, inputs: tuple[jax.Array, ...]) -> tuple[Any, Any]:
+        return apply_for_training(encoder, params[name], batch_stats.get(name, {}), *inputs)
+
+    of_query, query_stats = apply(encoders[1], "query", query_inputs)
+    of_foreground, foreground_stats = apply(encoders[0], "foreground", foreground_inputs)
+    stats = {"foreground": foreground_stats, "query": query_stats}
+    return of_query, of_foreground, {name: value for name, value in stats.items() if value}
+
+
 def encode_augmented(
-    foreground_encoder: ForegroundEncoder,
-    query_encoder: QueryEncoder,
+    encoders: tuple[ForegroundEncoder, QueryEncoder],
     params: Any,
     batch_stats: Any,
     batch: Mapping[str, jax.Array],
-    foreground_image: jax.Array,
-    foreground_category: jax.Array,
     keys: jax.Array,
     augmentation: augment.Augmentation,
 ) -> tuple[QueryOutput, ForegroundOutput, dict[str, Any]]:
-    """Both encoders' outputs of a batch's queries and of the foregrounds beside them, after augmentation.
+    """`apply_both` of a batch's queries and of the positives beside them, after augmentation.
 
     Args:
-      params, batch_stats: {"foreground": ..., "query": ...}; batch statistics may be empty.
-      batch: with the queries' inputs.
-      foreground_image: uint8 [B, S, S, 4].
-      foreground_category: int32 [B].
-      keys: PRNG keys [B].
+      encoders, params, batch_stats: as of `apply_both`.
+      batch: the queries' inputs, `positive_image` uint8 [B, S, S, 4] and `positive_category` int32 [B].
+      keys: random keys [B].
       augmentation: of queries and foregrounds.
-
-    Returns:
-      The two outputs, and the new batch statistics of those encoders that have any.
     """
     image, box, foreground = augment.augment_pairs(
-        batch["image"],
-        batch["box_yxyx_norm"],
-        foreground_image,
-        keys,
-        augmentation,
+        batch["image"], batch["box_yxyx_norm"], batch["positive_image"], keys, augmentation
     )
-    of_query, query_stats = apply_for_training(
-        query_encoder, params["query"], batch_stats.get("query", {}), image, box, batch["category"]
-    )
-    of_foreground, foreground_stats = apply_for_training(
-        foreground_encoder, params["foreground"], batch_stats.get("foreground", {}), foreground, foreground_category
-    )
-    stats = {"foreground": foreground_stats, "query": query_stats}
-    return of_query, of_foreground, {name: value for name, value in stats.items() if value}
+    queries, foregrounds = (image, box, batch["category"]), (foreground, batch["positive_category"])
+    return apply_both(encoders, params, batch_stats, queries, foregrounds)
 
 
 def init_encoders(config: Any, table: PatternTable) -> dict[str, Any]:

@@ -22,10 +22,10 @@ from fos_jax.encoders.foreground import ForegroundEncoder
 from fos_jax.encoders.query import QueryEncoder
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
-from fos_jax.rivals.joint import build_encoders, init_encoders, input_fingerprints, padded_rows, part_of
+from fos_jax.rivals.joint import apply_both, build_encoders, init_encoders, input_fingerprints, padded_rows, part_of
 from fos_jax.training import augment
 from fos_jax.training.loop import Task
-from fos_jax.training.model import Encoder, apply_for_training
+from fos_jax.training.model import Encoder
 from fos_jax.training.step import Gather, LossFunction, Metrics
 from fos_jax.training.validation import QUERY_INPUTS, mean_average_precision
 
@@ -87,12 +87,8 @@ def make_pair_loss(
                 augment.jitter_colours(batch["negative_image"], negative_keys, augmentation.jitter),
             ]
         )  # [2B, S, S, 4]
-        of_query, query_stats = apply_for_training(
-            query_encoder, params["query"], batch_stats.get("query", {}), image, box, batch["category"]
-        )
-        of_both, foreground_stats = apply_for_training(
-            foreground_encoder, params["foreground"], batch_stats.get("foreground", {}), both
-        )
+        encoders, queries = (foreground_encoder, query_encoder), (image, box, batch["category"])
+        of_query, of_both, stats = apply_both(encoders, params, batch_stats, queries, (both,))
         positive, negative = jnp.split(of_both.embedding, 2)
         names = ("category", "weight", "positive_row", "negative_row", "fitting_rows")
         query, positive, negative, category, weight, positive_row, negative_row, fitting = gather(
@@ -110,8 +106,7 @@ def make_pair_loss(
         is_known = weight * (negative_row >= 0)
         above = jnp.sum(query * positive, axis=1) > jnp.sum(query * negative, axis=1)
         metrics = {"positive_above_negative": losses.weighted_mean(above, is_known)}
-        stats = {"foreground": foreground_stats, "query": query_stats}
-        return loss, (metrics, {k: v for k, v in stats.items() if v})
+        return loss, (metrics, stats)
 
     return loss_function
 

@@ -36,7 +36,7 @@ def make_two_streams_loss(
     same_category_only: bool = True,
     augmentation: augment.Augmentation = augment.NOTHING,
 ) -> LossFunction:
-    """Loss of a batch of queries with their own foregrounds: those of distillation and `foreground_image`.
+    """Loss of a batch of queries with their own foregrounds: those of distillation and the positives'.
 
     Args:
       foreground_encoder, query_encoder: trained together; params are {"foreground": ..., "query": ...}.
@@ -52,17 +52,8 @@ def make_two_streams_loss(
         params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
     ) -> tuple[jax.Array, tuple[Metrics, Any]]:
         del constants
-        of_query, of_foreground, stats = encode_augmented(
-            foreground_encoder,
-            query_encoder,
-            params,
-            batch_stats,
-            batch,
-            batch["foreground_image"],
-            batch["category"],
-            keys,
-            augmentation,
-        )
+        encoders = foreground_encoder, query_encoder
+        of_query, of_foreground, stats = encode_augmented(encoders, params, batch_stats, batch, keys, augmentation)
         query, candidate, category, weight = gather(
             (of_query.embedding, of_foreground.embedding, batch["category"], batch["weight"])
         )
@@ -105,7 +96,8 @@ def two_streams_task(
     if not len(rows):
         raise InputError("data set, split train: no query has its own foreground, expected some for two streams")
     arrays: dict[str, Rows] = {name: RowsOf(getattr(queries, name), rows) for name in QUERY_INPUTS}
-    arrays["foreground_image"] = RowsOf(foregrounds.image, queries.foreground_index[rows])
+    own = queries.foreground_index[rows]
+    arrays |= {"positive_image": RowsOf(foregrounds.image, own), "positive_category": foregrounds.category[own]}
     return joint_task(
         config,
         train,

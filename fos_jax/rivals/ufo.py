@@ -88,17 +88,8 @@ def make_discriminator_loss(
         params: Any, batch_stats: Any, batch: Mapping[str, jax.Array], keys: jax.Array, constants: Any, gather: Gather
     ) -> tuple[jax.Array, tuple[Metrics, Any]]:
         del constants
-        of_query, of_foreground, stats = encode_augmented(
-            foreground_encoder,
-            query_encoder,
-            params,
-            batch_stats,
-            batch,
-            batch["positive_image"],
-            batch["positive_category"],
-            keys,
-            augmentation,
-        )
+        encoders = foreground_encoder, query_encoder
+        of_query, of_foreground, stats = encode_augmented(encoders, params, batch_stats, batch, keys, augmentation)
         query, positive, weight, row = gather(
             (of_query.embedding, of_foreground.embedding, batch["weight"], batch["positive_row"])
         )

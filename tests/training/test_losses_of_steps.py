@@ -180,7 +180,7 @@ def test_a_mirrored_query_is_taught_the_mirrored_patterns():
 def test_the_rival_prefers_own_foregrounds_and_counts_same_category_only():
     batch = _query_batch()
     foregrounds, _ = make(6, 0)
-    batch["foreground_image"] = foregrounds.image
+    batch["positive_image"], batch["positive_category"] = foregrounds.image, foregrounds.category
     apart = {"foreground": np.eye(6, dtype=np.float32), "query": np.eye(6, dtype=np.float32)}
     encoders = (
         Fake(lambda params, image, category: ForegroundOutput(params, None)),
