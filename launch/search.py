@@ -1,4 +1,4 @@
-"""Searches a gallery for foregrounds that fit a rectangle of a photograph.
+"""Search a gallery for foregrounds that fit a rectangle of a photograph.
 
   fos search --gallery=runs/demo/gallery --photo=street.jpg --box=410,220,640,380 --category=car --k=20
   fos search ... --level=patterns --k=3 --output=found
@@ -22,9 +22,7 @@ _BUNDLE = flags.DEFINE_string("bundle", None, "Model bundle; the one that built 
 _PHOTO = flags.DEFINE_string("photo", None, "The photograph.", required=True)
 _BOX = flags.DEFINE_string("box", None, "The rectangle, x0,y0,x1,y1 in pixels of the upright picture.", required=True)
 _CATEGORY = flags.DEFINE_string("category", None, "What is to be put there.", required=True)
-_LEVEL = flags.DEFINE_enum(
-    "level", "instance", ["instance", "instances", "pattern", "patterns", "overview"], "What to search for."
-)
+_LEVEL = flags.DEFINE_enum("level", "instances", ["instances", "patterns", "overview"], "What to search for.")
 _K = flags.DEFINE_integer(
     "k", None, "How many: by default 20 instances, in an overview too, or 3 patterns.", lower_bound=1
 )
@@ -57,7 +55,7 @@ def main() -> None:
     ranking: Ranking = "cosine" if _RANKING.value == "cosine" else "posterior"
     found: Found
     with ForegroundSearch.open(_GALLERY.value, _BUNDLE.value) as search:
-        if _LEVEL.value.startswith("pattern") and _PATTERN.value is None:
+        if _LEVEL.value == "patterns" and _PATTERN.value is None:
             found = search.patterns(
                 query.photo,
                 query.box,
@@ -90,9 +88,5 @@ def main() -> None:
             write_new(Path(sheet), contact_sheet(query, found))
 
 
-def run() -> None:
-    run_program(main)
-
-
 if __name__ == "__main__":
-    run()
+    run_program(main)
