@@ -8,7 +8,7 @@ from PIL import Image
 
 from fos_jax.compose.paste import Fit, paste_cutout
 from fos_jax.errors import InputError
-from fos_jax.explain.reasons import Explanation, explain
+from fos_jax.explain.reasons import Explanation, explain, pattern_reason
 from fos_jax.retrieval.gallery import Gallery, Ranking
 from fos_jax.retrieval.queries import EncodedQuery
 
@@ -55,6 +55,19 @@ class Hit:
         if self._query is None:
             return f"It is probably “{self.description}” ({self.confidence:.0%})."
         return self.explanation().text
+
+    @property
+    def pattern_probability(self) -> float:
+        """p(pattern | query) of this foreground's pattern."""
+        patterns = self._gallery.category(self.category).patterns
+        return float(self._answered().posterior[patterns == self.pattern].sum())
+
+    @property
+    def pattern_reason(self) -> str:
+        """How probable the attributes of this foreground's pattern are for the query; the same for all of a pattern."""
+        patterns = self._gallery.category(self.category).patterns
+        table = self._gallery.table
+        return pattern_reason(self._answered().log_posterior, table.patterns[self.pattern], table, patterns)
 
     def explanation(self) -> Explanation:
         """The score taken apart: patterns and attributes with their probabilities on both sides.
