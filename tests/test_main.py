@@ -1,5 +1,6 @@
 """The `fos` command: lists, the nearest command, help that starts at once, commands that can be pasted."""
 
+import os
 import subprocess
 import sys
 import time
@@ -69,3 +70,21 @@ def test_command_prefix(tmp_path, monkeypatch):
     assert program.command_prefix() == "./fos"
     monkeypatch.setenv("PATH", str(folder))
     assert program.command_prefix() == "fos"
+
+
+def test_compiled_programs_are_kept_for_the_user(tmp_path):
+    code = "from fos_jax.program import keep_compiled_programs; keep_compiled_programs(); import jax; "
+    code += "jax.jit(lambda x: x + 1)(1.0); print(jax.config.values['jax_compilation_cache_dir'])"
+    kept = {"HOME": str(tmp_path), "XDG_CACHE_HOME": "", "JAX_PLATFORMS": "cpu"}
+    for extra, folder in (({}, tmp_path / ".cache/fos_jax/compiled"), ({"JAX_COMPILATION_CACHE_DIR": "own"}, "own")):
+        environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment | kept | extra,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == f"{folder}\n"
+    assert list((tmp_path / ".cache/fos_jax/compiled").iterdir())

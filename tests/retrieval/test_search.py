@@ -334,6 +334,20 @@ def test_results_as_json_text_and_pictures(search, tmp_path):
             assert np.asarray(sheet).std() > 0
 
 
+def test_evidence_is_a_picture_of_the_photograph(search):
+    photo = _photo(width=60, height=40)
+    photo[:, :30] = (5, 0, 250)  # the left half speaks against red
+    reds = np.asarray(search.evidence(photo, BOX, "car", 0), np.int64)
+    assert reds.shape == photo.shape
+    assert reds[38, 35, 0] > reds[38, 35, 2]
+    assert reds[38, 5, 0] < reds[38, 5, 2]
+    best = search.patterns(photo, BOX, "car", k=1)[0].id
+    by_default = np.asarray(search.evidence(photo, BOX, "car"))
+    np.testing.assert_array_equal(by_default, np.asarray(search.evidence(photo, BOX, "car", best)))
+    with pytest.raises(InputError, match="pattern: got 2, expected one of car's: 0 to 1"):
+        search.evidence(photo, BOX, "car", 2)
+
+
 def test_results_that_cannot_be_written_are_named(search, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     hits = search.instances(_photo(), BOX, "car", k=1)
