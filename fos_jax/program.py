@@ -86,8 +86,10 @@ def help_text(main: Callable[..., int | None]) -> str:
     lines = [text.strip(), "", "Flags:"]
     for flag in sorted(flags.FLAGS.get_key_flags_for_module(owner), key=lambda flag: flag.name):
         default = "" if flag.default in (None, "", []) else f" (default {flag.default_as_str})"
-        lines.append(f"  --{flag.name}{default}")
-        lines += textwrap.wrap(flag.help or "", 100, initial_indent="      ", subsequent_indent="      ")
+        is_required = any("must have a value" in validator.message for validator in flag.validators)
+        lines.append(f"  --{flag.name}{' (required)' if is_required else default}")
+        text = re.sub(r";\s+repeat this option to specify a list of values", "", flag.help or "")
+        lines += textwrap.wrap(text, 100, initial_indent="      ", subsequent_indent="      ")
     return "\n".join(lines)
 
 

@@ -1,14 +1,11 @@
 """Search a gallery for foregrounds that fit a rectangle of a photograph.
 
-  fos search --gallery=runs/demo/gallery --photo=street.jpg --box=410,220,640,380 --category=car --k=20
-  fos search ... --level=patterns --k=3 --output=found
-  fos search ... --level=overview --k=20
-  fos search ... --pattern=12 --json
-  fos search ... --why=why.png
+  fos search --gallery=runs/demo/gallery --photo=street.jpg --box=410,220,640,380 --category=car --output=found
 
-Level instances: the foregrounds that fit best. Level patterns: groups of interchangeable foregrounds, each with its
-probability and its best foregrounds; --pattern then searches inside one of them. Level overview: --k places shared
-out over all patterns that may fit, most of them to the most probable.
+Add --level=patterns --k=3 for groups of interchangeable foregrounds, each with its probability and its best foregrounds;
+--pattern=12 for foregrounds of one of them; --level=overview for --k places shared out over all patterns that may fit,
+most of them to the most probable; --why=why.png for a picture of what in the photograph speaks for the best pattern;
+--json for machines.
 """
 
 import json

@@ -160,7 +160,7 @@ def commands(work: Path) -> list[tuple[str, str]]:
     query = f"{fos} search --gallery={work / 'gallery'} --photo=street.jpg --box=410,220,640,380 --category=person"
     return [
         ("See and correct what the simulated annotators did", f"{verify} --store={work / 'verified.sqlite'}"),
-        ("Search with a photograph of your own", f"{query} --level=patterns --k=3 --output=found"),
+        ("Search with a photograph of yours (here street.jpg)", f"{query} --level=patterns --k=3 --output=found"),
     ]
 
 

@@ -97,7 +97,10 @@ def search_commands(work: Path) -> list[tuple[str, str]]:
     query = f"{fos} search --gallery={work / 'gallery'} --photo=street.jpg --box=410,220,640,380 --category=car"
     own = f"{fos} gallery build --bundle={work / 'student' / 'bundle'} --cutouts=my_cutouts --output=my_gallery"
     return [
-        ("Patterns that fit, with their foregrounds and composites", f"{query} --level=patterns --k=3 --output=found"),
-        ("Foregrounds that fit best", f"{query} --k=20 --output=found"),
-        ("A gallery of your own cut-outs, RGBA pictures in one folder per category", own),
+        (
+            "Patterns that fit a photograph of yours (here street.jpg)",
+            f"{query} --level=patterns --k=3 --output=found",
+        ),
+        ("Foregrounds that fit it best, and why", f"{query} --k=20 --output=found --why=why.png"),
+        ("A gallery of cut-outs of yours: RGBA pictures, my_cutouts/<category>/*.png", own),
     ]
