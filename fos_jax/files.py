@@ -62,8 +62,8 @@ def published_directory(target: str | Path, *, needed_bytes: int = 0) -> Iterato
     shutil.rmtree(aside, ignore_errors=True)  # holds the earlier `target` where the two were exchanged
 
 
-def write_whole(path: str | Path, text: str) -> None:
-    """Writes a text file aside, flushes it and renames it: `path` is the old file or the whole new one.
+def write_whole(path: str | Path, contents: str | bytes) -> None:
+    """Writes a file aside, flushes it and renames it: `path` is the old file or the whole new one.
 
     Raises: InputError naming the file where the operating system refuses (full disk, no permission, a directory).
     """
@@ -71,8 +71,8 @@ def write_whole(path: str | Path, text: str) -> None:
     aside = path.with_name(f".{path.name}{_ASIDE}{uuid.uuid4().hex[:8]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(aside, "wb") as file:
+            file.write(contents.encode() if isinstance(contents, str) else contents)
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)

@@ -5,8 +5,6 @@
 In the query the rectangle is filled with grey; the cut-out stands on grey.
 """
 
-from pathlib import Path
-
 from absl import flags
 
 from fos_jax.program import run_program
@@ -19,12 +17,13 @@ _OUTPUT = flags.DEFINE_string("output", "contact_sheet.png", "PNG file to write.
 
 
 def main() -> None:
+    from fos_jax.files import write_whole
     from fos_jax.images import encode_png
     from fos_jax.scenes.attributes import CATEGORIES
     from fos_jax.scenes.sheet import scene_sheet
 
     sheet = scene_sheet(_CATEGORIES.value or CATEGORIES, _COUNT.value, columns=_COLUMNS.value, seed=_SEED.value)
-    Path(_OUTPUT.value).write_bytes(encode_png(sheet))
+    write_whole(_OUTPUT.value, encode_png(sheet))
     print(_OUTPUT.value)
 
 

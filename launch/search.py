@@ -2,7 +2,7 @@
 
   fos search --gallery=runs/demo/gallery --photo=street.jpg --box=410,220,640,380 --category=car --output=found
 
-Add --level=patterns --k=3 for groups of interchangeable foregrounds, each with its probability and its best foregrounds;
+Add --level=patterns --k=3 for groups of interchangeable foregrounds, each with its probability and its best ones;
 --pattern=12 for foregrounds of one of them; --level=overview for --k places shared out over all patterns that may fit,
 most of them to the most probable; --why=why.png for a picture of what in the photograph speaks for the best pattern;
 --json for machines.
@@ -42,9 +42,10 @@ _HARMONISE = flags.DEFINE_float("harmonise", 0.0, "How far composites take on th
 def main() -> None:
     keep_compiled_programs()
     from fos_jax.boxes import parse_box_xyxy_px
+    from fos_jax.files import write_whole
     from fos_jax.retrieval.filters import Filters
     from fos_jax.retrieval.queries import SearchQuery
-    from fos_jax.retrieval.results import Found, results_json, results_text, write_composites, write_new
+    from fos_jax.retrieval.results import Found, results_json, results_text, write_composites, write_picture
     from fos_jax.retrieval.search import ForegroundSearch
 
     query = SearchQuery(_PHOTO.value, parse_box_xyxy_px(_BOX.value, where="--box"), _CATEGORY.value)
@@ -66,15 +67,15 @@ def main() -> None:
         print(json.dumps(results, indent=1) if _JSON.value else results_text(found, width=width))
         output = Path(_OUTPUT.value) if _OUTPUT.value else None
         if output:
-            write_new(output / "results.json", json.dumps(results, indent=1).encode())
+            write_whole(output / "results.json", json.dumps(results, indent=1))
         if composites := _COMPOSITES.value or (output and output / "composites"):
             write_composites(composites, found, harmonise=_HARMONISE.value)
         if sheet := _SHEET.value or (output and output / "sheet.png"):
             from fos_jax.retrieval.contact_sheet import contact_sheet
 
-            write_new(Path(sheet), contact_sheet(query, found))
+            write_picture(sheet, contact_sheet(query, found))
         if _WHY.value:
-            write_new(Path(_WHY.value), search.evidence(*place, _PATTERN.value, progress=True))
+            write_picture(_WHY.value, search.evidence(*place, _PATTERN.value, progress=True))
 
 
 if __name__ == "__main__":

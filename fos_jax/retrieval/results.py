@@ -2,7 +2,6 @@
 
 import os
 import re
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fos_jax.errors import InputError
+from fos_jax.files import write_whole
 from fos_jax.images import encode_png
 from fos_jax.retrieval.hits import Hit, PatternGroup
 from fos_jax.retrieval.queries import SearchQuery
@@ -71,21 +70,12 @@ def write_composites(folder: str | Path, found: Found, *, harmonise: float = 0.0
         prefix, hits = (f"p{entry.id:03d}_", entry.hits) if isinstance(entry, PatternGroup) else ("", [entry])
         for hit in hits:
             name = f"{prefix}{hit.rank + 1:03d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', hit.id)[-80:]}"
-            written.append(write_new(Path(folder) / f"{name}.png", hit.composite(harmonise=harmonise)))
+            path = Path(folder) / f"{name}.png"
+            write_picture(path, hit.composite(harmonise=harmonise))
+            written.append(path)
     return written
 
 
-def write_new(path: Path, contents: bytes | Image.Image) -> Path:
-    """Writes bytes, or a picture as PNG, wholly or not at all; `InputError` where the disk refuses."""
-    data = contents if isinstance(contents, bytes) else encode_png(np.asarray(contents), compress_level=6)
-    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:8]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-    return path
+def write_picture(path: str | Path, picture: Image.Image) -> None:
+    """Writes a picture as PNG, wholly or not at all; `InputError` where the disk refuses."""
+    write_whole(path, encode_png(np.asarray(picture), compress_level=6))
