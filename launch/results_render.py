@@ -1,8 +1,6 @@
-"""Render RESULTS.md, its plots and the table in README.md; train nothing.
+"""Render docs/results.md, its plots and the table in README.md from the results files; trains nothing.
 
-  fos results render --results=results --document=RESULTS.md
-
-Everything shown comes from the JSON files that fos results wrote.
+fos results render --results=results --document=docs/results.md
 """
 
 from absl import flags
