@@ -81,7 +81,7 @@ def help_text(main: Callable[..., int | None]) -> str:
     owner = sys.argv[0] if main.__module__ == "__main__" else main.__module__
     # The examples can be pasted, also where `fos` is not on PATH.
     text = re.sub(
-        r"^( +)fos ", lambda match: f"{match[1]}{command_prefix()} ", module.__doc__ or "", flags=re.MULTILINE
+        r"^( *)fos ", lambda match: f"{match[1]}{command_prefix()} ", module.__doc__ or "", flags=re.MULTILINE
     )
     lines = [text.strip(), "", "Flags:"]
     for flag in sorted(flags.FLAGS.get_key_flags_for_module(owner), key=lambda flag: flag.name):

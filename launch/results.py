@@ -1,4 +1,4 @@
-"""Train and evaluate every method with every seed and render docs/results.md from what is kept of them.
+"""Train and evaluate every method with every seed, and render docs/results.md from the results.
 
   fos results --size=full --seeds=0,1,2
   fos results --size=demo --only=student,two_streams --hours=3 --jobs=2
