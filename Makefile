@@ -36,6 +36,7 @@ $(STAMP): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet -r requirements.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@echo "Installed: $(BIN)/fos lists the commands (to type fos alone: source $(BIN)/activate)"
 	@touch $@
 
 oracle: $(VENV)/.oracle-$(ORACLE) ## install PyTorch for comparison (see ORACLE)

@@ -1,38 +1,76 @@
-"""The `fos` command: `fos COMMAND --flags` runs a program of `fos_jax.launch`, loaded when it is asked for."""
+"""The `fos` command: `fos COMMAND --flags` runs a program of `fos_jax.launch`, which is imported when it is run."""
 
+import ast
 import importlib
+import importlib.util
 import sys
+from pathlib import Path
 
-# The groups a user thinks in, and the commands of each: words of a command -> module of `fos_jax.launch`.
+from fos_jax.program import EXIT_INPUT_ERROR, HELP_FLAGS, run_program
+
+# Group -> its commands; "gallery build" is launch/gallery_build.py.
 GROUPS: dict[str, tuple[str, ...]] = {
-    "Search your pictures": ("search", "gallery build"),
-    "Make patterns": ("cutouts", "propose", "verify", "dataset build"),
-    "Train and measure": ("demo", "train", "evaluate"),
-    "The paper's tables": ("results", "results render", "tune", "probe"),
+    "Search your pictures": ("demo", "search", "gallery build"),
+    "Make patterns": ("cutouts", "propose", "verify", "dataset build", "demo patterns"),
+    "Train and measure": ("train", "evaluate"),
+    "The paper's tables": ("results", "results render", "tune"),
     "The rendered world": (
         "scenes sheet",
         "scenes photographs",
+        "probe",
         "simulate annotation",
         "simulate verification",
-        "demo patterns",
     ),
 }
+COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)
 
 
 def module_of(command: str) -> str:
-    return "fos_jax.launch." + command.replace(" ", "_")
+    """Name of the module of `fos_jax.launch` that a command runs."""
+    return command.replace(" ", "_")
+
+
+def overview(first_word: str = "") -> str:
+    """The commands with a line each; all of them in groups, or those of two words that begin with `first_word`."""
+    if first_word:
+        return "\n".join(map(_line, (c for c in COMMANDS if c.split()[0] == first_word)))
+    sections = ("\n".join([group, *map(_line, commands)]) for group, commands in GROUPS.items())
+    head = "fos COMMAND --flags: foreground object search, which cut-outs fit a rectangle of a photograph, and why."
+    return "\n\n".join([head, *sections, "fos COMMAND --help explains a command and its flags."])
+
+
+def _line(command: str) -> str:
+    spec = importlib.util.find_spec(f"fos_jax.launch.{module_of(command)}")
+    assert spec is not None
+    assert spec.origin is not None
+    source = Path(spec.origin).read_text("utf-8")  # not imported: the list appears at once
+    summary = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+    return f"  fos {command:23}{summary}"
 
 
 def main() -> None:
-    commands = [command for group in GROUPS.values() for command in group]
+    """Runs the command that `sys.argv` names, or lists the commands."""
     words = sys.argv[1:]
+    if not words or words[0] in HELP_FLAGS:
+        print(overview())
+        return
     for length in (2, 1):
         command = " ".join(words[:length])
-        if command in commands:
+        if command in COMMANDS:
             sys.argv = [f"fos {command}", *words[length:]]
-            importlib.import_module(module_of(command)).run()
+            run_program(importlib.import_module(f"fos_jax.launch.{module_of(command)}").main)
             return
-    sys.exit(f"error: unknown command {words[:1]}")
+    is_first_of_two = any(command.startswith(f"{words[0]} ") for command in COMMANDS)
+    if is_first_of_two and (not words[1:] or words[1].startswith("-")):
+        print(overview(words[0]))
+        return
+    unknown = " ".join(words[:2]) if is_first_of_two else words[0]
+    from difflib import get_close_matches
+
+    near = get_close_matches(unknown, COMMANDS, 1, 0.5) or get_close_matches(" ".join(words[:2]), COMMANDS, 1, 0.5)
+    hint = f", did you mean {near[0]!r}?" if near else ""
+    print(f"error: unknown command {unknown!r}{hint} (fos --help lists all)", file=sys.stderr)
+    sys.exit(EXIT_INPUT_ERROR)
 
 
 if __name__ == "__main__":

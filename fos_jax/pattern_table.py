@@ -17,6 +17,25 @@ from fos_jax.errors import InputError
 FORMAT_VERSION = 1
 
 
+# Attribute -> how a value of it is said; "{}" stands for the value.
+_PHRASES = {
+    "yaw": "facing {}",
+    "elevation": "seen from {}",
+    "light": "lit from the {}",
+    "state": "{}",
+    "pose": "{}",
+    "support": "{}",
+    "season": "in {}",
+}
+_VALUES = {("yaw", "front"): "the viewer", ("yaw", "back"): "away", ("elevation", "high"): "above"}
+
+
+def attribute_phrase(name: str, value: str) -> str:
+    """An attribute's value in words, such as "lit from the left"; "name: value" where no words are known for it."""
+    said = _VALUES.get((name, value), value).replace("_", " ")
+    return _PHRASES.get(name, f"{name.replace('_', ' ')}: {{}}").format(said)
+
+
 @dataclasses.dataclass(frozen=True)
 class Pattern:
     """One group of interchangeable foregrounds.

@@ -4,10 +4,13 @@ Exit codes: 0 done, 1 a defect (with its traceback), 2 what the user can put rig
 the output any more.
 """
 
+import contextlib
 import errno
 import inspect
 import os
 import re
+import shlex
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -24,7 +27,7 @@ EXIT_BROKEN_PIPE = 141
 
 _WARNING = 30  # of Python's logging
 _CHATTY = {"jax", "orbax"}
-_HELP_FLAGS = {"-h", "-help", "--help", "-?", "--helpshort", "--helpfull"}
+HELP_FLAGS = {"-h", "-help", "--help", "-?", "--helpshort", "--helpfull"}
 # What the file system refuses and its user can mend; other OSErrors are defects and keep their traceback.
 _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 
@@ -32,9 +35,8 @@ _MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM,
 def run_program(main: Callable[..., int | None]) -> None:
     """Parses the flags, runs `main()` (or absl's `main(argv)`) and exits the process with what it returns.
 
-    Call it as `run_program(main)` in the program's `run()`. Flags are parsed by `absl.app.run`, as Grain's worker
-    processes need; positional arguments are refused. The help text is the docstring of main's module and the flags
-    defined in it.
+    Flags are parsed by `absl.app.run`, as Grain's worker processes need; positional arguments are refused. The help
+    text is the docstring of main's module and the flags defined in it.
     """
     try:
         app.run(lambda argv: _guarded(main, argv), flags_parser=lambda args: _parse(args, main))
@@ -42,22 +44,58 @@ def run_program(main: Callable[..., int | None]) -> None:
         _fail("interrupted", EXIT_INTERRUPTED)
 
 
+def command_prefix() -> str:
+    """The words that start `fos` in the shell that started this program: its path, or `fos` where that is on PATH."""
+    script = Path(sys.executable).with_name("fos")
+    if not script.exists():
+        return f"{shlex.quote(sys.executable)} -m fos_jax"
+    on_path = shutil.which("fos")
+    if on_path and Path(on_path).samefile(script):
+        return "fos"
+    relative = os.path.relpath(script)
+    relative = relative if os.sep in relative else f".{os.sep}{relative}"
+    return shlex.quote(min(relative, str(script), key=len))
+
+
+def keep_compiled_programs() -> None:
+    """Keeps what JAX compiles in the user's cache folder, so that the next run of the program starts at once.
+
+    A folder that is set already (JAX_COMPILATION_CACHE_DIR) is used as it is.
+    """
+    import jax
+
+    if jax.config.values["jax_compilation_cache_dir"]:
+        return
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "fos_jax", "compiled")
+    # A cache that cannot be written is no reason to stop.
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # one query's programs compile quickly
+
+
 def help_text(main: Callable[..., int | None]) -> str:
     """The docstring of main's module and its flags with their defaults."""
     module = sys.modules[main.__module__]
     # absl files the flags of a module that runs as __main__ under the program's path
     owner = sys.argv[0] if main.__module__ == "__main__" else main.__module__
-    lines = [(module.__doc__ or "").strip(), "", "Flags:"]
+    # The examples can be pasted, also where `fos` is not on PATH.
+    text = re.sub(
+        r"^( *)fos ", lambda match: f"{match[1]}{command_prefix()} ", module.__doc__ or "", flags=re.MULTILINE
+    )
+    lines = [text.strip(), "", "Flags:"]
     for flag in sorted(flags.FLAGS.get_key_flags_for_module(owner), key=lambda flag: flag.name):
         default = "" if flag.default in (None, "", []) else f" (default {flag.default_as_str})"
-        lines.append(f"  --{flag.name}{default}")
-        lines += textwrap.wrap(flag.help or "", 100, initial_indent="      ", subsequent_indent="      ")
+        is_required = any("must have a value" in validator.message for validator in flag.validators)
+        lines.append(f"  --{flag.name}{' (required)' if is_required else default}")
+        text = re.sub(r";\s+repeat this option to specify a list of values", "", flag.help or "")
+        lines += textwrap.wrap(text, 100, initial_indent="      ", subsequent_indent="      ")
     return "\n".join(lines)
 
 
 def _parse(args: Sequence[str], main: Callable[..., int | None]) -> list[str]:
     options = args[1 : args.index("--")] if "--" in args else args[1:]
-    if _HELP_FLAGS.intersection(options):
+    if HELP_FLAGS.intersection(options):
         print(help_text(main))
         sys.exit(0)
     try:

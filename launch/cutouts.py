@@ -1,4 +1,4 @@
-"""Cuts objects out of annotated photographs and filters them.
+"""Cut objects out of annotated photographs and filter them.
 
 Photographs come in COCO's format, in Open Images' layout, or as a folder of ready RGBA cut-outs:
 
@@ -7,7 +7,7 @@ Photographs come in COCO's format, in Open Images' layout, or as a folder of rea
       --images=images/ --classes=class-descriptions-boxable.csv --image_list=train-images.csv --output=runs/cutouts
   fos cutouts --source=folder --images=cutouts/ --output=runs/cutouts
 
-The same command goes on where it was interrupted. report.html in the output says what fell to which filter.
+The same command goes on where it was interrupted. report.html in the output shows what each filter removed.
 On a cluster: --runner=beam --beam_options=--runner=FlinkRunner,--flink_master=host:8081 (also SparkRunner,
 DataflowRunner), with the output and the photographs on a file system that all workers share. Beam wants older packages
 than the rest: install it in an environment of its own, from requirements-beam.lock.
@@ -21,19 +21,19 @@ from absl import flags
 from fos_jax.errors import InputError
 from fos_jax.program import run_program
 
-_SOURCE = flags.DEFINE_enum("source", "coco", ["coco", "open_images", "folder"], "Format of the annotations.")
+_SOURCE = flags.DEFINE_enum("source", "coco", ["coco", "open_images", "folder"], "What the photographs come as.")
 _ANNOTATIONS = flags.DEFINE_string("annotations", None, "COCO: JSON file. Open Images: segmentation CSV.")
-_IMAGES = flags.DEFINE_string("images", None, "Folder of the photographs, or of <category>/*.png.", required=True)
+_IMAGES = flags.DEFINE_string("images", None, "Folder of the photographs; folder: of <category>/*.png.", required=True)
 _MASKS = flags.DEFINE_string("masks", None, "Open Images: folder of the mask PNGs.")
 _CLASSES = flags.DEFINE_string("classes", None, "Open Images: class descriptions (LabelName,DisplayName).")
 _IMAGE_LIST = flags.DEFINE_string("image_list", None, "Open Images: table with ImageID and License.")
-_CATEGORIES = flags.DEFINE_list("categories", None, "Categories that are wanted; all by default.")
+_CATEGORIES = flags.DEFINE_list("categories", None, "Only these categories; all by default.")
 _LICENCE = flags.DEFINE_string("licence", "", "Licence of photographs for which none is stated.")
 _SKIP_DEFECTS = flags.DEFINE_bool("skip_defects", False, "Count defective entries instead of stopping at the first.")
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to write.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to write the cut-outs to.", required=True)
 _FILTERS = flags.DEFINE_string("filters", "{}", 'Changed thresholds as JSON, such as {"size.min_area_px": 2000}.')
-_SHARD = flags.DEFINE_integer("photographs_per_shard", 200, "Photographs in one unit of work.", lower_bound=1)
-_RUNNER = flags.DEFINE_enum("runner", "in_process", ["in_process", "beam"], "What does the work.")
+_SHARD = flags.DEFINE_integer("photographs_per_shard", 200, "Photographs per unit of work.", lower_bound=1)
+_RUNNER = flags.DEFINE_enum("runner", "in_process", ["in_process", "beam"], "Work in this process, or by Apache Beam.")
 _BEAM = flags.DEFINE_list("beam_options", [], "Beam's pipeline options; its direct runner without any.")
 
 
@@ -51,7 +51,7 @@ def _source() -> dict[str, Any]:
     fields = by_kind[_SOURCE.value]
     for holder in fields.values():
         if holder.value is None:
-            raise InputError(f"--{holder.name}: is missing, expected with --source={_SOURCE.value}")
+            raise InputError(f"--{holder.name}: missing, --source={_SOURCE.value} needs it")
     source = {"kind": _SOURCE.value, **{name: holder.value for name, holder in fields.items()}}
     source |= {"categories": _CATEGORIES.value, "licence": _LICENCE.value, "skip_defects": _SKIP_DEFECTS.value}
     return source | ({"image_list": _IMAGE_LIST.value} if _SOURCE.value == "open_images" else {})
@@ -78,9 +78,5 @@ def main() -> None:
     print(f"{_OUTPUT.value}/report.html")
 
 
-def run() -> None:
-    run_program(main)
-
-
 if __name__ == "__main__":
-    run()
+    run_program(main)

@@ -1,13 +1,10 @@
-"""Builds a data set in both its configs, foregrounds and queries; what is built already is left alone.
+"""Build a data set: its foregrounds and its queries; what is built already is left alone.
 
-Examples: python -m fos_jax.launch.dataset_build --dataset=fos_synthetic --size=demo --data_dir=data
-  python -m fos_jax.launch.dataset_build --dataset=fosd --size=sfosd --manual_dir=FOSD/data --validate_only
+  fos dataset build --dataset=fos_synthetic --size=demo --data_dir=data
+  fos dataset build --dataset=fosd --size=sfosd --manual_dir=FOSD/data --validate_only
+
+fos_synthetic is made by code; fosd and fos_patterns are made from files, which --validate_only checks one by one.
 """
-
-import importlib
-import shutil
-import time
-from pathlib import Path
 
 from absl import flags, logging
 
@@ -15,77 +12,19 @@ from fos_jax.errors import InputError
 from fos_jax.program import run_program
 
 _DATASET = flags.DEFINE_string("dataset", "fos_synthetic", "Name of the data set.")
-_SIZE = flags.DEFINE_string("size", "demo", "First part of the configs' names, such as mini, demo or full.")
-_DATA_DIR = flags.DEFINE_string("data_dir", "data", "TFDS data directory to build into.")
-_MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "Files of a data set that is not made by code.")
-_VALIDATE_ONLY = flags.DEFINE_bool("validate_only", False, "List all that is wrong with --manual_dir; write nothing.")
-
-KINDS = ("foregrounds", "queries")
-
-
-def builder_class(name: str):
-    """The builder of a data set of `fos_jax.datasets`; `InputError` for an unknown name."""
-    module = f"fos_jax.datasets.{name}.{name}_dataset_builder"
-    try:
-        return importlib.import_module(module).Builder
-    except ModuleNotFoundError as error:
-        if not name.isidentifier() or module.startswith(error.name or "?"):
-            raise InputError(f"dataset: unknown {name!r}, expected a folder of fos_jax/datasets") from None
-        raise
-
-
-def validate(dataset: str, size: str, manual_dir: str) -> list:
-    """Every deviation of the files from what a data set expects; each prints as a line and has `is_error`.
-
-    Raises:
-      InputError: unknown data set or size, no such directory, or a data set that needs no files.
-    """
-    builder_class(dataset)
-    try:
-        layout = importlib.import_module(f"fos_jax.datasets.{dataset}.layout")
-    except ModuleNotFoundError:
-        raise InputError(f"dataset: {dataset} is made by code, nothing to validate") from None
-    return layout.validate(manual_dir, sizes=[size], progress=True)
-
-
-def build(dataset: str, size: str, data_dir: str, *, manual_dir: str | None = None) -> list[str]:
-    """Builds both configs of one size and returns their directories.
-
-    Raises:
-      InputError: unknown data set or size.
-    """
-    import tensorflow_datasets as tfds
-
-    cls = builder_class(dataset)
-    if not {f"{size}_{k}" for k in KINDS} <= set(cls.builder_configs):
-        known = sorted({n.rsplit("_", 1)[0] for n in cls.builder_configs})
-        raise InputError(f"size: unknown {size!r}, expected one of {', '.join(known)}")
-    paths = []
-    for kind in KINDS:
-        start, started = time.monotonic(), time.time()
-        builder = cls(config=f"{size}_{kind}", data_dir=data_dir, file_format="array_record")
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False, manual_dir=manual_dir),
-            file_format="array_record",
-        )
-        _remove_leftovers(Path(builder.data_path).parent, before=started)
-        logging.info("%s: ready in %.1f s", builder.data_path, time.monotonic() - start)
-        paths.append(str(builder.data_path))
-    return paths
-
-
-def _remove_leftovers(folder: Path, *, before: float) -> None:
-    """Removes what killed builds left: TFDS's hidden folders in which nothing changed since `before` (Unix time)."""
-    for left in folder.glob("incomplete.*"):
-        if max(path.stat().st_mtime for path in [left, *left.rglob("*")]) < before:
-            shutil.rmtree(left, ignore_errors=True)
+_SIZE = flags.DEFINE_string("size", "demo", "Size of the data set, such as mini, demo or full; fosd: sfosd or rfosd.")
+_DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder that data sets are built in.")
+_MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "Folder of the files that the data set is made from.")
+_VALIDATE_ONLY = flags.DEFINE_bool("validate_only", False, "List all that is wrong with --manual_dir; build nothing.")
 
 
 def main() -> None:
+    from fos_jax.datasets.building import build, validate
+
     logging.set_verbosity(logging.INFO)
     if _VALIDATE_ONLY.value:
         if not _MANUAL_DIR.value:
-            raise InputError("manual_dir: not given, expected the directory to validate")
+            raise InputError("--manual_dir: missing, --validate_only needs the folder to validate")
         problems = validate(_DATASET.value, _SIZE.value, _MANUAL_DIR.value)
         for problem in problems:
             print(problem)
@@ -98,9 +37,5 @@ def main() -> None:
         print(path)
 
 
-def run() -> None:
-    run_program(main)
-
-
 if __name__ == "__main__":
-    run()
+    run_program(main)

@@ -1,7 +1,10 @@
-"""The whole way on two CPU cores: data set, teacher, student, rivals, evaluation, gallery, search and a report.
+"""Make a data set, train, evaluate, build a gallery and write a report, on two CPU cores.
 
-Stages whose output is up to date are skipped; an interrupted run goes on where it stopped. Exit code 1 where a stage
-fails or the student does not beat its controls.
+  fos demo --workdir=runs/demo --data_dir=data
+
+It trains the teacher, the student, a control and a rival, and ends with the commands to search with pictures of your
+own. Stages whose output is up to date are skipped; an interrupted run goes on where it stopped. Exit code 1 where a
+stage fails or the student does not beat its controls.
 """
 
 import sys
@@ -16,7 +19,7 @@ from fos_jax.program import run_program
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "Folder for everything but the data set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the data set.")
-_SIZE = flags.DEFINE_enum("size", "demo", ["demo", "mini"], "demo: real figures. mini: shows only that it runs.")
+_SIZE = flags.DEFINE_enum("size", "demo", ["demo", "mini"], "demo: figures that count. mini: shows only that it runs.")
 
 
 def main() -> int:
@@ -55,9 +58,5 @@ def main() -> int:
     return 1 if missed else 0
 
 
-def run() -> None:
-    run_program(main)
-
-
 if __name__ == "__main__":
-    run()
+    run_program(main)

@@ -1,6 +1,6 @@
-"""Evaluates a model bundle on one split of a built data set, beside chance, oracles and other bundles.
+"""Evaluate a model bundle on one split of a data set, beside chance, oracles and others.
 
-  python -m fos_jax.launch.evaluate --bundle=runs/demo/student/bundle --size=demo --split=test \\
+  fos evaluate --bundle=runs/demo/student/bundle --size=demo --split=test \\
       --compare="rectangle only=runs/demo/rectangle_only/bundle:control" --output=runs/demo/evaluation.json
 
 Every query is ranked against all foregrounds of its category in the same split. Printed are percent: mAP (standard:
@@ -24,18 +24,18 @@ _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Directory that data sets we
 _DATASET = flags.DEFINE_string("dataset", "fos_synthetic", "Name of the data set.")
 _SIZE = flags.DEFINE_string("size", "demo", "Size of the data set: demo, full or mini.")
 _SPLIT = flags.DEFINE_enum("split", "validation", ["train", "validation", "test"], "Split to evaluate on.")
-_NAME = flags.DEFINE_string("name", "student", "Name of the bundle's rows.")
+_NAME = flags.DEFINE_string("name", "student", "Name of the bundle in the tables.")
 _COMPARE = flags.DEFINE_multi_string(
     "compare",
     [],
-    "Another bundle as rows: NAME=DIRECTORY, or NAME=DIRECTORY:control for a control. May be given more than once.",
+    "Another bundle to compare with: NAME=DIRECTORY, or NAME=DIRECTORY:control for a control. Repeatable.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; the tables go beside it as .md.")
-_RESAMPLES = flags.DEFINE_integer("resamples", 1000, "Bootstrap resamples of the intervals.", lower_bound=1)
+_RESAMPLES = flags.DEFINE_integer("resamples", 1000, "Bootstrap resamples for the intervals.", lower_bound=1)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the bootstrap.")
-_PER_QUERY = flags.DEFINE_bool("per_query", False, "Keep the average precision of each query in --output.")
-_COST = flags.DEFINE_bool("cost", False, "Measure time and operations a query too.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Images encoded at a time.", lower_bound=1)
+_PER_QUERY = flags.DEFINE_bool("per_query", False, "Write the average precision of each query to --output too.")
+_COST = flags.DEFINE_bool("cost", False, "Measure time and operations per query too.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 256, "Images per batch.", lower_bound=1)
 
 
 def main() -> None:
@@ -85,9 +85,5 @@ def _evaluate_fosd() -> None:
         print(_OUTPUT.value)
 
 
-def run() -> None:
-    run_program(main)
-
-
 if __name__ == "__main__":
-    run()
+    run_program(main)

@@ -1,4 +1,4 @@
-"""Builds a gallery: cut-outs, embedded by a model bundle, ready to be searched.
+"""Build a gallery: cut-outs, embedded by a model bundle, ready to be searched.
 
   # from a split of a built data set
   fos gallery build --bundle=runs/demo/student/bundle --data_dir=data --size=demo --split=test --output=gallery
@@ -8,7 +8,7 @@
   fos gallery build --bundle=runs/demo/student/bundle --annotations=instances.json --images=images \\
       --category_names="potted plant=plant" --output=my_gallery
 
-A gallery that is already there is replaced in one step at the end; until then it stays as it is.
+A gallery that is already there is replaced in one step at the end; until then it can be searched.
 """
 
 from pathlib import Path
@@ -25,14 +25,20 @@ _DATASET = flags.DEFINE_string("dataset", "fos_synthetic", "Name of the data set
 _SIZE = flags.DEFINE_string("size", "demo", "Size of the data set: demo, full or mini.")
 _SPLIT = flags.DEFINE_string("split", "test", "Split whose foregrounds are taken.")
 _CUTOUTS = flags.DEFINE_string("cutouts", None, "Folder of RGBA pictures, <category>/*.png.")
-_REFERENCE = flags.DEFINE_bool("reference", False, "With --cutouts: keep the files' paths instead of copies.")
+_REFERENCE = flags.DEFINE_bool("reference", False, "With --cutouts: store paths of the files, no copies.")
 _LICENCE = flags.DEFINE_string("licence", "", "With --cutouts: licence of all the pictures.")
 _ANNOTATIONS = flags.DEFINE_string("annotations", None, "JSON file in COCO's instances format.")
-_IMAGES = flags.DEFINE_string("images", None, "Folder of its photographs; beside the file, images/, by default.")
+_IMAGES = flags.DEFINE_string(
+    "images", None, "With --annotations: folder of the photographs (default images/ beside it)."
+)
 _MIN_SIDE_PX = flags.DEFINE_integer("min_side_px", 32, "With --annotations: least long side of an object.", 1)
-_CATEGORY_NAMES = flags.DEFINE_string("category_names", "", "The source's names that differ: SOURCE=NAME,...")
+_CATEGORY_NAMES = flags.DEFINE_string(
+    "category_names", "", "Categories that the model knows by another name: YOURS=ITS,..."
+)
 _SKIP_DEFECTS = flags.DEFINE_bool("skip_defects", False, "Leave unusable pictures out and count them.")
-_SCANN_MIN_ROWS = flags.DEFINE_integer("scann_min_rows", 20_000, "Categories of so many get a ScaNN index.", 256)
+_SCANN_MIN_ROWS = flags.DEFINE_integer(
+    "scann_min_rows", 20_000, "Categories of this size get an approximate index.", 256
+)
 
 
 def main() -> None:
@@ -43,7 +49,7 @@ def main() -> None:
     from fos_jax.retrieval.cutouts import CutoutSource, DatasetCutouts, FolderCutouts, parse_category_names
 
     if sum(map(bool, (_DATA_DIR.value, _CUTOUTS.value, _ANNOTATIONS.value))) != 1:
-        raise InputError("source: expected exactly one of --data_dir, --cutouts and --annotations")
+        raise InputError("source: give exactly one of --data_dir, --cutouts and --annotations (--help shows each)")
     bundle = load_bundle(_BUNDLE.value)
     categories = bundle.table.categories
     names = parse_category_names(_CATEGORY_NAMES.value, where="--category_names")
@@ -80,9 +86,5 @@ def main() -> None:
         print(f"left out: {n} ({reason})")
 
 
-def run() -> None:
-    run_program(main)
-
-
 if __name__ == "__main__":
-    run()
+    run_program(main)

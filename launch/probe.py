@@ -1,6 +1,8 @@
-"""Probes a built fos_synthetic: what the query image says about each attribute, and what must not say anything.
+"""Measure what a query image of fos_synthetic tells about each attribute of its patterns.
 
-Example: python -m fos_jax.launch.probe --size=full --data_dir=data --output=datasets/fos_synthetic
+  fos probe --size=full --data_dir=data --output=datasets/fos_synthetic
+
+And whether what must tell nothing does: the rectangle, camera jitter and the places of bystanders.
 """
 
 import json
@@ -9,51 +11,24 @@ import time
 from pathlib import Path
 
 from absl import flags
-from tqdm import tqdm
 
-from fos_jax.errors import InputError
-from fos_jax.experiments import probes
-from fos_jax.experiments.probe_report import markdown, probe_rows
 from fos_jax.program import run_program
-from fos_jax.run_metadata import commit, describe_machine
 
-_SIZE = flags.DEFINE_string("size", "full", "Size of the data set: mini, demo or full.")
-_DATA_DIR = flags.DEFINE_string("data_dir", "data", "TFDS data directory.")
-_OUTPUT = flags.DEFINE_string("output", "runs/probe", "Directory for PROBES.md and probes.json.")
+_SIZE = flags.DEFINE_enum("size", "full", ["mini", "demo", "full"], "Size of the data set.")
+_DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder that data sets were built in.")
+_OUTPUT = flags.DEFINE_string("output", "runs/probe", "Folder for PROBES.md and probes.json.")
 _STEPS = flags.DEFINE_integer("steps", 4000, "Training steps of the image probe.", lower_bound=1)
-_IMAGE_PX = flags.DEFINE_integer("image_px", 96, "Side of the probe's input.", lower_bound=16)
+_IMAGE_PX = flags.DEFINE_integer("image_px", 96, "Side of the image probe's input in pixels.", lower_bound=16)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the probes.")
-_SCENES = flags.DEFINE_integer("scenes", 4000, "Scenes of each category for the nuisance probes.", lower_bound=64)
-
-
-def probe(size: str, data_dir: str, *, steps: int, image_px: int, seed: int, num_scenes: int) -> dict:
-    """Runs every probe on a built data set; accuracies are fractions."""
-    from fos_jax.data.splits import load_split
-
-    data = {}
-    for split in ("train", "test"):
-        _, queries, table = load_split(data_dir, size=size, split=split, foreground_size=64, query_size=image_px)
-        data[split] = probes.ProbeData(queries.image, queries.box_yxyx_norm, queries.category, queries.is_compatible)
-    with tqdm(total=steps, desc="image probe", unit="step") as bar:
-        predict = probes.train_probe(
-            table, data["train"], steps=steps, seed=seed, on_step=lambda step, _: bar.update(step - bar.n)
-        )
-        bar.update(steps - bar.n)
-    logs = predict(data["test"])
-    rows = probe_rows(table, data["train"], data["test"], logs, num_scenes=num_scenes, seed=seed)
-    of_categories = tqdm(rows, total=len(table.categories), desc="other probes", unit="category")
-    return {
-        "rows": [row for rows in of_categories for row in rows],
-        "train_queries": len(data["train"].category),
-        "test_queries": len(data["test"].category),
-    }
+_SCENES = flags.DEFINE_integer("scenes", 4000, "Scenes per category to probe what must tell nothing.", lower_bound=64)
 
 
 def main() -> None:
-    if _SIZE.value not in ("mini", "demo", "full"):
-        raise InputError(f"size: unknown {_SIZE.value!r}, expected mini, demo or full")
+    from fos_jax.experiments.probe_report import markdown, run_probes
+    from fos_jax.run_metadata import commit, describe_machine
+
     start = time.monotonic()
-    report = probe(
+    report = run_probes(
         _SIZE.value,
         _DATA_DIR.value,
         steps=_STEPS.value,
@@ -62,7 +37,7 @@ def main() -> None:
         num_scenes=_SCENES.value,
     )
     report |= {
-        "command": " ".join(["python -m fos_jax.launch.probe", *sys.argv[1:]]),
+        "command": " ".join(["fos probe", *sys.argv[1:]]),
         "commit": commit() or "unknown",
         "seed": _SEED.value,
         "steps": _STEPS.value,
@@ -77,9 +52,5 @@ def main() -> None:
     print(markdown(report))
 
 
-def run() -> None:
-    run_program(main)
-
-
 if __name__ == "__main__":
-    run()
+    run_program(main)

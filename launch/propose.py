@@ -1,6 +1,6 @@
-"""Groups extracted cut-outs into proposed patterns, for people to verify.
+"""Group cut-outs into proposed patterns, for people to verify.
 
-  fos propose --cutouts=runs/cutouts --output=runs/proposals --bundle=runs/demo/pretrain/bundle
+  fos propose --cutouts=runs/cutouts --output=runs/proposals --bundle=runs/demo/teacher/bundle
 
 Writes proposals.parquet, groups.png and settings; with --truth (where annotations carry one) also agreement.json and
 worst_groups.png.
@@ -17,12 +17,12 @@ from fos_jax.errors import InputError
 from fos_jax.program import run_program
 
 _CUTOUTS = flags.DEFINE_string("cutouts", None, "Folder that fos cutouts wrote.", required=True)
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to write.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to write the proposals to.", required=True)
 _BUNDLE = flags.DEFINE_string("bundle", None, "Model bundle whose foreground encoder describes the cut-outs.")
 _BLOCKS = flags.DEFINE_list("blocks", ["gradients", "shape", "truncation"], "Descriptors; a bundle adds its embedding.")
-_METHOD = flags.DEFINE_enum("method", "agglomerative", ["agglomerative", "kmeans", "hdbscan"], "Clustering.")
+_METHOD = flags.DEFINE_enum("method", "agglomerative", ["agglomerative", "kmeans", "hdbscan"], "Clustering method.")
 _MEMBERS = flags.DEFINE_float("members_per_group", None, "Average size of a group; small: purer and more groups.")
-_TRUTH = flags.DEFINE_string("truth", None, "Measure against it: viewpoint, or the name of an annotated attribute.")
+_TRUTH = flags.DEFINE_string("truth", None, "Measure groups against it: viewpoint, or an annotated attribute.")
 
 
 def _embedder(bundle):
@@ -53,7 +53,7 @@ def main() -> None:
     config.members_per_group = _MEMBERS.value or config.members_per_group
     cutouts = CutoutSet(_CUTOUTS.value)
     if not len(cutouts):
-        raise InputError(f"{_CUTOUTS.value}: no cut-out was kept")
+        raise InputError(f"{_CUTOUTS.value}: no cut-out was kept; report.html there shows what the filters removed")
     truth = annotated_truth(cutouts, _TRUTH.value) if _TRUTH.value else None
     bundle = fos_jax.load(_BUNDLE.value) if _BUNDLE.value else None
     names = [*_BLOCKS.value, *(["embedding"] if bundle and "embedding" not in _BLOCKS.value else [])]
@@ -73,9 +73,5 @@ def main() -> None:
     print(output / "proposals.parquet")
 
 
-def run() -> None:
-    run_program(main)
-
-
 if __name__ == "__main__":
-    run()
+    run_program(main)

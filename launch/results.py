@@ -1,12 +1,12 @@
-"""Trains and evaluates every method with every seed, one JSON a method and seed, and renders RESULTS.md from them.
+"""Train and evaluate every method with every seed, and render docs/results.md from the results.
 
-  python -m fos_jax.launch.results --size=full --seeds=0,1,2
-  python -m fos_jax.launch.results --size=demo --only=student,two_streams --hours=3 --jobs=2
+  fos results --size=full --seeds=0,1,2
+  fos results --size=demo --only=student,two_streams --hours=3 --jobs=2
 
-The methods stand in launch/configs/results.py; with --ablations its ablations are run too. A cell (a method with a
-seed) whose JSON is there and defined the same way is skipped; a run that was killed goes on where it was. All methods
-of one seed come before the next seed, so that what is finished can be compared. With --hours no cell is begun that
-would, by the times of earlier ones, end later. --hours=0 runs nothing: it writes what is planned and renders.
+The methods stand in fos_jax/experiments/methods.py; with --ablations its ablations are run too. A cell (a method with
+a seed) that <results>/<size>.jsonl holds, defined the same way, is skipped; a run that was killed goes on where it was.
+All methods of one seed come before the next seed, so that what is finished can be compared. With --hours no cell is
+begun that would, by the times of earlier ones, end later. --hours=0 runs nothing: it writes the plan and renders.
 
 Exit code 1 where a cell failed; the others are run all the same.
 """
@@ -98,9 +98,5 @@ def _seeds(default: tuple[int, ...]) -> list[int]:
     return seeds
 
 
-def run() -> None:
-    run_program(main)
-
-
 if __name__ == "__main__":
-    run()
+    run_program(main)

@@ -1,6 +1,6 @@
-"""Renders RESULTS.md, its plots and the table in README.md from the JSON files of the results; trains nothing.
+"""Render docs/results.md, its plots and the table in README.md from the results files; trains nothing.
 
-python -m fos_jax.launch.results_render --results=results --document=RESULTS.md
+fos results render --results=results --document=docs/results.md
 """
 
 from absl import flags
@@ -21,9 +21,5 @@ def main() -> None:
     print(_DOCUMENT.value)
 
 
-def run() -> None:
-    run_program(main)
-
-
 if __name__ == "__main__":
-    run()
+    run_program(main)

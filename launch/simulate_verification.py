@@ -1,11 +1,12 @@
-"""Verifies proposed patterns by simulated annotators who know the truth, to try what comes after verification.
+"""Verify proposed patterns by simulated annotators who know the truth.
 
   fos simulate verification --cutouts=work/cutouts --proposals=work/proposals/proposals.parquet \\
       --store=work/verified.sqlite --truth=yaw --export=work/verified.json
 
 The first sorts everything, the second reviews some of it and errs now and then: agreement stays below one.
-Their actions are those of the page (fos verify), which opens the same store. --truth=aspect serves where
-annotations carry no pattern: tall, square or wide silhouettes, which says nothing about what fits where.
+Their actions are those of the page (fos verify), which opens the same store: what comes after verification can be tried
+at once. --truth=aspect serves where annotations carry no pattern: tall, square or wide silhouettes, which says nothing
+about what fits where.
 """
 
 from pathlib import Path
@@ -17,11 +18,11 @@ from fos_jax.program import run_program
 
 _CUTOUTS = flags.DEFINE_string("cutouts", None, "Folder that fos cutouts wrote.", required=True)
 _PROPOSALS = flags.DEFINE_string("proposals", None, "File that fos propose wrote.", required=True)
-_STORE = flags.DEFINE_string("store", None, "SQLite file to make.", required=True)
+_STORE = flags.DEFINE_string("store", None, "SQLite file to write.", required=True)
 _EXPORT = flags.DEFINE_string("export", None, "File of verified patterns to write.", required=True)
 _TRUTH = flags.DEFINE_list("truth", ["aspect"], "Annotated attributes that make the true pattern, or aspect.")
-_REVIEWED = flags.DEFINE_float("reviewed", 0.3, "Share that the second annotator looks at.", 0.0, 1.0)
-_MISTAKES = flags.DEFINE_float("mistakes", 0.03, "Share of those that he or she moves wrongly.", 0.0, 1.0)
+_REVIEWED = flags.DEFINE_float("reviewed", 0.3, "Share of the cut-outs that the second annotator reviews.", 0.0, 1.0)
+_MISTAKES = flags.DEFINE_float("mistakes", 0.03, "Share of the reviewed ones that are moved wrongly.", 0.0, 1.0)
 
 
 def main() -> None:
@@ -33,9 +34,9 @@ def main() -> None:
 
     cutouts, proposals = CutoutSet(_CUTOUTS.value), read_proposals(_PROPOSALS.value)
     if proposals.cutouts != cutouts.fingerprint:
-        raise InputError(f"{_PROPOSALS.value}: of other cut-outs than {_CUTOUTS.value}")
+        raise InputError(f"{_PROPOSALS.value}: not made from {_CUTOUTS.value}, run fos propose on it first")
     if Path(_STORE.value).exists():
-        raise InputError(f"{_STORE.value}: is there already, expected a new file (people's work is never mixed in)")
+        raise InputError(f"{_STORE.value}: exists already, expected a new file (people's work is never mixed in)")
     truth = true_attributes(cutouts, _TRUTH.value)
     store = Store(_STORE.value, proposals)
     try:
@@ -49,9 +50,5 @@ def main() -> None:
     print(_EXPORT.value)
 
 
-def run() -> None:
-    run_program(main)
-
-
 if __name__ == "__main__":
-    run()
+    run_program(main)

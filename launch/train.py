@@ -110,9 +110,5 @@ def _splits(**settings):
     return train[:2], validation[:2], train[2]
 
 
-def run() -> None:
-    run_program(main)
-
-
 if __name__ == "__main__":
-    run()
+    run_program(main)

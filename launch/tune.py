@@ -1,7 +1,7 @@
-"""Runs the trials that the configs' numbers are chosen by, each measured on the validation split, and prints the best.
+"""Run the trials that settings are chosen by, on the validation split, and print the best.
 
-  python -m fos_jax.launch.tune --size=demo
-  python -m fos_jax.launch.tune --size=demo --only=cfo,ufo
+  fos tune --size=demo
+  fos tune --size=demo --only=cfo,ufo
 
 The trials stand in launch/configs/trials.py. One JSON each goes to <results>/<size>/trials; a trial whose file is there
 and defined the same way is skipped. Put the numbers of the best trial into its config file, then `fos results`.
@@ -45,9 +45,5 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def run() -> None:
-    run_program(main)
-
-
 if __name__ == "__main__":
-    run()
+    run_program(main)

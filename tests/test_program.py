@@ -86,6 +86,7 @@ def test_help_needs_no_required_flags(program, flag):
     assert ended.returncode == 0
     assert ended.stdout.startswith("Does one thing.")
     assert "--many (default '3')" in ended.stdout
+    assert "--what (required)\n" in ended.stdout
     assert "How many." in ended.stdout
     assert ended.stderr == ""
 

@@ -126,7 +126,7 @@ def version_directory(data_dir: str | Path, dataset: str, config: str) -> Path:
     if not versions:
         raise InputError(
             f"data_dir: no built data set in {root}, expected <version>/dataset_info.json "
-            f"(build it with python -m fos_jax.launch.dataset_build --size={config.rsplit('_', 1)[0]})"
+            f"(build it with fos dataset build --dataset={dataset} --size={config.rsplit('_', 1)[0]})"
         )
     newest = max(versions, key=lambda p: tuple(map(int, p.name.split("."))))
     if not (newest / "dataset_info.json").exists():

@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
+
 from fos_jax.experiments.stages import Stage, config_folder
+from fos_jax.program import command_prefix
 
 RECTANGLE_ONLY = "rectangle only"
 # Of the photographs of COCO's sample: categories with a dozen usable objects or more.
@@ -16,6 +19,13 @@ SIZES: dict[str, dict[str, int]] = {
 }
 _SMALL_OBJECTS = {"size.min_area_px": 120, "size.min_short_side_px": 6, "size.min_long_side_px": 12}
 DATASET, CONFIG = "fos_patterns", "tight"
+
+_SUMMARY = (
+    "Objects were cut out of {photographs}, grouped by what they look like, and sorted into patterns by two simulated "
+    "annotators who went by {truth}. From what they verified came a benchmark, and on it a teacher and a student were "
+    "trained for a few hundred steps. Everything found below is from its test split, which shares no photograph with "
+    "training."
+)
 
 
 def stages_of(work: Path, coco: Path | None, size: str) -> list[Stage]:
@@ -145,9 +155,55 @@ def _training(work: Path, choice: dict[str, int]) -> list[Stage]:
 
 def commands(work: Path) -> list[tuple[str, str]]:
     """(purpose, shell command) pairs for what a reader may do next."""
-    verify = f"fos verify --cutouts={work / 'cutouts'} --proposals={work / 'proposals/proposals.parquet'}"
-    query = f"fos search --gallery={work / 'gallery'} --photo=street.jpg --box=410,220,640,380 --category=person"
+    fos = command_prefix()
+    verify = f"{fos} verify --cutouts={work / 'cutouts'} --proposals={work / 'proposals/proposals.parquet'}"
+    query = f"{fos} search --gallery={work / 'gallery'} --photo=street.jpg --box=410,220,640,380 --category=person"
     return [
         ("See and correct what the simulated annotators did", f"{verify} --store={work / 'verified.sqlite'}"),
-        ("Search with a photograph of your own", f"{query} --level=pattern --k=3 --output=found"),
+        ("Search with a photograph of yours (here street.jpg)", f"{query} --level=patterns --k=3 --output=found"),
+    ]
+
+
+def summary(photographs: str | None) -> str:
+    """What the report says first; `photographs` is the name of the real ones' folder, None: they are rendered."""
+    return _SUMMARY.format(
+        photographs=f"the photographs of {photographs}" if photographs else "rendered photographs",
+        truth="the aspect of the silhouette, a stand-in that says little about what fits" if photographs else "its yaw",
+    )
+
+
+def pictures(work: Path) -> list:
+    """The report's pictures of what was kept, proposed and verified."""
+    from fos_jax.cutouts.cutout_set import CutoutSet
+    from fos_jax.patterns.contact_sheet import contact_sheet
+    from fos_jax.patterns.proposal_report import group_sheet
+    from fos_jax.patterns.proposals import read_proposals
+    from fos_jax.report.contents import Picture
+    from fos_jax.verification.export import read_export
+
+    cutouts, verified = CutoutSet(work / "cutouts"), read_export(work / "verified.json")
+    counts = cutouts.manifest["counts"]
+    fell = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in sorted(counts.items()) if name != "kept")
+    proposals = read_proposals(work / "proposals" / "proposals.parquet")
+    row_of_id = {name: row for row, name in enumerate(cutouts.column("id"))}
+    rng = np.random.default_rng(0)
+    shown = [verified.patterns[i] for i in sorted(rng.permutation(len(verified.patterns))[:12])]
+    rows = [(f"{p.category}\n{p.name}", [row_of_id[m.cutout_id] for m in p.members[:16]]) for p in shown]
+    pixels = dict(cutouts.pictures(sorted({row for _, members in rows for row in members})))
+    card = json.loads((work / "data" / DATASET / f"{CONFIG}_queries" / "1.0.0" / "data_card.json").read_text("utf-8"))
+    agreement = ", ".join(f"kappa {a['kappa']:.2f}" for a in card["agreement"] if a["kappa"] is not None)
+    return [
+        Picture(
+            "Proposed groups",
+            f"{counts.get('kept', 0)} cut-outs were kept ({fell or 'none'} fell to filters) and grouped into "
+            f"{len(proposals.groups())} groups, more than there are patterns, on purpose. Some of them, the surest "
+            "members first:",
+            group_sheet(cutouts, proposals, count=12),
+        ),
+        Picture(
+            "Verified patterns",
+            f"{len(verified.patterns)} patterns after {verified.last_action} actions "
+            f"({agreement or 'agreement not known'}). Some of them:",
+            contact_sheet([(label, [pixels[row] for row in members]) for label, members in rows], columns=16),
+        ),
     ]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from fos_jax.experiments.stages import Stage, config_folder
+from fos_jax.program import command_prefix
 
 RECTANGLE_ONLY = "rectangle only"
 TWO_STREAMS = "two streams"
@@ -92,10 +93,14 @@ def stages_of(work: Path, data: Path, size: str) -> list[Stage]:
 
 def search_commands(work: Path) -> list[tuple[str, str]]:
     """(purpose, shell command) pairs for a photograph of the user's own."""
-    query = f"fos search --gallery={work / 'gallery'} --photo=street.jpg --box=410,220,640,380 --category=car"
-    own = f"fos gallery build --bundle={work / 'student' / 'bundle'} --cutouts=my_cutouts --output=my_gallery"
+    fos = command_prefix()
+    query = f"{fos} search --gallery={work / 'gallery'} --photo=street.jpg --box=410,220,640,380 --category=car"
+    own = f"{fos} gallery build --bundle={work / 'student' / 'bundle'} --cutouts=my_cutouts --output=my_gallery"
     return [
-        ("Patterns that fit, with their foregrounds and composites", f"{query} --level=pattern --k=3 --output=found"),
-        ("Foregrounds that fit best", f"{query} --k=20 --output=found"),
-        ("A gallery of your own cut-outs, RGBA pictures in one folder a category", own),
+        (
+            "Patterns that fit a photograph of yours (here street.jpg)",
+            f"{query} --level=patterns --k=3 --output=found",
+        ),
+        ("Foregrounds that fit it best, and why", f"{query} --k=20 --output=found --why=why.png"),
+        ("A gallery of cut-outs of yours: RGBA pictures, my_cutouts/<category>/*.png", own),
     ]

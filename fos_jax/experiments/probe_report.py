@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+from tqdm import tqdm
 
 from fos_jax.experiments import probes
 from fos_jax.pattern_table import PatternTable
@@ -13,6 +14,29 @@ TARGETS = {"light": 0.85}  # of balanced accuracy; every other attribute has TAR
 TARGET = 0.90
 MARGIN = 0.05
 NUISANCE_SEED = 12345  # no data set uses it
+
+
+def run_probes(size: str, data_dir: str, *, steps: int, image_px: int, seed: int, num_scenes: int) -> dict:
+    """Runs every probe on a built data set; accuracies are fractions."""
+    from fos_jax.data.splits import load_split
+
+    data = {}
+    for split in ("train", "test"):
+        _, queries, table = load_split(data_dir, size=size, split=split, foreground_size=64, query_size=image_px)
+        data[split] = probes.ProbeData(queries.image, queries.box_yxyx_norm, queries.category, queries.is_compatible)
+    with tqdm(total=steps, desc="image probe", unit="step") as bar:
+        predict = probes.train_probe(
+            table, data["train"], steps=steps, seed=seed, on_step=lambda step, _: bar.update(step - bar.n)
+        )
+        bar.update(steps - bar.n)
+    logs = predict(data["test"])
+    rows = probe_rows(table, data["train"], data["test"], logs, num_scenes=num_scenes, seed=seed)
+    of_categories = tqdm(rows, total=len(table.categories), desc="other probes", unit="category")
+    return {
+        "rows": [row for rows in of_categories for row in rows],
+        "train_queries": len(data["train"].category),
+        "test_queries": len(data["test"].category),
+    }
 
 
 def probe_rows(

@@ -12,10 +12,19 @@ small groups reach without any annotator.
 """
 
 import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.errors import InputError
+from fos_jax.patterns.agreement import viewpoint_bins
+from fos_jax.patterns.grouping import default_config, group_rows
+from fos_jax.patterns.proposal_report import annotated_truth
+from fos_jax.patterns.proposals import read_proposals
+from fos_jax.verification.features import Features, read_or_describe
 from fos_jax.verification.spread import UNLABELLED, Spread, spread_labels
 
 
@@ -135,3 +144,33 @@ def _least_certain(group: np.ndarray, labels: np.ndarray, spread: Spread | None,
     np.add.at(total, group[open_rows], doubt[open_rows])
     members = open_rows[group[open_rows] == total.argmax()]
     return members[np.argsort(-doubt[members], kind="stable")][:most_shown]
+
+
+Category = tuple[str, np.ndarray, np.ndarray, np.ndarray]  # name, features, proposed groups, truth: see `simulate`
+
+
+def synthetic(*, patterns: int, members: int, spread: float) -> Iterator[Category]:
+    """One category of `clustered_descriptors`, grouped as proposals are."""
+    features, truth = clustered_descriptors(patterns=patterns, members=members, spread=spread)
+    yield "synthetic", features, group_rows(features, default_config()).group, truth
+
+
+def of_cutouts(folder: str, proposals_file: str | None, truth_name: str) -> Iterator[Category]:
+    """The categories of extracted cut-outs with their proposals; truth: viewpoint, ring or an annotated attribute.
+
+    Raises:
+      InputError: no proposals, or those of other cut-outs.
+    """
+    if proposals_file is None:
+        raise InputError("--proposals: missing, --cutouts needs the file that fos propose wrote for them")
+    cutouts, proposals = CutoutSet(folder), read_proposals(proposals_file)
+    if list(proposals.cutout_ids) != cutouts.column("id"):
+        raise InputError(f"{proposals_file}: not made from {folder}, run fos propose on it first")
+    if truth_name == "ring":
+        truth = np.maximum(viewpoint_bins(cutouts.attributes()) + 7, 0) // 8
+    else:
+        truth = annotated_truth(cutouts, truth_name)
+    blocks = read_or_describe(Path(proposals_file).with_name("descriptors.npz"), cutouts)
+    features = Features.combined(proposals.categories, blocks)
+    for category, rows in features.rows.items():
+        yield category, features.values[category], proposals.group[rows], truth[rows]

@@ -1,23 +1,31 @@
-"""Which parts of a background speak for a pattern: occlusion maps and their overlay."""
+"""Parts of a background that speak for a pattern: occlusion maps and pictures of them."""
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
-from fos_jax.encoders.bundle import Bundle
+from fos_jax.boxes import BoxXyxyPx
 from fos_jax.errors import InputError
 from fos_jax.images import MEAN_COLOUR
+
+if TYPE_CHECKING:
+    from fos_jax.encoders.bundle import Bundle
 
 QueryPosterior = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """uint8 [n, S, S, 3], float32 [n, 4] (box_yxyx_norm) -> float32 [n, P] log-probabilities."""
 
 
-def query_posterior(bundle: Bundle, category: int, *, batch_size: int = 128) -> QueryPosterior:
+def query_posterior(
+    bundle: "Bundle", category: int, *, batch_size: int = 128, progress: bool = False
+) -> QueryPosterior:
     """A bundle's p(pattern | query) for one class id, both heads combined where there are two."""
 
     def log_posterior(image: np.ndarray, box_yxyx_norm: np.ndarray) -> np.ndarray:
         rows = np.full(len(image), category, np.int32)
-        return bundle.encode_queries(image, box_yxyx_norm, rows, batch_size=batch_size).log_posterior_both
+        encoding = bundle.encode_queries(image, box_yxyx_norm, rows, batch_size=batch_size, progress=progress)
+        return encoding.log_posterior_both
 
     return log_posterior
 
@@ -89,6 +97,29 @@ def overlay(image: np.ndarray, evidence: np.ndarray, *, strength: float = 0.65) 
     grey = np.asarray(image, np.float64) @ np.array([[0.299], [0.587], [0.114]])  # [S, S, 1], luma of ITU-R BT.601
     colour = np.where(evidence[..., None] > 0, [214.0, 39.0, 40.0], [31.0, 119.0, 180.0])
     return np.clip(grey * (1 - strength * amount) + colour * strength * amount, 0, 255).round().astype(np.uint8)
+
+
+def evidence_picture(
+    photo: np.ndarray, box_xyxy_px: BoxXyxyPx, evidence: np.ndarray, box_yxyx_norm: np.ndarray
+) -> np.ndarray:
+    """The photograph in grey with the evidence painted over it, where the model saw it, and the rectangle outlined.
+
+    Args:
+      photo: uint8 [h, w, 3]. box_xyxy_px: the rectangle in it.
+      evidence: float [S, S], over the window of the photograph that `images.prepare_query` takes.
+      box_yxyx_norm: float [4], the rectangle in that window.
+
+    Returns: uint8 [h, w, 3].
+    """
+    x0, y0, x1, y1 = map(int, box_xyxy_px)
+    side = round((x1 - x0) / float(box_yxyx_norm[3] - box_yxyx_norm[1]))
+    left, top = x0 - round(side * float(box_yxyx_norm[1])), y0 - round(side * float(box_yxyx_norm[0]))
+    window = cv2.resize(np.asarray(evidence, np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+    whole = np.zeros(photo.shape[:2], np.float32)
+    inside = whole[max(top, 0) : top + side, max(left, 0) : left + side]
+    inside[:] = window[max(-top, 0) :, max(-left, 0) :][: inside.shape[0], : inside.shape[1]]
+    thickness = max(1, max(photo.shape) // 300)
+    return cv2.rectangle(overlay(photo, whole), (x0, y0), (x1 - 1, y1 - 1), (255, 255, 255), thickness)
 
 
 def _log_sum(log_probability: np.ndarray) -> np.ndarray:

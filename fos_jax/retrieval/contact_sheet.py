@@ -1,4 +1,4 @@
-"""One picture of what a search returned: the query, then a row of tiles for each group."""
+"""A picture of search results: the query, then a row of tiles per group."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def contact_sheet(
       query: what was searched for.
       groups: hits, or pattern groups (a row each, with the pattern and its probability above).
       tile: side of a picture in pixels.
-      columns: pictures in a row.
+      columns: pictures per row.
       composites: show each foreground pasted into the photograph's rectangle, cut to its surroundings; else alone.
 
     Returns:

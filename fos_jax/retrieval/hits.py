@@ -2,15 +2,18 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from fos_jax.compose.paste import Fit, paste_cutout
 from fos_jax.errors import InputError
-from fos_jax.explain.reasons import Explanation, explain
+from fos_jax.explain.reasons import Explanation, explain, pattern_reason
 from fos_jax.retrieval.gallery import Gallery, Ranking
 from fos_jax.retrieval.queries import EncodedQuery
+
+if TYPE_CHECKING:
+    from fos_jax.compose.paste import Fit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +59,19 @@ class Hit:
             return f"It is probably “{self.description}” ({self.confidence:.0%})."
         return self.explanation().text
 
+    @property
+    def pattern_probability(self) -> float:
+        """p(pattern | query) of this foreground's pattern."""
+        patterns = self._gallery.category(self.category).patterns
+        return float(self._answered().posterior[patterns == self.pattern].sum())
+
+    @property
+    def pattern_reason(self) -> str:
+        """How probable the attributes of this foreground's pattern are for the query; the same for all of a pattern."""
+        patterns = self._gallery.category(self.category).patterns
+        table = self._gallery.table
+        return pattern_reason(self._answered().log_posterior, table.patterns[self.pattern], table, patterns)
+
     def explanation(self) -> Explanation:
         """The score taken apart: patterns and attributes with their probabilities on both sides.
 
@@ -80,12 +96,14 @@ class Hit:
         """RGBA picture at full resolution."""
         return Image.fromarray(self._gallery.cutout(self.row))
 
-    def composite(self, *, fit: Fit = "contain", harmonise: float = 0.0) -> Image.Image:
+    def composite(self, *, fit: "Fit" = "contain", harmonise: float = 0.0) -> Image.Image:
         """The query's photograph with this foreground in its rectangle; options as `compose.paste.paste_cutout`.
 
         Raises:
           InputError: the hit answers no photograph (more like this), or the cut-out's file is gone.
         """
+        from fos_jax.compose.paste import paste_cutout  # most searches need no composites
+
         query = self._answered()
         cutout = self._gallery.cutout(self.row)
         return Image.fromarray(paste_cutout(query.photo, cutout, query.box_xyxy_px, fit=fit, harmonise=harmonise))

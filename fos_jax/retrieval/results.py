@@ -1,8 +1,7 @@
-"""Writing what a search returned: JSON, text and pictures."""
+"""Results of a search as JSON, tables and pictures."""
 
 import os
 import re
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fos_jax.errors import InputError
+from fos_jax.files import write_whole
 from fos_jax.images import encode_png
 from fos_jax.retrieval.hits import Hit, PatternGroup
 from fos_jax.retrieval.queries import SearchQuery
@@ -26,20 +25,42 @@ def results_json(query: SearchQuery, found: Found) -> dict[str, Any]:
     return {"query": asked, "groups" if is_grouped else "hits": [entry.to_json() for entry in found]}
 
 
-def results_text(found: Found) -> str:
-    """One line a hit, with its reason; groups under a line with their pattern."""
-    lines = []
-    for entry in found:
-        if isinstance(entry, PatternGroup):
-            lines.append(f"pattern {entry.id}: {entry.description} (p = {entry.probability:.3f}, {entry.size} of it)")
-            lines += [f"  {_line(hit)}" for hit in entry.hits]
-        else:
-            lines.append(_line(entry))
-    return "\n".join(lines) or "nothing found"
+def results_text(found: Found, *, width: int = 160) -> str:
+    """A table of the foregrounds, best first, and a table of their patterns with the reason of each.
+
+    Args:
+      found: hits or groups. width: of the terminal, in characters.
+    """
+    import io
+
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    groups = {entry.id: entry for entry in found if isinstance(entry, PatternGroup)}
+    hits = [hit for entry in found for hit in (entry.hits if isinstance(entry, PatternGroup) else [entry])]
+    if not hits:
+        return "nothing found"
+    columns = ("place", "foreground", "pattern", "score", "size in px", "licence")
+    foregrounds = Table(*(Column(name, no_wrap=True) for name in columns), box=None, pad_edge=False)
+    patterns = Table("pattern", "probability", "foregrounds", "how probable here", box=None, pad_edge=False)
+    for table, right in ((foregrounds, (0, 2, 3, 4)), (patterns, (0, 1, 2))):
+        for column in right:
+            table.columns[column].justify = "right"
+    for hit in hits:
+        size = f"{hit.width_px} x {hit.height_px}"
+        foregrounds.add_row(str(hit.rank + 1), hit.id, str(hit.pattern), f"{hit.score:.4f}", size, hit.licence)
+    of_pattern = {hit.pattern: hit for hit in reversed(hits)}  # the best hit of each
+    for pattern in dict.fromkeys(hit.pattern for hit in hits):
+        count = groups[pattern].size if groups else sum(hit.pattern == pattern for hit in hits)
+        best = of_pattern[pattern]
+        patterns.add_row(str(pattern), f"{100 * best.pattern_probability:.1f} %", str(count), best.pattern_reason)
+    console = Console(file=io.StringIO(), width=width, highlight=False, color_system=None)
+    console.print(*((patterns, "", foregrounds) if groups else (foregrounds, "", patterns)), sep="\n")
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
 
 
 def write_composites(folder: str | Path, found: Found, *, harmonise: float = 0.0) -> list[Path]:
-    """One PNG a foreground, named by place and id: `003_<id>.png`, or `p012_003_<id>.png` inside a pattern.
+    """One PNG per foreground, named by place and id: `003_<id>.png`, or `p012_003_<id>.png` inside a pattern.
 
     Raises:
       InputError: the disk refuses, or the file of a cut-out is gone.
@@ -49,25 +70,12 @@ def write_composites(folder: str | Path, found: Found, *, harmonise: float = 0.0
         prefix, hits = (f"p{entry.id:03d}_", entry.hits) if isinstance(entry, PatternGroup) else ("", [entry])
         for hit in hits:
             name = f"{prefix}{hit.rank + 1:03d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', hit.id)[-80:]}"
-            written.append(write_new(Path(folder) / f"{name}.png", hit.composite(harmonise=harmonise)))
+            path = Path(folder) / f"{name}.png"
+            write_picture(path, hit.composite(harmonise=harmonise))
+            written.append(path)
     return written
 
 
-def write_new(path: Path, contents: bytes | Image.Image) -> Path:
-    """Writes bytes, or a picture as PNG, wholly or not at all; `InputError` where the disk refuses."""
-    data = contents if isinstance(contents, bytes) else encode_png(np.asarray(contents), compress_level=6)
-    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:8]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
-    return path
-
-
-def _line(hit: Hit) -> str:
-    return f"{hit.rank + 1:3d}. {hit.score:.4f}  {hit.id}  {hit.why}"
+def write_picture(path: str | Path, picture: Image.Image) -> None:
+    """Writes a picture as PNG, wholly or not at all; `InputError` where the disk refuses."""
+    write_whole(path, encode_png(np.asarray(picture), compress_level=6))

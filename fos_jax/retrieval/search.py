@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from fos_jax.errors import InputError
 from fos_jax.explain.reasons import explain
-from fos_jax.images import ImageSource, prepare_cutout, read_cutout
+from fos_jax.images import ImageSource, prepare_cutout, prepare_query, read_cutout
 from fos_jax.retrieval.filters import Filters
 from fos_jax.retrieval.gallery import Gallery, Ranking
 from fos_jax.retrieval.groups import gallery_rows, overview_groups, probable_groups, rank_members
@@ -228,6 +229,45 @@ class ForegroundSearch:
             why=explain(query.log_posterior, log_posterior, self.table, patterns=rows.patterns).text,
         )
 
+    def evidence(
+        self,
+        photo: ImageSource,
+        box: Sequence[float],
+        category: str,
+        pattern: int | None = None,
+        *,
+        progress: bool = False,
+    ) -> Image.Image:
+        """The photograph with what speaks for a pattern in red and what speaks against it in blue.
+
+        The parts of the photograph are covered one after another (`explain.evidence.occlusion_map`): some two hundred
+        encodings of the query.
+
+        Args:
+          photo, box, category: as `instances`.
+          pattern: id; the most probable one by default.
+          progress: whether to show a progress bar.
+
+        Raises:
+          InputError: an unusable photograph or rectangle, or an unknown category or pattern.
+        """
+        from fos_jax.explain.evidence import evidence_picture, occlusion_map, query_posterior
+
+        query = encode_queries([SearchQuery(photo, box, category)], self.bundle)[0]
+        if pattern is None:
+            pattern = int(self.gallery.category(category).patterns[query.posterior.argmax()])
+        self._check_pattern(pattern, category)
+        image, box_norm = prepare_query(query.photo, query.box_xyxy_px, self.bundle.query_size)
+        posterior = query_posterior(self.bundle, self.table.category_id(category), progress=progress)
+        evidence = occlusion_map(posterior, image, box_norm, [pattern])
+        return Image.fromarray(evidence_picture(query.photo, query.box_xyxy_px, evidence, box_norm))
+
+    def _check_pattern(self, pattern: int, category: str) -> None:
+        known = self.gallery.category(category).patterns
+        if pattern not in known:
+            ids = f"{known[0]} to {known[-1]}" if len(known) else "none"
+            raise InputError(f"pattern: got {pattern!r}, expected one of {category}'s: {ids}")
+
     def search_encoded(
         self,
         query: EncodedQuery,
@@ -248,9 +288,7 @@ class ForegroundSearch:
         # ScaNN has no allow-lists: what is restricted is searched exactly.
         allowed = filters.allowed(self.gallery.metadata, rows.rows, query.box_xyxy_px)
         if pattern is not None:
-            if pattern not in rows.patterns:
-                ids = f"{rows.patterns[0]} to {rows.patterns[-1]}" if len(rows.patterns) else "none"
-                raise InputError(f"pattern: got {pattern!r}, expected one of {query.category}'s: {ids}")
+            self._check_pattern(pattern, query.category)
             allowed &= rows.assigned == pattern
         return rank_members(self.gallery, rows, np.flatnonzero(allowed), ranking, vector, k, query)
 

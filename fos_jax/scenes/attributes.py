@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fos_jax.errors import InputError
-from fos_jax.pattern_table import Pattern, PatternTable
+from fos_jax.pattern_table import Pattern, PatternTable, attribute_phrase
 
 YAW_8 = ("front", "front_right", "right", "back_right", "back", "back_left", "left", "front_left")
 YAW_4 = ("front", "right", "back", "left")
@@ -92,21 +92,7 @@ def attribute_index(category: str) -> dict[str, np.ndarray]:
 
 
 def _describe(category: str, attributes: Mapping[str, str]) -> str:
-    words = {
-        "yaw": "facing {}",
-        "elevation": "seen from {}",
-        "light": "lit from the {}",
-        "state": "{}",
-        "pose": "{}",
-        "support": "{}",
-        "season": "in {}",
-    }
-    faces = {"front": "the viewer", "back": "away"}
-    said = []
-    for name, value in attributes.items():
-        value = faces.get(value, value) if name == "yaw" else value
-        said.append(words[name].format(value.replace("_", " ")))
-    return f"{category.replace('_', ' ')}, {', '.join(said)}"
+    return f"{category.replace('_', ' ')}, {', '.join(map(attribute_phrase, attributes, attributes.values()))}"
 
 
 def pattern_table(

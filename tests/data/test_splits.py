@@ -149,7 +149,7 @@ def test_a_checksum_of_records_is_the_same_for_every_build_and_tells_every_chang
 
 
 def test_what_is_not_there_is_named(data_dir, tmp_path):
-    with pytest.raises(InputError, match=r"no built data set in .*full_foregrounds.*dataset_build --size=full"):
+    with pytest.raises(InputError, match=r"no built data set in .*full_foregrounds.*build --dataset=small --size=full"):
         _load(data_dir, size="full")
     with pytest.raises(InputError, match="no records of split 'test', expected train, validation or test"):
         _load(data_dir, split="test")

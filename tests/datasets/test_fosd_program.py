@@ -1,4 +1,4 @@
-"""`build_dataset` on FOSD's files: what is printed, and how it exits."""
+"""`fos dataset build` on FOSD's files: what is printed, and how it exits."""
 
 import os
 import subprocess
@@ -7,8 +7,8 @@ import sys
 import pytest
 from fosd_miniature import write_miniature
 
+from fos_jax.datasets import building
 from fos_jax.errors import InputError
-from fos_jax.launch import dataset_build as build_dataset
 
 
 def run(*arguments):
@@ -32,13 +32,13 @@ def test_validate_only_lists_all_and_exits_with_2(tmp_path):
 
 def test_functions_build_and_refuse(tmp_path):
     mini = write_miniature(tmp_path / "data")
-    assert not [p for p in build_dataset.validate("fosd", "rfosd", str(mini.root)) if p.is_error]
-    paths = build_dataset.build("fosd", "rfosd", str(tmp_path / "built"), manual_dir=str(mini.root))
+    assert not [p for p in building.validate("fosd", "rfosd", str(mini.root)) if p.is_error]
+    paths = building.build("fosd", "rfosd", str(tmp_path / "built"), manual_dir=str(mini.root))
     assert [os.path.basename(os.path.dirname(path)) for path in paths] == ["rfosd_foregrounds", "rfosd_queries"]
-    assert build_dataset.build("fosd", "rfosd", str(tmp_path / "built"), manual_dir=str(mini.root)) == paths
+    assert building.build("fosd", "rfosd", str(tmp_path / "built"), manual_dir=str(mini.root)) == paths
     with pytest.raises(InputError, match="made by code"):
-        build_dataset.validate("fos_synthetic", "demo", str(mini.root))
+        building.validate("fos_synthetic", "demo", str(mini.root))
     with pytest.raises(InputError, match="unknown 'demo'"):
-        build_dataset.validate("fosd", "demo", str(mini.root))
+        building.validate("fosd", "demo", str(mini.root))
     with pytest.raises(InputError, match="manual_dir"):
-        build_dataset.build("fosd", "sfosd", str(tmp_path / "built"))
+        building.build("fosd", "sfosd", str(tmp_path / "built"))

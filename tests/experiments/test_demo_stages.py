@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from fos_jax.__main__ import module_of
 from fos_jax.experiments import demo_patterns_stages
 from fos_jax.experiments.demo_stages import search_commands, stages_of
 from fos_jax.experiments.stages import _source_files
+from fos_jax.program import command_prefix
 
 DEMOS = {
     "demo": stages_of(Path("work"), Path("data"), "demo"),
@@ -43,7 +45,8 @@ def test_printed_commands_use_flags_that_exist():
     for _, command in [*search_commands(Path("work")), *demo_patterns_stages.commands(Path("work"))]:
         words = command.split()
         program, arguments = " ".join(w for w in words if "=" not in w), [w for w in words if "=" in w]
-        module = "launch." + program.removeprefix("fos ").replace(" ", "_")
+        assert program.startswith(f"{command_prefix()} ")
+        module = "launch." + module_of(program.removeprefix(f"{command_prefix()} "))
         flags = {re.match(r"--(\w+)", text)[1] for text in arguments}
         assert flags <= flags_of(module), f"{program} has no {flags - flags_of(module)}"
 

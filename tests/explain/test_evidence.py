@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fos_jax.errors import InputError
-from fos_jax.explain.evidence import occlusion_map, overlay
+from fos_jax.explain.evidence import evidence_picture, occlusion_map, overlay
+from fos_jax.images import prepare_query
 
 BOX = np.float32([0.25, 0.25, 0.75, 0.75])
 
@@ -77,3 +78,22 @@ def test_overlay_colours_and_neutral_grey():
     assert got[0, 1, 2] > got[0, 1, 0]  # blue: against
     assert (got[2, 2] == 100).all()
     assert (overlay(image, np.zeros((4, 4))) == 100).all()
+
+
+@pytest.mark.parametrize(
+    ("box", "window"),
+    [((20, 10, 40, 30), (10, 0, 50, 40)), ((0, 0, 60, 10), (0, -10, 60, 50))],
+    ids=["inside", "padded"],
+)
+def test_picture_paints_the_window_that_the_model_saw(box, window):
+    photo = np.full((40, 60, 3), 100, np.uint8)
+    image, box_norm = prepare_query(photo, box, 20)
+    got = evidence_picture(photo, box, np.ones(image.shape[:2], np.float32), box_norm)
+    assert got.shape == photo.shape
+    x0, y0, x1, y1 = window
+    red = got[..., 0].astype(int) > got[..., 2].astype(int)
+    white = (got == 255).all(axis=2)
+    seen = np.zeros((40, 60), bool)
+    seen[max(y0, 0) : y1, x0:x1] = True
+    assert white.sum() == 2 * (box[2] - box[0]) + 2 * (box[3] - box[1]) - 4  # one pixel wide
+    np.testing.assert_array_equal(red | white, seen | white)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fos_jax.explain.reasons import explain
-from fos_jax.pattern_table import Pattern, PatternTable
+from fos_jax.explain.reasons import explain, pattern_reason
+from fos_jax.pattern_table import Pattern, PatternTable, attribute_phrase
 
 VALUES = {"yaw": ("left", "right"), "light_side": ("left", "right")}
 
@@ -45,16 +45,40 @@ def test_terms_and_marginals_by_hand():
 def test_text_is_one_readable_sentence():
     got = explain(log(0.5, 0.3, 0.2, 0, 0), log(0.8, 0.2, 0, 0, 0), make_table())
     assert got.text == (
-        "Both are probably “car facing left, lit from the left” (87% of the score) or “car facing left, lit from the "
-        "right” (13% of the score); what it shows suits this place with probability: yaw left 0.80 and light side "
-        "left 0.70."
+        "Both are probably “car facing left, lit from the left” (87 % of the score) or “car facing left, lit from the "
+        "right” (13 % of the score); this place suggests: facing left 80 %, light side: left 70 %."
     )
 
 
 def test_without_attributes():
     got = explain(log(0, 0, 0, 0, 1), log(0, 0, 0, 0, 1), make_table())
     assert got.attributes == ()
-    assert got.text == "Both are probably “a dog” (100% of the score)."
+    assert got.text == "Both are probably “a dog” (100 % of the score)."
+
+
+def test_reason_of_a_pattern():
+    table = make_table()
+    of_cars = log(0.5, 0.3, 0.2, 0)
+    assert pattern_reason(of_cars, table.patterns[0], table, np.arange(4)) == "facing left 80 %, light side: left 70 %"
+    assert (
+        pattern_reason(of_cars, table.patterns[3], table, np.arange(4)) == "facing right 20 %, light side: right 30 %"
+    )
+    assert pattern_reason(log(1), table.patterns[4], table, np.array([4])) == "a dog"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "phrase"),
+    [
+        ("yaw", "back_left", "facing back left"),
+        ("yaw", "front", "facing the viewer"),
+        ("elevation", "high", "seen from above"),
+        ("light", "left", "lit from the left"),
+        ("state", "sitting", "sitting"),
+        ("body_type", "estate_car", "body type: estate car"),
+    ],
+)
+def test_attributes_in_words(name, value, phrase):
+    assert attribute_phrase(name, value) == phrase
 
 
 def test_over_the_patterns_of_one_category():

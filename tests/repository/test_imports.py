@@ -22,6 +22,7 @@ HEAVY = (
     "matplotlib",
     "torch",
 )
+FILES_OF_A_SEARCH = 40  # that hold code
 BASE = "import jax, flax.linen, optax, orbax.checkpoint, numpy, cv2, sklearn"
 # Module patterns of each room: what rendering and training need where the heavy packages are absent.
 LIGHT = {"scenes": ["**/*.py"], "encoders": ["*.py"], "training": ["*.py"], "rivals": ["*.py"]}
@@ -88,6 +89,22 @@ def test_unknown_name_is_an_attribute_error():
 
     with pytest.raises(AttributeError, match="'fos_jax' has no attribute 'Foreground'"):
         _ = fos_jax.Foreground
+
+
+def test_what_a_search_imports():
+    """Few files, for readers, and few packages, for the seconds until the first answer."""
+    search = ("__main__", "launch.search", "retrieval.results", "retrieval.search", "encoders.bundle")
+    code = "\n".join(f"import fos_jax.{module}" for module in search)
+    report = "import os, sys; loaded = [m for n, m in sys.modules.items() if n.split('.')[0] == 'fos_jax']\n"
+    report += "print(sum(os.path.getsize(m.__file__) > 0 for m in loaded)); print(*sys.modules)"
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", f"{code}\n{report}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=ROOT)
+    count, names = done.stdout.splitlines()
+    assert int(count) <= FILES_OF_A_SEARCH
+    needless = {"optax", "sklearn", "scann", "matplotlib", "tensorflow", "tensorflow_datasets", "grain", "scipy"}
+    needless |= {"fos_jax.compose.paste", "fos_jax.explain.evidence", "fos_jax.training", "fos_jax.rivals"}
+    assert not needless & set(names.split())
 
 
 @pytest.mark.parametrize("room", sorted(LIGHT))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from fos_jax.__main__ import COMMANDS, GROUPS, module_of
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROGRAMS = PROJECT["project"]["scripts"]
@@ -80,18 +82,38 @@ def test_console_scripts_are_what_pyproject_says(installed):
     assert {path.name for path in (installed / "bin").iterdir()} >= set(PROGRAMS)
 
 
-def test_every_program_has_a_console_script():
-    # A program is a file of launch/ that defines `run`; the others there are what programs share.
-    files = {path.stem for path in (ROOT / "launch").glob("*.py") if "\ndef run(" in path.read_text()}
-    named = {target.removeprefix("fos_jax.launch.").removesuffix(":run") for target in PROGRAMS.values()}
-    assert named == files
+def test_every_program_is_one_command():
+    programs = sorted(path.stem for path in (ROOT / "launch").glob("*.py") if path.stem != "__init__")
+    assert sorted(map(module_of, COMMANDS)) == programs
+    assert PROGRAMS == {"fos": "fos_jax.__main__:main"}
 
 
-@pytest.mark.parametrize("program", sorted(PROGRAMS))
-def test_program_prints_its_help(installed, tmp_path, program):
-    done = run_installed(installed, tmp_path, str(installed / "bin" / program), "--help")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_prints_its_help(installed, tmp_path, command):
+    done = run_installed(installed, tmp_path, str(installed / "bin" / "fos"), *command.split(), "--help")
     output = done.stdout + done.stderr
     assert "Traceback" not in output, output
     assert done.returncode == 0, output
     assert "Flags:\n  --" in done.stdout
     assert not list(tmp_path.iterdir()), "help left files behind"
+
+
+def test_a_program_runs_by_its_module_too(installed, tmp_path):
+    by_module = run_installed(installed, tmp_path, "-m", "fos_jax.launch.search", "--help")
+    by_command = run_installed(installed, tmp_path, "-m", "fos_jax", "search", "--help")
+    assert by_module.returncode == by_command.returncode == 0
+    assert by_module.stdout == by_command.stdout
+
+
+def test_fos_lists_its_commands(installed, tmp_path):
+    listed = run_installed(installed, tmp_path, str(installed / "bin" / "fos"), "--help")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert listed.stdout == run_installed(installed, tmp_path, "-m", "fos_jax").stdout
+    assert all(group in listed.stdout for group in GROUPS)
+    rows = [line for line in listed.stdout.splitlines() if line.startswith("  fos ")]
+    assert len(rows) == len(COMMANDS)
+    for command, row in zip(COMMANDS, rows, strict=True):
+        name, summary = row[6:29].strip(), row[29:]
+        assert name == command
+        assert 20 <= len(summary) <= 100
+        assert summary.endswith(".")

@@ -310,8 +310,17 @@ def test_results_as_json_text_and_pictures(search, tmp_path):
     groups = search.patterns(query.photo, query.box, query.category, k=2, instances=3)
     assert json.loads(json.dumps(results_json(query, hits)))["hits"][0]["id"] == "car0"
     assert len(json.loads(json.dumps(results_json(query, groups)))["groups"]) == 2
-    assert results_text(hits).splitlines()[0].startswith("  1. ")
-    assert results_text(groups).startswith("pattern 0: red car")
+    lines = results_text(hits).splitlines()
+    assert lines[0].split() == ["place", "foreground", "pattern", "score", "size", "in", "px", "licence"]
+    assert lines[1].split()[:3] == ["1", "car0", "0"]
+    assert [line.split()[:2] for line in lines[1:6]] == [[str(hit.rank + 1), hit.id] for hit in hits]
+    assert lines[8].split()[0] == "0"
+    assert lines[8].endswith("colour: red 98 %")
+    assert results_text(hits).count("colour: red") == 1  # the reason once per pattern, not per foreground
+    of_groups = results_text(groups).splitlines()
+    assert [line.split()[0] for line in of_groups[1:3]] == ["0", "1"]
+    assert of_groups[1].split()[-4:] == ["colour:", "red", "98", "%"]
+    assert len({line.index("car") for line in of_groups if "  car" in line}) == 1  # columns align
     assert results_text([]) == "nothing found"
     written = write_composites(tmp_path / "out", hits)
     assert [path.name for path in written][:2] == ["001_car0.png", "002_car1.png"]
@@ -323,6 +332,20 @@ def test_results_as_json_text_and_pictures(search, tmp_path):
             sheet = contact_sheet(query, found, tile=48, columns=3, composites=composites)
             assert sheet.mode == "RGB"
             assert np.asarray(sheet).std() > 0
+
+
+def test_evidence_is_a_picture_of_the_photograph(search):
+    photo = _photo(width=60, height=40)
+    photo[:, :30] = (5, 0, 250)  # the left half speaks against red
+    reds = np.asarray(search.evidence(photo, BOX, "car", 0), np.int64)
+    assert reds.shape == photo.shape
+    assert reds[38, 35, 0] > reds[38, 35, 2]
+    assert reds[38, 5, 0] < reds[38, 5, 2]
+    best = search.patterns(photo, BOX, "car", k=1)[0].id
+    by_default = np.asarray(search.evidence(photo, BOX, "car"))
+    np.testing.assert_array_equal(by_default, np.asarray(search.evidence(photo, BOX, "car", best)))
+    with pytest.raises(InputError, match="pattern: got 2, expected one of car's: 0 to 1"):
+        search.evidence(photo, BOX, "car", 2)
 
 
 def test_results_that_cannot_be_written_are_named(search, tmp_path):
