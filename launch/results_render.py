@@ -1,14 +1,14 @@
-"""Renders RESULTS.md, its plots and the table in README.md from the JSON files of the results; trains nothing.
+"""Render docs/results.md, its plots and the table in README.md from the results files; trains nothing.
 
-python -m fos_jax.launch.results_render --results=results --document=RESULTS.md
+fos results render --results=results --document=docs/results.md
 """
 
 from absl import flags
 
 from fos_jax.program import run_program
 
-_RESULTS = flags.DEFINE_string("results", "results", "Folder of the JSON files; the plots go there too.")
-_DOCUMENT = flags.DEFINE_string("document", "RESULTS.md", "File to write.")
+_RESULTS = flags.DEFINE_string("results", "results", "Folder of the results files; the plots go there too.")
+_DOCUMENT = flags.DEFINE_string("document", "docs/results.md", "File to write.")
 _README = flags.DEFINE_string(
     "readme", "README.md", "File that gets the results in short, between marks; empty for none."
 )

@@ -1,5 +1,6 @@
 """From directories to a result file: loads bundles and a split, evaluates, records what the figures are figures of."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,6 @@ from fos_jax.encoders.bundle import Bundle, load_bundle
 from fos_jax.errors import InputError
 from fos_jax.evaluation import tables
 from fos_jax.evaluation.methods import CONTROL, RIVAL, Method
-from fos_jax.evaluation.results import write_results
 from fos_jax.evaluation.run import evaluate
 from fos_jax.files import write_whole
 from fos_jax.pattern_table import PatternTable
@@ -120,10 +120,22 @@ def evaluate_files(
     }
     if output is not None:
         write_whole(Path(output).with_suffix(".md"), tables.markdown(results))
-        write_results(output, results)
+        write_whole(output, json.dumps(results, indent=1, allow_nan=False) + "\n")
     return results
 
 
 def _identity(path: str | Path, bundle: Bundle) -> dict[str, Any]:
     config = bundle.config.to_dict()
     return {"path": str(path), "fingerprint": bundle.fingerprint, "training_seed": config.get("seed"), "config": config}
+
+
+def read_results(path: str | Path) -> dict[str, Any]:
+    """Reads the file that `evaluate_files` wrote; `InputError` names it where it is something else."""
+    try:
+        results = json.loads(Path(path).read_text("utf-8"))
+        version = results["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not an evaluation result ({type(error).__name__}: {error})") from None
+    if version != 1:
+        raise InputError(f"{path}: format_version is {version!r}, expected 1")
+    return results

@@ -18,6 +18,14 @@ FLAT = "flat"
 FACTORISED = "factorised"
 BOTH = "both"
 PAIR_RANKINGS = (INTERACTION, COMPOSITE)  # a network's judgement of each pair
+RANKING_TITLES = {
+    COSINE: "cosine",
+    FLAT: "posterior, flat head",
+    FACTORISED: "posterior, factorised head",
+    BOTH: "posterior, both heads",
+    INTERACTION: "interaction per pair",
+    COMPOSITE: "composite per pair",
+}
 
 
 @dataclasses.dataclass(frozen=True)

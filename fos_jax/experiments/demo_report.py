@@ -38,7 +38,7 @@ def write_demo_report(
       The evaluation, and sentences on what it misses.
     """
     from fos_jax.data.splits import load_split
-    from fos_jax.evaluation.results import read_results
+    from fos_jax.evaluation.from_files import read_results
     from fos_jax.evaluation.tables import rich_tables
     from fos_jax.report import acceptance, assemble, demo_files
     from fos_jax.report.page import write_report

@@ -2,8 +2,8 @@
 
 A rival is added by one entry of `METHODS`: its config file in launch/configs, and where it reads another
 training's bundle, the flag for it. An ablation is one entry of `ABLATIONS`: the config fields it changes in the
-teacher's or the student's training; everything else stays the student's. Results go to results/<size>/, one JSON a
-method and seed, and are rendered into RESULTS.md.
+teacher's or the student's training; everything else stays the student's. Results go to
+results/<size>.jsonl, a line per method and seed, and are rendered into docs/results.md.
 
 Command: fos results --size=full --seeds=0,1,2
 """

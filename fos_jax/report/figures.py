@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fos_jax.evaluation.scores import RANKING_TITLES
 from fos_jax.report.contents import Figure, MetricRow
 
 COLUMNS = {
@@ -12,14 +13,6 @@ COLUMNS = {
     "recall_at_100": "R@100",
     "pattern_top_1": "pattern top-1",
     "pattern_top_3": "pattern top-3",
-}
-RANKINGS = {
-    "cosine": "cosine",
-    "flat": "posterior, flat head",
-    "factorised": "posterior, factorised head",
-    "both": "posterior, both heads",
-    "interaction": "interaction a pair",
-    "composite": "composite a pair",
 }
 _KIND_ORDER = {"ours": 0, "rival": 1, "control": 2, "oracle": 3}
 
@@ -39,7 +32,7 @@ def metric_rows(result: Mapping[str, Any]) -> list[MetricRow]:
         rows.append(
             MetricRow(
                 name=raw["name"],
-                ranking=RANKINGS.get(raw["ranking"], raw["ranking"]),
+                ranking=RANKING_TITLES.get(raw["ranking"], raw["ranking"]),
                 kind=raw["kind"],
                 note=raw["note"],
                 figures={column: figure for column, figure in figures.items() if figure is not None},
