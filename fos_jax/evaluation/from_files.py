@@ -1,7 +1,7 @@
-"""From directories to a result file: loads bundles and a split, evaluates, records what the figures are figures of."""
+"""From directories to a result file: load bundles and a split, evaluate, record what the figures are figures of."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from fos_jax.data.splits import load_split, records_checksum, version_directory
 from fos_jax.encoders.bundle import Bundle, load_bundle
 from fos_jax.errors import InputError
 from fos_jax.evaluation import tables
-from fos_jax.evaluation.methods import CONTROL, RIVAL, Method
+from fos_jax.evaluation.methods import CONTROL, RIVAL, EvaluatedModel
 from fos_jax.evaluation.run import evaluate
 from fos_jax.files import write_whole
 from fos_jax.pattern_table import PatternTable
@@ -88,7 +88,7 @@ def evaluate_files(
     for other in compare:
         loaded = load_bundle(other.path)
         its_foregrounds, its_queries, _ = load(loaded)
-        methods.append(Method(other.name, loaded, its_queries, its_foregrounds, other.kind))
+        methods.append(EvaluatedModel(other.name, loaded, its_queries, its_foregrounds, other.kind))
     results = evaluate(
         bundle,
         queries,
@@ -120,7 +120,7 @@ def evaluate_files(
     }
     if output is not None:
         write_whole(Path(output).with_suffix(".md"), tables.markdown(results))
-        write_whole(output, json.dumps(results, indent=1, allow_nan=False) + "\n")
+        write_results(output, results)
     return results
 
 
@@ -129,8 +129,13 @@ def _identity(path: str | Path, bundle: Bundle) -> dict[str, Any]:
     return {"path": str(path), "fingerprint": bundle.fingerprint, "training_seed": config.get("seed"), "config": config}
 
 
+def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
+    """Writes `evaluate`'s results as JSON, whole or not at all."""
+    write_whole(path, json.dumps(results, indent=1, allow_nan=False) + "\n")
+
+
 def read_results(path: str | Path) -> dict[str, Any]:
-    """Reads the file that `evaluate_files` wrote; `InputError` names it where it is something else."""
+    """Reads what `write_results` wrote; `InputError` names it where it is something else."""
     try:
         results = json.loads(Path(path).read_text("utf-8"))
         version = results["format_version"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fos_jax.evaluation.methods import COMPATIBLE_SET, CONTROL, ORACLE, OURS, RIVAL
-from fos_jax.evaluation.scores import BOTH, COMPOSITE, COSINE, FACTORISED, FLAT, INTERACTION, RANKING_TITLES
+from fos_jax.evaluation.scores import BOTH, COMPOSITE, COSINE, FACTORISED, FLAT, INTERACTION
 from fos_jax.experiments.over_seeds import SeedDifference, Spread, seed_difference, spread
 from fos_jax.experiments.results_file import PLAN, Record, read_records, results_path
 
@@ -147,9 +147,7 @@ def comparisons(results: SizeResults) -> list[Comparison]:
     """Ours against rivals and controls: cosine to cosine, flat to flat, both heads to the best-informed posterior and
     to what judges pairs."""
     entries = [entry for entry in results.entries() if entry.by_seed]
-    others = list(
-        dict.fromkeys(e.method for e in entries if e.kind not in (OURS, ORACLE) and e.ranking in RANKING_TITLES)
-    )
+    others = dict.fromkeys(e.method for e in entries if e.kind in (RIVAL, CONTROL) and e.ranking)
     out = []
     for mine in (entry for entry in entries if entry.kind == OURS):
         for other in others:

@@ -2,13 +2,13 @@
 
 import collections
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fos_jax.evaluation.methods import OURS, RIVAL
 from fos_jax.evaluation.scores import COMPOSITE, COSINE, FLAT, INTERACTION, PAIR_RANKINGS
 from fos_jax.experiments.over_seeds import SeedDifference, Spread, spread
-from fos_jax.experiments.rows import BEST_INFORMED, Comparison, Entry, SizeResults, losses, main_entries
+from fos_jax.experiments.rows import BEST_INFORMED, Comparison, Entry, SizeResults, losses
 
 NOT_RUN = "not run"
 _NONE = "–"
@@ -90,14 +90,8 @@ def methods(results: SizeResults) -> str:
         if not any(entry.by_seed for entry in own.values()):
             lines.append([title, first.kind, NOT_RUN, *[""] * (len(_FIGURES) + 2)])
             continue
-        maps = (
-            ["", _map(own[""])]
-            if "" in own
-            else [_map(own.get(COSINE)), _map(main if main is not own.get(COSINE) else None)]
-        )
-        lines.append(
-            [title, first.kind, *maps, *(_text(main.spread(*path)) for _, path in _FIGURES), _seeds(main, results)]
-        )
+        figures = [_text(main.spread(*path)) for _, path in _FIGURES]
+        lines.append([title, first.kind, *_maps(own), *figures, _seeds(main, results)])
     header = ["method", "kind", "mAP by cosine", "by posterior", *(title for title, _ in _FIGURES), "seeds"]
     pairs = [e for e in results.entries() if e.ranking in PAIR_RANKINGS and e.by_seed]
     notes = [f"{e.title} by its *{e.ranking}* per pair: {_map(e)}." for e in pairs]
@@ -250,31 +244,19 @@ def tuning(results: SizeResults) -> str:
     lines = []
     for name, own in by_training.items():
         scores = [NOT_RUN if t is None else f"{t['score']:.3f}" for _, t in own]
-        used = [
-            ", ".join(f"{field.split('.')[1]} {v}" for field, v in p["changes"].items())
-            for p, _ in own
-            if p["is_chosen"]
-        ]
-        lines.append([name, " ".join(scores), *(used or [_NONE])])
+        used: Mapping[str, Any] = next((plan["changes"] for plan, _ in own if plan["is_chosen"]), {})
+        words = ", ".join(f"{field.split('.')[1]} {value}" for field, value in used.items())
+        lines.append([name, " ".join(scores), words or _NONE])
     return table_text(["training", "scores of its trials", "in use"], lines)
 
 
 def short_table(all_results: Sequence[SizeResults]) -> str:
     """Six rows for README: student, two streams, the best other rival, and what figures must be seen against."""
-    rivals = [
-        e for e in main_entries(all_results[0].entries()) if e.kind == RIVAL and e.method != "two_streams" and e.by_seed
-    ]
-    best = max(rivals, key=lambda e: e.spread("figures", "map") or (0.0,), default=None)
-    titles = ["student", "two streams", best and best.title, "rectangle only", "chance", "own-foreground oracle"]
     found = [_by_method([e for e in results.entries() if e.by_seed]) for results in all_results]
-    lines = []
-    for title in filter(None, titles):
-        cells = []
-        for own in (by_method.get(title, {}) for by_method in found):
-            cells += (
-                [_map(own.get("")), ""] if "" in own else [_map(own.get(COSINE)), _map(_main(own) if own else None)]
-            )
-        lines.append([title, *cells])
+    rivals = [main for title, own in found[0].items() if (main := _main(own)).kind == RIVAL and title != "two streams"]
+    best = max(rivals, key=lambda e: e.spread("figures", "map") or (0.0,), default=None)
+    titles = ("student", "two streams", best.title if best else "", "rectangle only", "chance", "own-foreground oracle")
+    lines = [[title, *(text for of in found for text in _maps(of.get(title, {})))] for title in titles if title]
     header = ["mAP, percent", *(f"{r.size}, {by}" for r in all_results for by in ("by cosine", "by posterior"))]
     return table_text(header, lines)
 
@@ -287,10 +269,16 @@ def _by_method(entries: Sequence[Entry]) -> dict[str, dict[str, Entry]]:
     return out
 
 
-def _main(own: dict[str, Entry]) -> Entry:
+def _main(own: Mapping[str, Entry]) -> Entry:
     """The entry of a method's main ranking; an oracle's by posterior."""
     order = ("posterior", *(r for r in BEST_INFORMED if r not in PAIR_RANKINGS), "")
     return next(own[ranking] for ranking in order if ranking in own)
+
+
+def _maps(own: Mapping[str, Entry]) -> list[str]:
+    """mAP by cosine and by the main ranking; a method that ranks in one way only has the second."""
+    main = _main(own) if own else None
+    return ["" if "" in own else _map(own.get(COSINE)), _map(main if main is not own.get(COSINE) else None)]
 
 
 def _seeds(entry: Entry, results: SizeResults) -> str:

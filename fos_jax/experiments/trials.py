@@ -90,16 +90,9 @@ def trials(size: str, version: str, only: Sequence[str] = ()) -> list[Trial]:
     if unknown := [name for name in only if name not in SPACES]:
         raise InputError(f"only: unknown {', '.join(unknown)}, expected some of {', '.join(SPACES)}")
     return [
-        Trial(
-            Method(name, name, "", trial_training(name, number, size)),
-            size,
-            SEED,
-            version,
-            number=number,
-            changes=changes,
-        )
+        Trial(Method(name, name, "", trial_training(name, k, size)), size, SEED, version, number=k, changes=changes)
         for name in (only or SPACES)
-        for number, changes in enumerate(SPACES[name])
+        for k, changes in enumerate(SPACES[name])
     ]
 
 

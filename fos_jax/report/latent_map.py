@@ -18,7 +18,7 @@ def flatten_to_plane(embedding: np.ndarray, *, seed: int = 0, perplexity: float 
     Returns:
       float32 [n, 2], each coordinate spans 0 to 1.
 
-    Source: scikit-learn's documentation of TSNE; that the start is the PCA is a design decision (stable between runs).
+    Source: scikit-learn's documentation of TSNE; that the start is the PCA keeps it stable between runs.
     """
     import threadpoolctl
     from sklearn.manifold import TSNE
