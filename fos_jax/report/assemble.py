@@ -1,4 +1,4 @@
-"""The demo's report from what its stages left behind."""
+"""Assemble the demo's report from what its stages left behind."""
 
 import dataclasses
 import json
@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from fos_jax.data.arrays import Foregrounds, Queries
-from fos_jax.report.contents import CurvePanel, Figure, MapPanel, Picture, Report
-from fos_jax.report.curves import panel, read_curve
+from fos_jax.report.contents import Curve, CurvePanel, Figure, MapPanel, Picture, Report
 from fos_jax.report.examples import make_example, pick_queries
 from fos_jax.report.figures import COLUMNS, best_of, breakdowns, headline_row, metric_rows
 from fos_jax.report.latent_map import map_panel
@@ -82,6 +81,23 @@ def training_curves(workdirs: Mapping[str, Any], names: Names) -> list[CurvePane
         panel("Others: validation mAP", "mAP", [read_curve(workdirs[n], "validation", "score", n) for n in rivals]),
     ]
     return [p for p in panels if p is not None]
+
+
+def read_curve(workdir: str | Path, kind: str, metric: str, label: str) -> Curve | None:
+    """One quantity that a run logged as `kind` "train" or "validation", under another label; None where it did not."""
+    steps, values = [], []
+    for text in (Path(workdir) / "metrics.jsonl").read_text("utf-8").splitlines():
+        line = json.loads(text)
+        if line["kind"] == kind and metric in line:
+            steps.append(int(line["step"]))
+            values.append(float(line[metric]))
+    return Curve(label, steps, values, kind == "validation") if steps else None
+
+
+def panel(title: str, y_label: str, curves: Sequence[Curve | None]) -> CurvePanel | None:
+    """A diagram of the curves that exist; None where there is none."""
+    present = [curve for curve in curves if curve is not None]
+    return CurvePanel(title, y_label, present) if present else None
 
 
 def latent_maps(
