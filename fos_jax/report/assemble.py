@@ -109,7 +109,7 @@ def latent_maps(
     max_queries: int = 80,
     seed: int = 0,
 ) -> list[MapPanel]:
-    """One panel a category, of foregrounds (the gallery's embeddings) and queries drawn by the seed."""
+    """One panel per category, of foregrounds (the gallery's embeddings) and queries drawn by the seed."""
     table, rng = search.table, np.random.default_rng(seed)
     panels = []
     for index, category in enumerate(table.categories):
