@@ -1,4 +1,4 @@
-"""The whole way on two CPU cores: data set, teacher, student, rivals, evaluation, gallery, search and a report.
+"""Run the whole way on two CPU cores: data set, teacher, student, rivals, evaluation, gallery, search and a report.
 
 Stages whose output is up to date are skipped; an interrupted run goes on where it stopped. Exit code 1 where a stage
 fails or the student does not beat its controls.

@@ -1,4 +1,4 @@
-"""FOSD's own way of counting, beside the standard one of `metrics`; percent, as FOSD prints them.
+"""FOSD's own measures, beside the standard ones of `metrics`; percent, as FOSD prints them.
 
 It is not the standard definition: what falls behind the cut is never counted as missed, so its mAP is higher. Every
 figure made here must be printed with the name "fosd".

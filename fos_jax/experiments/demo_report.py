@@ -33,7 +33,6 @@ def write_demo_report(
     """Writes `report/index.html` and `metrics.json` in the work folder and prints the tables.
 
     Args:
-      console: of rich.
       work, data_dir: folders of the demo; the gallery, the evaluation and the runs lie in `work`.
       runs: of the stages.
       dataset, size: what was trained and evaluated on.

@@ -1,4 +1,4 @@
-"""What `make results` runs: methods of the comparison and ablations, each an entry below.
+"""Methods of the comparison and ablations, each an entry below; `make results` runs them.
 
 A rival is added by one entry of `METHODS`: its config file in launch/configs, and where it reads another
 training's bundle, the flag for it. An ablation is one entry of `ABLATIONS`: the config fields it changes in the

@@ -1,4 +1,4 @@
-"""The tables of the results as markdown. Percent here, fractions everywhere else."""
+"""Tables of the results as markdown. Percent here, fractions everywhere else."""
 
 import collections
 import re

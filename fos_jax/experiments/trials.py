@@ -1,4 +1,4 @@
-"""The trials behind the configs' numbers: what was tried for each training, the same number for all.
+"""Trials behind the configs' numbers, as many for each training.
 
 A trial is a training at half its steps with one seed, measured on the validation split by the training's own score
 (its ranking's mAP; the teacher's cross-entropy, negated); the test split is never touched. The numbers in the config

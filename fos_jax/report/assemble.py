@@ -180,18 +180,9 @@ def assemble_report(
       result: of `evaluation.run.evaluate` on the split.
       search: the gallery of the split.
       queries, foregrounds: the split, queries at the bundle's size.
-      workdirs: of the runs, see `training_curves`.
-      names: of the rivals in `result`.
-      stages: (name, seconds, note).
-      machine: one line on the hardware.
-      commands: (purpose, shell command) pairs.
-      title, summary: at the page's head.
-      pictures: how the data came about.
-      num_examples: queries shown; drawn by the seed, not by their results.
-      seed: of that draw and of the map.
-
-    Returns:
-      The report's contents.
+      workdirs: of the runs, see `training_curves`. names: of the rivals in `result`.
+      stages, machine, commands, title, summary, pictures: see `Report`; `machine` is a line on the hardware.
+      num_examples: queries shown; drawn by the seed, not by their results. seed: of that draw and of the map.
     """
     true_pattern = dict(zip(foregrounds.ids.tolist(), foregrounds.pattern.tolist(), strict=True))
     rows = pick_queries(queries.category, count=num_examples, seed=seed)

@@ -36,7 +36,7 @@ def flatten_to_plane(embedding: np.ndarray, *, seed: int = 0, perplexity: float 
 
 
 def single_values(is_compatible: np.ndarray, table: PatternTable, category: str) -> dict[str, np.ndarray]:
-    """Attribute name -> int32 [n], index of the value that a row's patterns (bool [n, P]) share, -1 where they differ."""
+    """Attribute name -> int32 [n], the value that a row's patterns (bool [n, P]) share, -1 where they differ."""
     out = {}
     for name, values in table.attributes.get(category, {}).items():
         value_of_pattern = np.array(
