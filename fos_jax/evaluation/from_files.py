@@ -47,12 +47,8 @@ def evaluate_files(
     name: str = "student",
     compare: Sequence[Compared] = (),
     output: str | Path | None = None,
-    num_resamples: int = 1000,
-    seed: int = 0,
-    batch_size: int = 256,
     progress: bool = False,
-    per_query: bool = False,
-    cost: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """`run.evaluate` on what lies on disk, with `data`, `bundle`, `compared` and `metadata` added to its result.
 
@@ -61,8 +57,7 @@ def evaluate_files(
       data_dir, dataset, size, split: the data, as for `data.splits.load_split`.
       name: of the main bundle's rows. compare: further bundles.
       output: JSON file, written whole or not at all, with the tables beside it as `.md`; None for none.
-      num_resamples, seed: of the bootstrap. batch_size: of encoding. progress: show bars.
-      per_query, cost: as for `run.evaluate`.
+      progress: show bars. options: further ones of `run.evaluate`, such as `num_resamples` or `cost`.
 
     Raises: InputError where a directory is not what it must be or `output` cannot be written.
     """
@@ -89,20 +84,7 @@ def evaluate_files(
         loaded = load_bundle(other.path)
         its_foregrounds, its_queries, _ = load(loaded)
         methods.append(EvaluatedModel(other.name, loaded, its_queries, its_foregrounds, other.kind))
-    results = evaluate(
-        bundle,
-        queries,
-        foregrounds,
-        table,
-        name=name,
-        compare=methods,
-        num_resamples=num_resamples,
-        seed=seed,
-        batch_size=batch_size,
-        progress=progress,
-        per_query=per_query,
-        cost=cost,
-    )
+    results = evaluate(bundle, queries, foregrounds, table, name=name, compare=methods, progress=progress, **options)
     results |= {
         "data": {
             "dataset": dataset,
