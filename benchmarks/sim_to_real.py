@@ -46,7 +46,7 @@ from eth80 import REAL, Objects, read_eth80
 
 from fos_jax import metrics
 from fos_jax.evaluation import bootstrap
-from fos_jax.evaluation.aspects import box_aspects, foreground_aspects
+from fos_jax.evaluation.conventions import box_aspects, foreground_aspects
 from fos_jax.experiments import over_seeds
 from fos_jax.images import encode_png, prepare_cutout
 from fos_jax.patterns.contact_sheet import contact_sheet

@@ -4,7 +4,7 @@
 uniformly random order of each group of ties. The value then depends neither on the order of the gallery nor on a
 seed, and a ranking that knows nothing (all scores equal) gets exactly the chance level.
 Source: McSherry & Najork, "Computing information retrieval performance measures efficiently in the presence of tied
-scores", ECIR 2008, for the idea; choosing it is a design decision.
+scores", ECIR 2008; decision 15.
 
 **Queries without a relevant foreground** have no value: NaN, to be counted and left out of means by the caller.
 """
@@ -53,7 +53,7 @@ def rank_relevant(scores: np.ndarray, relevant: np.ndarray, valid: np.ndarray | 
     Raises:
       InputError: a valid score is NaN. ValueError: shapes differ.
 
-    Source: design decision. The lowest bit of a float32 score is given to the relevance, so that one vectorised sort
+    The lowest bit of a float32 score is given to the relevance, so that one vectorised sort
     of plain numbers ranks both; the rest looks at the relevant ranks only. A query where that bit, or a tie, decides
     what comes before a relevant foreground is ranked again from its own scores.
     """
@@ -103,7 +103,7 @@ def average_precision(ranks: RelevantRanks, at: int | None = None) -> np.ndarray
     """Standard average precision: precisions at the relevant ranks, summed, divided by *all* relevant foregrounds.
 
     With `at`, only ranks up to it count, and the divisor is min(at, relevant), so that a perfect list still gets 1.
-    Returns float64 [n], NaN without a relevant foreground. Source: design decision (design.md section 6).
+    Returns float64 [n], NaN without a relevant foreground. Source: decision 15.
     """
     total = _sum(ranks, ranks.probability * ranks.precision, at)
     return _divide(total, ranks.num_relevant if at is None else np.minimum(ranks.num_relevant, at), ranks)

@@ -39,8 +39,8 @@ _JOBS = flags.DEFINE_integer(
 )
 _WORKDIR = flags.DEFINE_string("workdir", "runs/results", "Folder of the trainings.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the data set; it is built where it is missing.")
-_RESULTS = flags.DEFINE_string("results", "results", "Folder of the JSON files and plots.")
-_DOCUMENT = flags.DEFINE_string("document", "RESULTS.md", "File to render; empty for none.")
+_RESULTS = flags.DEFINE_string("results", "results", "Folder of the results files and plots.")
+_DOCUMENT = flags.DEFINE_string("document", "docs/results.md", "File to render; empty for none.")
 _README = flags.DEFINE_string(
     "readme", "README.md", "File that gets the results in short, between marks; empty for none."
 )
@@ -50,24 +50,24 @@ def main() -> int:
     from rich.console import Console
 
     from fos_jax.experiments import methods as table
-    from fos_jax.experiments import running as results_run
-    from fos_jax.experiments import tuning
+    from fos_jax.experiments import running
+    from fos_jax.experiments.trials import planned
 
     console = Console(highlight=False, stderr=True)
     methods = [*table.methods(is_ablated=False), *table.methods(is_ablated=True)]
-    size, seeds, version = _SIZE.value, _seeds(table.SEEDS), results_run.dataset_version()
-    cells = results_run.select(
+    size, seeds, version = _SIZE.value, _seeds(table.SEEDS), running.dataset_version()
+    cells = running.select(
         methods, only=_ONLY.value, has_ablations=_ABLATIONS.value, size=size, seeds=seeds, version=version
     )
-    results_run.write_plan(
+    running.write_plan(
         methods,
         size=size,
         seeds=seeds,
         version=version,
         results=_RESULTS.value,
-        trials=[] if size == "full_small" else tuning.planned(size, version),  # it takes over demo's numbers
+        trials=[] if size == "full_small" else planned(size, version),  # it takes over demo's numbers
     )
-    failed = results_run.run_cells(
+    failed = running.run_cells(
         cells,
         work=Path(_WORKDIR.value),
         data=Path(_DATA_DIR.value),

@@ -7,8 +7,8 @@ from absl import flags
 
 from fos_jax.program import run_program
 
-_RESULTS = flags.DEFINE_string("results", "results", "Folder of the JSON files; the plots go there too.")
-_DOCUMENT = flags.DEFINE_string("document", "RESULTS.md", "File to write.")
+_RESULTS = flags.DEFINE_string("results", "results", "Folder of the results files; the plots go there too.")
+_DOCUMENT = flags.DEFINE_string("document", "docs/results.md", "File to write.")
 _README = flags.DEFINE_string(
     "readme", "README.md", "File that gets the results in short, between marks; empty for none."
 )

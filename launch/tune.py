@@ -3,8 +3,8 @@
   fos tune --size=demo
   fos tune --size=demo --only=cfo,ufo
 
-The trials stand in launch/configs/trials.py. One JSON each goes to <results>/<size>/trials; a trial whose file is there
-and defined the same way is skipped. Put the numbers of the best trial into its config file, then `fos results`.
+The trials stand in fos_jax/experiments/trials.py. A trial that <results>/<size>.jsonl holds, defined the same way, is
+skipped. Put the numbers of the best trial into its config file, then `fos results`.
 """
 
 from pathlib import Path
@@ -20,25 +20,25 @@ _JOBS = flags.DEFINE_integer(
 )
 _WORKDIR = flags.DEFINE_string("workdir", "runs/results", "Folder of the trainings.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the data set; it is built where it is missing.")
-_RESULTS = flags.DEFINE_string("results", "results", "Folder of the JSON files.")
+_RESULTS = flags.DEFINE_string("results", "results", "Folder of the results files.")
 
 
 def main() -> int:
     from rich.console import Console
 
-    from fos_jax.experiments import tuning
+    from fos_jax.experiments.running import dataset_version, run_cells
+    from fos_jax.experiments.trials import summary, trials
 
-    console = Console(highlight=False, stderr=True)
-    failed = tuning.run_trials(
-        tuning.select(_ONLY.value),
-        _SIZE.value,
+    console, version = Console(highlight=False, stderr=True), dataset_version()
+    failed = run_cells(
+        trials(_SIZE.value, version, _ONLY.value),
         work=Path(_WORKDIR.value),
         data=Path(_DATA_DIR.value),
         results=Path(_RESULTS.value),
         jobs=_JOBS.value,
         announce=lambda line: console.print(line, style="bold", markup=False),
     )
-    for line in tuning.summary(_SIZE.value, _RESULTS.value):
+    for line in summary(_SIZE.value, version, _RESULTS.value):
         print(line)
     for sentence in failed:
         console.print(f"error: {sentence}", markup=False)

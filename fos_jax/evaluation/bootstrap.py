@@ -100,6 +100,12 @@ def interval(replicates: np.ndarray, *, level: float = 0.95) -> tuple[float, flo
     return float(low), float(high)
 
 
+def share_above_zero(replicates: np.ndarray) -> float:
+    """Share of float64 [r] replicates above zero, ties half; NaN where there is no replicate."""
+    known = replicates[~np.isnan(replicates)]
+    return float(np.mean((known > 0) + 0.5 * (known == 0))) if len(known) else float("nan")
+
+
 def paired_difference(
     resamples: Resamples,
     a: np.ndarray,
@@ -112,7 +118,6 @@ def paired_difference(
     """Difference a - b of two methods' values (float [n] each) on the queries that both have a value for."""
     gap = np.asarray(a, float) - np.asarray(b, float)
     replicates = replicate(resamples, gap, over=over)
-    known = replicates[~np.isnan(replicates)]
-    above = float(np.mean((known > 0) + 0.5 * (known == 0))) if len(known) else float("nan")
     low, high = interval(replicates, level=level)
-    return PairedDifference(mean(gap, category, over=over), low, high, above, int(np.count_nonzero(~np.isnan(gap))))
+    above, num_queries = share_above_zero(replicates), int(np.count_nonzero(~np.isnan(gap)))
+    return PairedDifference(mean(gap, category, over=over), low, high, above, num_queries)

@@ -1,4 +1,4 @@
-"""Rankings that need no query encoder: what a figure must be seen against.
+"""Rankings that need no query encoder, to see figures against.
 
 The floor is chance; the oracles are told the answer and show what the teacher and the way of scoring leave possible.
 """
@@ -30,8 +30,6 @@ def box_overlap(box_aspect: np.ndarray, foreground_aspect: np.ndarray) -> scores
 
     Args:
       box_aspect: float [Q], width / height. foreground_aspect: float [G], of what is opaque.
-
-    Source: design decision.
     """
 
     def foregrounds(block: Block) -> np.ndarray:
@@ -48,7 +46,7 @@ def own_mask_overlap(truth: Truth, silhouettes: np.ndarray) -> scores.Ranking:
       truth: labels; queries without an own foreground are left out.
       silhouettes: bool [G, k], all cropped to the object and scaled alike.
 
-    Source: design decision (mask overlap as in CFO-Search's triplet extension, Zhao et al., ECCV 2018).
+    Source: mask overlap as in CFO-Search's triplet extension, Zhao et al., ECCV 2018.
     """
 
     def foregrounds(block: Block) -> np.ndarray:
@@ -66,7 +64,7 @@ def own_mask_overlap(truth: Truth, silhouettes: np.ndarray) -> scores.Ranking:
 def own_foreground_cosine(truth: Truth, embedding: np.ndarray, prototypes: np.ndarray) -> scores.Ranking:
     """Ranks by the teacher's embedding (float32 [G, D]) of the query's own foreground, which is itself in the gallery.
 
-    Queries without an own foreground are left out. Source: design decision.
+    Queries without an own foreground are left out.
     """
     return scores.cosine(*_own(truth, embedding), prototypes, has_query=truth.own_foreground >= 0)
 

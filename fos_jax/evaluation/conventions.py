@@ -1,13 +1,15 @@
-"""FOSD's own way of counting, beside the standard one of `metrics`; percent, as FOSD prints them.
+"""FOSD's own measures, beside the standard ones of `metrics`; percent, as FOSD prints them.
 
 It is not the standard definition: what falls behind the cut is never counted as missed, so its mAP is higher. Every
 figure made here must be printed with the name "fosd".
-Source: field.md section 3 (read in FOSD's public evaluation code), unless a line says design decision.
+Source: docs/field.md section 3 (read in FOSD's public evaluation code) and decision 16.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from fos_jax.data.arrays import Queries
 
 STANDARD = "standard"
 FOSD = "fosd"
@@ -20,8 +22,8 @@ def fosd_set1_category(scores: np.ndarray, relevant: np.ndarray, *, at: Sequence
     """Pooled recall of one category in percent, each rounded to two decimals: S-FOSD, test set 1.
 
     Args:
-      scores: float [n, g]; ties keep the gallery's order (design decision; FOSD's sort leaves them undefined).
-      relevant: bool [n, g], in S-FOSD exactly one a query.
+      scores: float [n, g]; ties keep the gallery's order (FOSD's sort leaves them undefined).
+      relevant: bool [n, g], in S-FOSD exactly one per query.
       at: the k of recall@k.
 
     Returns: `recall_at_{k}_pooled`: relevant foregrounds among the first k, summed over queries, over all relevant.
@@ -49,7 +51,7 @@ def fosd_set2_category(
 
     Args:
       scores: float [n, g], none negative: a foreground that is filtered gets 0 and must not rise by it. Add 1
-        to a cosine. Ties keep the gallery's order (design decision).
+        to a cosine. Ties keep the gallery's order.
       relevant: bool [n, g].
       box_aspect: float [n], width / height of the query's box in pixels.
       foreground_aspect: float [g], width / height of the cut-out in pixels.
@@ -95,3 +97,23 @@ def _positives(in_order: np.ndarray) -> int:
     if not total:
         raise ValueError("no query has a relevant foreground, recall is undefined")
     return total
+
+
+def foreground_aspects(image: np.ndarray) -> np.ndarray:
+    """float64 [n]: width / height of each cut-out's opaque part, from uint8 [n, S, S, 4]; 1 where nothing is opaque."""
+    is_opaque: np.ndarray = np.asarray(image)[..., 3] >= 128  # [n, S, S]
+    width = _extent(np.asarray(is_opaque.any(axis=1)))
+    height = _extent(np.asarray(is_opaque.any(axis=2)))
+    return np.where((width > 0) & (height > 0), width / np.maximum(height, 1), 1.0)
+
+
+def _extent(line: np.ndarray) -> np.ndarray:
+    """int [n]: from the first true entry of each row of bool [n, S] to the last one, 0 where there is none."""
+    size = line.shape[1]
+    return np.where(line.any(axis=1), size - line[:, ::-1].argmax(axis=1) - line.argmax(axis=1), 0)
+
+
+def box_aspects(queries: Queries) -> np.ndarray:
+    """float64 [n]: width / height of each query's rectangle; query images are square, so fractions do."""
+    y0, x0, y1, x1 = np.asarray(queries.box_yxyx_norm, np.float64).T
+    return (x1 - x0) / np.maximum(y1 - y0, 1e-9)

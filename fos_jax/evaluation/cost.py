@@ -1,4 +1,4 @@
-"""What answering a query costs: encoding it, and ranking its category's gallery by exact search."""
+"""Cost of answering a query: encoding it, and ranking its category's gallery by exact search."""
 
 import statistics
 import time
@@ -7,29 +7,29 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from fos_jax.encoders.build import build_query_encoder
 from fos_jax.encoders.bundle import Bundle
 from fos_jax.encoders.operations import count_gflop
-from fos_jax.evaluation.methods import Method
-from fos_jax.evaluation.pairs import pair_cost
+from fos_jax.encoders.pair_networks import PAIR_NETWORKS
+from fos_jax.encoders.pair_scores import PairScorer
+from fos_jax.evaluation.methods import EvaluatedModel
 from fos_jax.evaluation.scores import Ranking
 from fos_jax.evaluation.truth import Truth
 
 BATCH_SIZE = 64
 
 
-def encoding_cost(method: Method, *, batch_size: int = BATCH_SIZE, repeats: int = 7) -> dict[str, Any]:
+def encoding_cost(method: EvaluatedModel, *, batch_size: int = BATCH_SIZE, repeats: int = 7) -> dict[str, Any]:
     """Time, operations and size of encoding queries, prepared images in memory, compilation left out.
 
     Times are medians of `repeats` runs on whatever machine this is, with whatever else runs on it; operations and
     parameters are the same everywhere.
 
-    Returns: `one_ms` (a single query), `batch_ms` (a query in a batch of `batch_size`), `batch_size`, `gflop` (a
+    Returns: `one_ms` (a single query), `batch_ms` (per query in a batch of `batch_size`), `batch_size`, `gflop` (per
     query, as XLA counts it; None where it does not), `parameters` (of the query encoder), and, for a bundle that judges
-    pairs, `pairs` (see `pairs.pair_cost`).
-
-    Source: design decision.
+    pairs, `pairs` (see `pair_cost`).
     """
     queries = method.queries
     times = {}
@@ -51,6 +51,27 @@ def encoding_cost(method: Method, *, batch_size: int = BATCH_SIZE, repeats: int 
         "gflop": _gflop(method.bundle),
         "parameters": sum(x.size for x in jax.tree.leaves(method.bundle.variables["query"].get("params", {}))),
     }
+
+
+def pair_cost(method: EvaluatedModel) -> dict[str, dict[str, float | int | None]]:
+    """Cost of a query beside its encoding, by network that judges pairs; empty where a method's bundle has none.
+
+    Returns: network's name -> `pairs` (mean foregrounds of a query's category), `pair_gflop` (as XLA counts them; None
+    where it does not), `parameters` (of the network).
+    """
+    bundle, queries, foregrounds = method.bundle, method.queries, method.foregrounds
+    pairs = float(np.bincount(foregrounds.category, minlength=len(bundle.table.categories))[queries.category].mean())
+    costs: dict[str, dict[str, float | int | None]] = {}
+    for name in (name for name in PAIR_NETWORKS if name in bundle.variables):
+        scorer, one = PairScorer(name, bundle.config, bundle.table), slice(0, 1)
+        shares = (
+            scorer.queries(bundle.variables, queries.image[one], queries.box_yxyx_norm[one], queries.category[one]),
+            scorer.foregrounds(bundle.variables, foregrounds.image[one], foregrounds.category[one]),
+        )
+        parameters = sum(x.size for x in jax.tree.leaves(bundle.variables[name].get("params", {})))
+        gflop = scorer.gflop(bundle.variables, *shares)
+        costs[name] = {"pairs": pairs, "pair_gflop": gflop, "parameters": parameters}
+    return costs
 
 
 def ranking_ms(ranking: Ranking, truth: Truth, *, repeats: int = 3) -> float:

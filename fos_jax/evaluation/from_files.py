@@ -1,6 +1,7 @@
-"""From directories to a result file: loads bundles and a split, evaluates, records what the figures are figures of."""
+"""From directories to a result file: load bundles and a split, evaluate, record what the figures are figures of."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,8 +10,7 @@ from fos_jax.data.splits import load_split, records_checksum, version_directory
 from fos_jax.encoders.bundle import Bundle, load_bundle
 from fos_jax.errors import InputError
 from fos_jax.evaluation import tables
-from fos_jax.evaluation.methods import CONTROL, RIVAL, Method
-from fos_jax.evaluation.results import write_results
+from fos_jax.evaluation.methods import CONTROL, RIVAL, EvaluatedModel
 from fos_jax.evaluation.run import evaluate
 from fos_jax.files import write_whole
 from fos_jax.pattern_table import PatternTable
@@ -47,12 +47,8 @@ def evaluate_files(
     name: str = "student",
     compare: Sequence[Compared] = (),
     output: str | Path | None = None,
-    num_resamples: int = 1000,
-    seed: int = 0,
-    batch_size: int = 256,
     progress: bool = False,
-    per_query: bool = False,
-    cost: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """`run.evaluate` on what lies on disk, with `data`, `bundle`, `compared` and `metadata` added to its result.
 
@@ -61,8 +57,7 @@ def evaluate_files(
       data_dir, dataset, size, split: the data, as for `data.splits.load_split`.
       name: of the main bundle's rows. compare: further bundles.
       output: JSON file, written whole or not at all, with the tables beside it as `.md`; None for none.
-      num_resamples, seed: of the bootstrap. batch_size: of encoding. progress: show bars.
-      per_query, cost: as for `run.evaluate`.
+      progress: show bars. options: further ones of `run.evaluate`, such as `num_resamples` or `cost`.
 
     Raises: InputError where a directory is not what it must be or `output` cannot be written.
     """
@@ -88,21 +83,8 @@ def evaluate_files(
     for other in compare:
         loaded = load_bundle(other.path)
         its_foregrounds, its_queries, _ = load(loaded)
-        methods.append(Method(other.name, loaded, its_queries, its_foregrounds, other.kind))
-    results = evaluate(
-        bundle,
-        queries,
-        foregrounds,
-        table,
-        name=name,
-        compare=methods,
-        num_resamples=num_resamples,
-        seed=seed,
-        batch_size=batch_size,
-        progress=progress,
-        per_query=per_query,
-        cost=cost,
-    )
+        methods.append(EvaluatedModel(other.name, loaded, its_queries, its_foregrounds, other.kind))
+    results = evaluate(bundle, queries, foregrounds, table, name=name, compare=methods, progress=progress, **options)
     results |= {
         "data": {
             "dataset": dataset,
@@ -127,3 +109,20 @@ def evaluate_files(
 def _identity(path: str | Path, bundle: Bundle) -> dict[str, Any]:
     config = bundle.config.to_dict()
     return {"path": str(path), "fingerprint": bundle.fingerprint, "training_seed": config.get("seed"), "config": config}
+
+
+def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
+    """Writes `evaluate`'s results as JSON, whole or not at all."""
+    write_whole(path, json.dumps(results, indent=1, allow_nan=False) + "\n")
+
+
+def read_results(path: str | Path) -> dict[str, Any]:
+    """Reads what `write_results` wrote; `InputError` names it where it is something else."""
+    try:
+        results = json.loads(Path(path).read_text("utf-8"))
+        version = results["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not an evaluation result ({type(error).__name__}: {error})") from None
+    if version != 1:
+        raise InputError(f"{path}: format_version is {version!r}, expected 1")
+    return results

@@ -1,6 +1,7 @@
 """The methods of a benchmark run and the rows they give: every ranking of every bundle, chance and the oracles."""
 
 import dataclasses
+import time
 from collections.abc import Sequence
 
 import jax
@@ -9,11 +10,12 @@ from absl import logging
 
 from fos_jax.data.arrays import Foregrounds, Queries
 from fos_jax.encoders.bundle import Bundle, ForegroundEncoding
+from fos_jax.encoders.pair_networks import PAIR_NETWORKS
+from fos_jax.encoders.pair_scores import PairScorer
 from fos_jax.errors import InputError
 from fos_jax.evaluation import controls, scores
-from fos_jax.evaluation.aspects import box_aspects, foreground_aspects
-from fos_jax.evaluation.pairs import pair_rankings
-from fos_jax.evaluation.truth import Truth
+from fos_jax.evaluation.conventions import box_aspects, foreground_aspects
+from fos_jax.evaluation.truth import Block, Truth
 from fos_jax.rivals.cfo import silhouettes
 
 OURS, RIVAL, CONTROL, ORACLE = "ours", "rival", "control", "oracle"
@@ -22,7 +24,7 @@ BOX_OVERLAP, MASK_OVERLAP = "shape (box overlap)", "shape of the own foreground 
 
 
 @dataclasses.dataclass(frozen=True)
-class Method:
+class EvaluatedModel:
     """A trained model to evaluate, with the split's arrays at the sizes it wants.
 
     Attributes:
@@ -61,7 +63,7 @@ class Row:
 
 
 def gather_rows(
-    main: Method, compare: Sequence[Method], truth: Truth, *, batch_size: int, progress: bool
+    main: EvaluatedModel, compare: Sequence[EvaluatedModel], truth: Truth, *, batch_size: int, progress: bool
 ) -> tuple[list[Row], ForegroundEncoding]:
     """Encodes the split with every bundle and lists all rows: chance, the others, the main one, the oracles.
 
@@ -77,7 +79,7 @@ def gather_rows(
     ]
     known: list[tuple[Bundle, ForegroundEncoding]] = []
 
-    def gallery_of(method: Method) -> ForegroundEncoding:
+    def gallery_of(method: EvaluatedModel) -> ForegroundEncoding:
         for bundle, gallery in known:
             if _is_same_teacher(bundle, method.bundle):
                 return gallery
@@ -111,7 +113,7 @@ def _is_same_teacher(a: Bundle, b: Bundle) -> bool:
     return len(leaves[0]) == len(leaves[1]) and all(map(np.array_equal, *leaves))
 
 
-def _check_comparable(main: Method, compare: Sequence[Method]) -> None:
+def _check_comparable(main: EvaluatedModel, compare: Sequence[EvaluatedModel]) -> None:
     fingerprint = main.bundle.table.fingerprint()
     names = [main.name, *(method.name for method in compare), "chance", BOX_OVERLAP, MASK_OVERLAP]
     for method in compare:
@@ -127,7 +129,7 @@ def _check_comparable(main: Method, compare: Sequence[Method]) -> None:
 
 
 def _method_rows(
-    method: Method, truth: Truth, gallery: ForegroundEncoding, *, batch_size: int, progress: bool
+    method: EvaluatedModel, truth: Truth, gallery: ForegroundEncoding, *, batch_size: int, progress: bool
 ) -> list[Row]:
     queries = method.queries
     logging.info("Encoding %d queries for %s", len(queries), method.name)
@@ -147,18 +149,67 @@ def _method_rows(
     return [Row(method.name, ranking, method.kind, method.note, fingerprint, r) for ranking, r in rankings.items()]
 
 
-def _box_overlap_row(main: Method) -> Row:
+def pair_rankings(
+    method: EvaluatedModel, truth: Truth, *, batch_size: int, progress: bool
+) -> dict[str, scores.Ranking]:
+    """Network that judges pairs -> its ranking, for each one in a method's bundle (an interaction, a discriminator).
+
+    Each pair costs a pass of that network, so the scores are computed once and looked up by all that measures them.
+    """
+    bundle, queries, foregrounds = method.bundle, method.queries, method.foregrounds
+    rankings = {}
+    for name in (name for name in PAIR_NETWORKS if name in bundle.variables):
+        scorer, variables = PairScorer(name, bundle.config, bundle.table), bundle.variables
+        of_queries = scorer.queries(
+            variables, queries.image, queries.box_yxyx_norm, queries.category, batch_size=batch_size
+        )
+        of_foregrounds = scorer.foregrounds(variables, foregrounds.image, foregrounds.category, batch_size=batch_size)
+        first = np.zeros(1, int)
+        scorer.scores(variables, _rows(of_queries, first), _rows(of_foregrounds, first))  # compiles
+        start, found = time.perf_counter(), {}
+        for block in truth.blocks():
+            found[block.category] = (
+                block,
+                scorer.scores(
+                    variables,
+                    _rows(of_queries, block.queries),
+                    _rows(of_foregrounds, block.foregrounds),
+                    description=f"{method.name}, {name}, {truth.table.categories[block.category]}" if progress else "",
+                ),
+            )
+        seconds = time.perf_counter() - start
+        rankings[name] = looked_up(found, ranking_ms=1000 * seconds / len(truth.query_category))
+    return rankings
+
+
+def _rows(arrays: tuple[np.ndarray, ...], chosen: np.ndarray) -> tuple[np.ndarray, ...]:
+    return tuple(array[chosen] for array in arrays)
+
+
+def looked_up(found: dict[int, tuple[Block, np.ndarray]], *, ranking_ms: float | None = None) -> scores.Ranking:
+    """A ranking by scores that are there: category -> its whole block (rows ascending) and float32 [q, g]."""
+
+    def foregrounds(block: Block) -> np.ndarray:
+        whole, table = found[block.category]
+        query = np.searchsorted(whole.queries, block.queries)
+        return table[np.ix_(query, np.searchsorted(whole.foregrounds, block.foregrounds))]
+
+    lowest = min((float(table.min()) for _, table in found.values() if table.size), default=0.0)
+    return scores.Ranking(foregrounds, lowest=lowest, ranking_ms=ranking_ms)
+
+
+def _box_overlap_row(main: EvaluatedModel) -> Row:
     ranking = controls.box_overlap(box_aspects(main.queries), foreground_aspects(main.foregrounds.image))
     return Row(BOX_OVERLAP, "", CONTROL, "how much of the rectangle the foreground's bounding box fills", None, ranking)
 
 
-def _mask_overlap_row(main: Method, truth: Truth) -> Row:
+def _mask_overlap_row(main: EvaluatedModel, truth: Truth) -> Row:
     masks = silhouettes(main.foregrounds.image, np.arange(len(main.foregrounds)))
     note = "overlap with the silhouette of the removed object, itself in the gallery"
     return Row(MASK_OVERLAP, "", ORACLE, note, None, controls.own_mask_overlap(truth, masks))
 
 
-def _classifier_rows(method: Method, truth: Truth, gallery: ForegroundEncoding) -> list[Row]:
+def _classifier_rows(method: EvaluatedModel, truth: Truth, gallery: ForegroundEncoding) -> list[Row]:
     rankings = {
         scores.COSINE: controls.own_foreground_cosine(truth, gallery.embedding, method.bundle.prototypes),
         scores.FLAT: controls.own_foreground_posterior(truth, gallery.log_posterior),
@@ -167,7 +218,7 @@ def _classifier_rows(method: Method, truth: Truth, gallery: ForegroundEncoding) 
     return [Row(method.name, name, CONTROL, note, method.bundle.fingerprint, r) for name, r in rankings.items()]
 
 
-def _oracle_rows(main: Method, truth: Truth, gallery: ForegroundEncoding) -> list[Row]:
+def _oracle_rows(main: EvaluatedModel, truth: Truth, gallery: ForegroundEncoding) -> list[Row]:
     prototypes = main.bundle.prototypes
     rankings = {
         "own-foreground oracle": (

@@ -4,7 +4,7 @@
 categories, as the field reports it (no category rules by its size); `over_queries` is the plain mean over queries.
 The headline of a run is `value` of metric "map" in the main bundle's row with the best-informed ranking: "both" where
 the student has a factorised head, else "flat". It is fixed by this rule and never chosen by its result.
-Source: design decision.
+Source: decision 15.
 """
 
 import hashlib
@@ -18,11 +18,9 @@ from fos_jax.data.arrays import Foregrounds, Queries
 from fos_jax.encoders.bundle import Bundle
 from fos_jax.errors import InputError
 from fos_jax.evaluation import bootstrap, conventions, scores
-from fos_jax.evaluation.aspects import box_aspects, foreground_aspects
-from fos_jax.evaluation.calibration import gallery_accuracy, query_calibration
 from fos_jax.evaluation.cost import encoding_cost, ranking_ms
-from fos_jax.evaluation.measure import HEADLINE, Figures, measure, measure_fosd
-from fos_jax.evaluation.methods import OURS, Method, Row, gather_rows
+from fos_jax.evaluation.measure import HEADLINE, Figures, gallery_accuracy, measure, measure_fosd, query_calibration
+from fos_jax.evaluation.methods import OURS, EvaluatedModel, Row, gather_rows
 from fos_jax.evaluation.truth import Truth, truth_of
 from fos_jax.pattern_table import PatternTable
 
@@ -36,7 +34,7 @@ def evaluate(
     table: PatternTable,
     *,
     name: str = "student",
-    compare: Sequence[Method] = (),
+    compare: Sequence[EvaluatedModel] = (),
     num_resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
@@ -73,7 +71,7 @@ def evaluate(
     Raises:
       InputError: a bundle's pattern table is not the data's, the methods' splits differ, a score is NaN.
     """
-    main = Method(name, bundle, queries, foregrounds, OURS)
+    main = EvaluatedModel(name, bundle, queries, foregrounds, OURS)
     if bundle.table.fingerprint() != table.fingerprint():
         raise InputError(
             f"bundle: trained with pattern table {bundle.table.fingerprint()}, expected the data set's, "
@@ -83,7 +81,8 @@ def evaluate(
     costs = {m.name: encoding_cost(m) for m in (main, *compare) if cost and m.bundle.has_query_encoder}
     rows, gallery = gather_rows(main, compare, truth, batch_size=batch_size, progress=progress)
     resamples = bootstrap.resample(truth.query_category, num_resamples=num_resamples, seed=seed)
-    box_aspect, foreground_aspect = box_aspects(queries), foreground_aspects(foregrounds.image)
+    box_aspect = conventions.box_aspects(queries)
+    foreground_aspect = conventions.foreground_aspects(foregrounds.image)
     results, measured = [], []
     for row in rows:
         logging.info("Measuring %s", " ".join(filter(None, (row.name, row.ranking))))

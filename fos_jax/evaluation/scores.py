@@ -18,6 +18,14 @@ FLAT = "flat"
 FACTORISED = "factorised"
 BOTH = "both"
 PAIR_RANKINGS = (INTERACTION, COMPOSITE)  # a network's judgement of each pair
+RANKING_TITLES = {
+    COSINE: "cosine",
+    FLAT: "posterior, flat head",
+    FACTORISED: "posterior, factorised head",
+    BOTH: "posterior, both heads",
+    INTERACTION: "interaction per pair",
+    COMPOSITE: "composite per pair",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +38,7 @@ class Ranking:
       log_posterior: float32 [Q, P] where the method has a p(pattern | query), for its calibration and its attributes.
       has_query: bool [Q], queries the method can score; None for all.
       lowest: least score possible: -1 for cosines, 0 for probabilities, the least there is for logits.
-      ranking_ms: time a query where scores were computed beforehand, so that a look-up is not taken for it.
+      ranking_ms: time per query where scores were computed beforehand, so that a look-up is not taken for it.
     """
 
     foregrounds: Callable[[Block], np.ndarray]
@@ -54,7 +62,7 @@ def cosine(
       query_embedding: float32 [Q, D], unit vectors. foreground_embedding: float32 [G, D]. prototypes: float32 [P, D].
       has_query: bool [Q], rows that hold a query; None for all.
 
-    Source: design.md section 4.
+    Source: decision 11.
     """
     _check(query_embedding, "query embedding", has_query)
     _check(foreground_embedding, "foreground embedding")
@@ -75,7 +83,7 @@ def posterior(
       query_log_posterior: float32 [Q, P], -inf outside the category. foreground_log_posterior: float32 [G, P].
       has_query: bool [Q], rows that hold a query; None for all.
 
-    Source: design.md section 4.
+    Source: decision 11.
     """
     _check(query_log_posterior, "query log posterior", has_query)
     _check(foreground_log_posterior, "foreground log posterior")

@@ -1,4 +1,4 @@
-"""What is relevant to which query, one category at a time: no [all queries, whole gallery] matrix is ever made."""
+"""Relevance of foregrounds to queries, one category at a time: no [all queries, whole gallery] matrix is ever made."""
 
 import dataclasses
 from collections.abc import Iterator

@@ -1,11 +1,12 @@
-"""The stages from photographs to a search: which program with which flags, in which order."""
+"""Stages from photographs to a search: programs with their flags, in their order."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 
-from fos_jax.experiments.stages import Stage, config_folder
+from fos_jax.experiments.demo_stages import split_stages, students, training_stage
+from fos_jax.experiments.stages import Stage
 from fos_jax.program import command_prefix
 
 RECTANGLE_ONLY = "rectangle only"
@@ -95,61 +96,20 @@ def stages_of(work: Path, coco: Path | None, size: str) -> list[Stage]:
 
 
 def _training(work: Path, choice: dict[str, int]) -> list[Stage]:
-    folder = config_folder()
-    sources = ["encoders", "losses", "data", "training", "images", "boxes", "pattern_table", "launch.configs"]
-    split = ["--data_dir", str(work / "data"), f"--dataset={DATASET}", f"--size={CONFIG}", "--split=test"]
-    student = ["--bundle", str(work / "student" / "bundle")]
+    data = work / "data"
+    split = [f"--data_dir={data}", f"--dataset={DATASET}", f"--size={CONFIG}"]
 
-    def training(name: str, config: str, steps: int, *more: str, after: list[str], note: str) -> Stage:
-        # The network and its settings are those of the rendered benchmark; nothing was tuned here.
-        changes = {"data.dataset": DATASET, "data.size": CONFIG, "training.num_steps": steps}
-        changes |= {"training.validate_every_steps": steps // 2, "optimizer.warmup_steps": min(50, steps // 4)}
-        command = ["launch.train", f"--config={folder / config}", "--workdir", str(work / name), "--data_dir"]
-        command += [str(work / "data"), *(f"--config.{key}={value}" for key, value in changes.items()), *more]
-        return Stage(name, command, [work / name], [*sources, "launch.train"], after, note)
+    def changes(steps: int) -> list[str]:
+        """The network and its settings are those of the rendered benchmark; nothing was tuned here."""
+        values = {"data.dataset": DATASET, "data.size": CONFIG, "training.num_steps": steps}
+        values |= {"training.validate_every_steps": steps // 2, "optimizer.warmup_steps": min(50, steps // 4)}
+        return [f"--config.{key}={value}" for key, value in values.items()]
 
-    teacher = ["--teacher", str(work / "teacher" / "bundle")]
-    compare = f"--compare={RECTANGLE_ONLY}={work / 'rectangle_only' / 'bundle'}:control"
+    note, flags = "pretrain the foreground encoder", changes(choice["teacher_steps"])
     return [
-        training(
-            "teacher",
-            "teacher.py:demo",
-            choice["teacher_steps"],
-            after=["data"],
-            note="pretrain the foreground encoder",
-        ),
-        training(
-            "student",
-            "student.py:demo",
-            choice["student_steps"],
-            *teacher,
-            after=["data", "teacher"],
-            note="distil the query encoder",
-        ),
-        training(
-            "rectangle_only",
-            "student.py:demo_rectangle_only",
-            choice["student_steps"],
-            *teacher,
-            after=["data", "teacher"],
-            note="control: a student that sees the rectangle, no picture",
-        ),
-        Stage(
-            "evaluation",
-            ["launch.evaluate", *student, *split, compare, "--output", str(work / "evaluation.json")],
-            [work / "evaluation.json"],
-            ["evaluation", "launch.evaluate"],
-            ["data", "student", "rectangle_only"],
-            "rank the test split",
-        ),
-        Stage(
-            "gallery",
-            ["launch.gallery_build", *student, *split, "--output", str(work / "gallery")],
-            [work / "gallery"],
-            ["retrieval", "explain", "compose", "launch.gallery_build"],
-            ["data", "student"],
-            "index the test foregrounds",
-        ),
+        training_stage(work, data, "teacher", "teacher.py:demo", *flags, after=[], note=note),
+        *students(work, data, "demo", *changes(choice["student_steps"])),
+        *split_stages(work, split, {"rectangle_only": f"{RECTANGLE_ONLY}:control"}),
     ]
 
 

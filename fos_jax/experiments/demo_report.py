@@ -1,11 +1,19 @@
-"""What the demos do after their last stage: page, figures, tables on the terminal."""
+"""After the last stage of a demo: page, figures as JSON, tables on the terminal."""
 
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fos_jax.experiments.stages import StageRun
+from fos_jax.files import write_whole
+from fos_jax.report.figures import headline_row
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Times = Sequence[tuple[str, float, str]]  # name of a stage, seconds, note
 
 
 def write_demo_report(
@@ -25,7 +33,6 @@ def write_demo_report(
     """Writes `report/index.html` and `metrics.json` in the work folder and prints the tables.
 
     Args:
-      console: of rich.
       work, data_dir: folders of the demo; the gallery, the evaluation and the runs lie in `work`.
       runs: of the stages.
       dataset, size: what was trained and evaluated on.
@@ -38,9 +45,9 @@ def write_demo_report(
       The evaluation, and sentences on what it misses.
     """
     from fos_jax.data.splits import load_split
-    from fos_jax.evaluation.results import read_results
+    from fos_jax.evaluation.from_files import read_results
     from fos_jax.evaluation.tables import rich_tables
-    from fos_jax.report import acceptance, assemble, demo_files
+    from fos_jax.report import assemble, figures
     from fos_jax.report.page import write_report
     from fos_jax.retrieval.search import ForegroundSearch
     from fos_jax.run_metadata import describe_machine
@@ -66,12 +73,43 @@ def write_demo_report(
     )
     path = write_report(report, work / "report" / "index.html")
     stages.append(("report", time.monotonic() - started, "search, composites, map"))
-    missed = acceptance.unmet(result, rectangle_only=rectangle_only, two_streams=two_streams)
-    metrics = demo_files.write_metrics(work / "metrics.json", result, stages, describe_machine(), missed)
+    missed = figures.unmet(result, rectangle_only=rectangle_only, two_streams=two_streams)
+    metrics = write_metrics(work / "metrics.json", result, stages, describe_machine(), missed)
     console.print(rich_tables(result))
-    console.print(demo_files.time_table(stages, skipped={run.stage.name for run in runs if run.is_skipped}))
+    console.print(time_table(stages, skipped={run.stage.name for run in runs if run.is_skipped}))
     console.print(f"Figures: {metrics.resolve()}", soft_wrap=True)
     console.print(f"Report:  {path.resolve()}", soft_wrap=True)
     for purpose, command in commands:
         console.print(f"\n{purpose}:\n  {command}", soft_wrap=True, markup=False)
     return result, missed
+
+
+def write_metrics(
+    path: str | Path, result: Mapping[str, Any], stages: Times, machine: str, missed: Sequence[str]
+) -> Path:
+    """Writes the figures of a demo run as JSON, whole or not at all; `missed`: what it should have reached."""
+    headline = headline_row(result)
+    content = {
+        "headline": {"name": headline["name"], "ranking": headline["ranking"], **headline["figures"]["map"]},
+        "map": {" ".join(filter(None, (row["name"], row["ranking"]))): row["figures"]["map"] for row in result["rows"]},
+        "stages_s": {name: round(seconds, 1) for name, seconds, _ in stages},
+        "total_s": round(sum(seconds for _, seconds, _ in stages), 1),
+        "machine": machine,
+        "missed": list(missed),
+        "evaluation": result,
+    }
+    write_whole(path, json.dumps(content, indent=1) + "\n")
+    return Path(path)
+
+
+def time_table(stages: Times, *, skipped: Collection[str] = ()) -> "Table":
+    """Wall time of each stage for a terminal; skipped stages show the time of the run that made their output."""
+    from rich.table import Table
+
+    table = Table(title="Time", title_justify="left", show_footer=True)
+    table.add_column("stage", footer="together")
+    table.add_column("", footer="")
+    table.add_column("seconds", justify="right", footer=f"{sum(seconds for _, seconds, _ in stages):.0f}")
+    for name, seconds, note in stages:
+        table.add_row(name, note + (" (up to date, from an earlier run)" if name in skipped else ""), f"{seconds:.0f}")
+    return table

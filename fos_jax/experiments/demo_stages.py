@@ -1,5 +1,6 @@
-"""The stages of the demo: which program with which flags, in which order."""
+"""Stages of the demo: programs with their flags, in their order."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fos_jax.experiments.stages import Stage, config_folder
@@ -7,87 +8,75 @@ from fos_jax.program import command_prefix
 
 RECTANGLE_ONLY = "rectangle only"
 TWO_STREAMS = "two streams"
-TRAINING = ("encoders", "losses", "data", "training", "images", "boxes", "pattern_table", "launch.configs")
+TRAINING = (
+    *("encoders", "losses", "data", "training", "images", "boxes", "pattern_table", "metrics"),
+    *("launch.configs", "launch.train"),
+)
+
+
+def training_stage(work: Path, data: Path, name: str, mode: str, *flags: str, after: Sequence[str], note: str) -> Stage:
+    """One run of `fos train` in a folder of its name; `mode` is a config file of launch/configs, colon, its mode."""
+    command = ["launch.train", f"--config={config_folder() / mode}", f"--workdir={work / name}", f"--data_dir={data}"]
+    sources = [*TRAINING, *(["rivals"] if name == "two_streams" else [])]
+    return Stage(name, [*command, *flags], [work / name], sources, ["data", *after], note)
+
+
+def students(work: Path, data: Path, mode: str, *flags: str) -> list[Stage]:
+    """The student and the one that sees no picture, both of the same teacher."""
+    reads = f"--teacher={work / 'teacher' / 'bundle'}"
+    return [
+        training_stage(work, data, name, f"student.py:{mode}{suffix}", reads, *flags, after=["teacher"], note=note)
+        for name, suffix, note in (
+            ("student", "", "distil the query encoder"),
+            ("rectangle_only", "_rectangle_only", "control: a student that sees the rectangle, no picture"),
+        )
+    ]
+
+
+def split_stages(work: Path, split: Sequence[str], compared: Mapping[str, str]) -> list[Stage]:
+    """Evaluation and gallery of the student on the test split.
+
+    Args:
+      work: folder of everything. split: flags that say which data.
+      compared: folder of a further bundle -> what `fos evaluate --compare` calls it, with its kind behind a colon.
+    """
+    student = [f"--bundle={work / 'student' / 'bundle'}", *split, "--split=test"]
+    compare = []
+    for folder, title in compared.items():
+        name, _, kind = title.partition(":")
+        compare.append(f"--compare={name}={work / folder / 'bundle'}{':' + kind if kind else ''}")
+    return [
+        Stage(
+            "evaluation",
+            ["launch.evaluate", *student, *compare, f"--output={work / 'evaluation.json'}"],
+            [work / "evaluation.json"],
+            ["evaluation", "metrics", "launch.evaluate"],
+            ["data", "student", *compared],
+            "rank the test split",
+        ),
+        Stage(
+            "gallery",
+            ["launch.gallery_build", *student, f"--output={work / 'gallery'}"],
+            [work / "gallery"],
+            ["retrieval", "explain", "compose", "launch.gallery_build"],
+            ["data", "student"],
+            "index the test foregrounds",
+        ),
+    ]
 
 
 def stages_of(work: Path, data: Path, size: str) -> list[Stage]:
     """The programs of the demo; `size` is "demo", or "mini" for tests."""
-    folder = config_folder()
-    split = ["--data_dir", str(data), "--size", size]
-
-    def training(name: str, config: str, mode: str, *more: str, after: list[str], note: str) -> Stage:
-        workdir = work / name
-        command = [
-            "launch.train",
-            f"--config={folder / config}:{mode}",
-            "--workdir",
-            str(workdir),
-            "--data_dir",
-            str(data),
-        ]
-        sources = [*TRAINING, "launch.train", *(["rivals"] if name == "two_streams" else [])]
-        return Stage(name, [*command, *more], [workdir], sources, after, note)
-
-    teacher = ["--teacher", str(work / "teacher" / "bundle")]
-    student = ["--bundle", str(work / "student" / "bundle")]
-    compare = [
-        f"--compare={RECTANGLE_ONLY}={work / 'rectangle_only' / 'bundle'}:control",
-        f"--compare={TWO_STREAMS}={work / 'two_streams' / 'bundle'}",
-    ]
+    split = [f"--data_dir={data}", f"--size={size}"]
+    built = [data / "fos_synthetic" / f"{size}_{kind}" for kind in ("foregrounds", "queries")]
+    sources = ["scenes", "datasets", "launch.dataset_build"]
+    note = "rival: two encoders trained jointly, without distillation"
     return [
-        Stage(
-            "data",
-            ["launch.dataset_build", *split],
-            [data / "fos_synthetic" / f"{size}_{kind}" for kind in ("foregrounds", "queries")],
-            ["scenes", "datasets", "launch.dataset_build"],
-            note="render scenes and cut-outs",
-        ),
-        training(
-            "teacher",
-            "teacher.py",
-            size,
-            after=["data"],
-            note="pretrain the foreground encoder",
-        ),
-        training(
-            "student",
-            "student.py",
-            size,
-            *teacher,
-            after=["data", "teacher"],
-            note="distil the query encoder",
-        ),
-        training(
-            "rectangle_only",
-            "student.py",
-            f"{size}_rectangle_only",
-            *teacher,
-            after=["data", "teacher"],
-            note="control: a student that sees the rectangle, no picture",
-        ),
-        training(
-            "two_streams",
-            "two_streams.py",
-            size,
-            after=["data"],
-            note="rival: two encoders trained jointly, without distillation",
-        ),
-        Stage(
-            "evaluation",
-            ["launch.evaluate", *student, *split, "--split=test", *compare, "--output", str(work / "evaluation.json")],
-            [work / "evaluation.json"],
-            ["evaluation", "launch.evaluate"],
-            after=["data", "student", "rectangle_only", "two_streams"],
-            note="rank the test split",
-        ),
-        Stage(
-            "gallery",
-            ["launch.gallery_build", *student, *split, "--split=test", "--output", str(work / "gallery")],
-            [work / "gallery"],
-            ["retrieval", "explain", "compose", "launch.gallery_build"],
-            after=["data", "student"],
-            note="index the test foregrounds",
-        ),
+        Stage("data", ["launch.dataset_build", *split], built, sources, note="render scenes and cut-outs"),
+        training_stage(work, data, "teacher", f"teacher.py:{size}", after=[], note="pretrain the foreground encoder"),
+        *students(work, data, size),
+        training_stage(work, data, "two_streams", f"two_streams.py:{size}", after=[], note=note),
+        *split_stages(work, split, {"rectangle_only": f"{RECTANGLE_ONLY}:control", "two_streams": TWO_STREAMS}),
     ]
 
 

@@ -1,9 +1,9 @@
-"""What `make results` runs: methods of the comparison and ablations, each an entry below.
+"""Methods of the comparison and ablations, each an entry below; `make results` runs them.
 
 A rival is added by one entry of `METHODS`: its config file in launch/configs, and where it reads another
 training's bundle, the flag for it. An ablation is one entry of `ABLATIONS`: the config fields it changes in the
-teacher's or the student's training; everything else stays the student's. Results go to results/<size>/, one JSON a
-method and seed, and are rendered into RESULTS.md.
+teacher's or the student's training; everything else stays the student's. Results go to
+results/<size>.jsonl, a line per method and seed, and are rendered into docs/results.md.
 
 Command: fos results --size=full --seeds=0,1,2
 """
@@ -111,73 +111,69 @@ METHODS = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Ablation:
-    """One change of the student.
+Changes = Mapping[str, Any]
 
-    Attributes:
-      group: the heading it stands under.
-      title: what is changed, for readers.
-      student: changed fields of the distillation's config. teacher: of the pretraining's; both are trained anew.
-      rankings: those reported.
+
+def _ablation(group: str, title: str, student: Changes | None = None, *, teacher: Changes | None = None) -> Method:
+    """One change of the student (fields of its config), of its teacher, or of both; the changed ones are trained anew.
+
+    `group` is the heading it stands under; names follow from the key in `ABLATIONS`.
     """
-
-    group: str
-    title: str
-    student: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    teacher: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    rankings: tuple[str, ...] = RANKINGS
+    changed = dataclasses.replace(TEACHER, changes=teacher or {})
+    return Method(
+        "", title, OURS, dataclasses.replace(STUDENT, changes=student or {}, reads={"--teacher": changed}), group=group
+    )
 
 
-def _on_both(group: str, title: str, changes: Mapping[str, Any]) -> Ablation:
+def _on_both(group: str, title: str, changes: Changes) -> Method:
     """A change of the data that teacher and student are both trained on."""
-    return Ablation(group, title, changes, changes)
+    return _ablation(group, title, changes, teacher=changes)
 
 
 ABLATIONS = {
-    "repeat": Ablation("noise", "nothing: the same cell once more"),
-    "feature": Ablation(
+    "repeat": _ablation("noise", "nothing: the same cell once more"),
+    "feature": _ablation(
         "loss terms",
         "feature loss instead of the gallery's",
         {"distillation.feature_weight": 1.0, "distillation.gallery_weight": 0.0},
     ),
-    "embedding_response": Ablation(
+    "embedding_response": _ablation(
         "loss terms",
         "response through cosines to pattern means instead of the gallery loss",
         {"distillation.embedding_response_weight": 1.0, "distillation.gallery_weight": 0.0},
     ),
-    "no_response": Ablation("loss terms", "no response loss", {"distillation.response_weight": 0.0}),
-    "combined": Ablation("loss terms", "loss on both heads together", {"distillation.combined_weight": 1.0}),
-    "head": Ablation("embedding", "from a head of its own", {"query.readout": "head"}),
-    "head_feature": Ablation(
+    "no_response": _ablation("loss terms", "no response loss", {"distillation.response_weight": 0.0}),
+    "combined": _ablation("loss terms", "loss on both heads together", {"distillation.combined_weight": 1.0}),
+    "head": _ablation("embedding", "from a head of its own", {"query.readout": "head"}),
+    "head_feature": _ablation(
         "embedding",
         "from a head of its own, with the feature loss alone",
         {"query.readout": "head", "distillation.feature_weight": 1.0, "distillation.gallery_weight": 0.0},
     ),
-    "mean_response": Ablation(
+    "mean_response": _ablation(
         "response", "half the teacher's posterior, half the labels", {"distillation.response_target": "mean"}
     ),
-    "temperature_half": Ablation("temperature", "0.5", {"distillation.temperature": 0.5}),
-    "temperature_2": Ablation("temperature", "2", {"distillation.temperature": 2.0}),
-    "temperature_4": Ablation("temperature", "4", {"distillation.temperature": 4.0}),
-    "crop": Ablation("views", "crop", {"query.views": ("crop",)}),
-    "frame_crop": Ablation("views", "frame and crop", {"query.views": ("frame", "crop")}),
-    "no_jitter": Ablation("rectangle jitter", "none", {"augment.box_expansion": 0.0}),
-    "wide_jitter": Ablation("rectangle jitter", "0.3", {"augment.box_expansion": 0.3}),
-    "no_mirror": Ablation("augmentation", "never mirrored", {"augment.mirror_probability": 0.0}),
-    "strong_colours": Ablation(
+    "temperature_half": _ablation("temperature", "0.5", {"distillation.temperature": 0.5}),
+    "temperature_2": _ablation("temperature", "2", {"distillation.temperature": 2.0}),
+    "temperature_4": _ablation("temperature", "4", {"distillation.temperature": 4.0}),
+    "crop": _ablation("views", "crop", {"query.views": ("crop",)}),
+    "frame_crop": _ablation("views", "frame and crop", {"query.views": ("frame", "crop")}),
+    "no_jitter": _ablation("rectangle jitter", "none", {"augment.box_expansion": 0.0}),
+    "wide_jitter": _ablation("rectangle jitter", "0.3", {"augment.box_expansion": 0.3}),
+    "no_mirror": _ablation("augmentation", "never mirrored", {"augment.mirror_probability": 0.0}),
+    "strong_colours": _ablation(
         "augmentation",
         "the teacher's cut-outs in any hue, with strong changes of brightness, contrast and saturation",
         teacher={"augment.brightness": 0.25, "augment.contrast": 0.4, "augment.saturation": 0.5, "augment.hue": 3.0},
     ),
     "adamw": _on_both("optimiser", "AdamW", {"optimizer.method": "adamw", "optimizer.learning_rate": 2e-3}),
-    "teacher_instances": Ablation(
+    "teacher_instances": _ablation(
         "teacher",
         "on instances, each cut-out a class of its own",
         teacher={"labels": "instances", "training.keep": "last"},
     ),
-    "teacher_categories": Ablation("teacher", "on categories", teacher={"labels": "categories"}),
-    "teacher_none": Ablation(
+    "teacher_categories": _ablation("teacher", "on categories", teacher={"labels": "categories"}),
+    "teacher_none": _ablation(
         "teacher",
         "none: random weights",
         teacher={
@@ -188,8 +184,8 @@ ABLATIONS = {
             "optimizer.learning_rate": 0.0,
         },
     ),
-    "margin": Ablation("teacher", "with a margin of 0.1", teacher={"pretraining.margin": 0.1}),
-    "contrastive": Ablation(
+    "margin": _ablation("teacher", "with a margin of 0.1", teacher={"pretraining.margin": 0.1}),
+    "contrastive": _ablation(
         "teacher", "with supervised contrastive loss", teacher={"pretraining.contrastive_weight": 1.0}
     ),
     "noise_5": _on_both("wrong pattern labels", "5 % of the foregrounds", {"data.label_noise": 0.05}),
@@ -202,21 +198,19 @@ ABLATIONS = {
     "train_12": _on_both("training set", "an eighth", {"data.train_share": 0.125}),
     "train_25": _on_both("training set", "a quarter", {"data.train_share": 0.25}),
     "train_50": _on_both("training set", "half", {"data.train_share": 0.5}),
-    "embedding_32": Ablation("embedding size", "32", teacher={"foreground.embedding_size": 32}),
-    "embedding_512": Ablation("embedding size", "512", teacher={"foreground.embedding_size": 512}),
+    "embedding_32": _ablation("embedding size", "32", teacher={"foreground.embedding_size": 32}),
+    "embedding_512": _ablation("embedding size", "512", teacher={"foreground.embedding_size": 512}),
 }
 
 
 def ablated(name: str) -> Method:
-    """An ablation as a method."""
-    ablation = ABLATIONS[name]
-    teacher = TEACHER
-    if ablation.teacher:
-        teacher = dataclasses.replace(TEACHER, name=f"teacher_{name}", changes=ablation.teacher)
-    student = dataclasses.replace(
-        STUDENT, name=f"student_{name}", changes=ablation.student, reads={"--teacher": teacher}
-    )
-    return Method(f"ablation_{name}", ablation.title, OURS, student, ablation.rankings, group=ablation.group)
+    """An ablation as a method; a teacher that it does not change is the student's own."""
+    method = ABLATIONS[name]
+    teacher = method.training.reads["--teacher"]
+    if teacher.changes:
+        teacher = dataclasses.replace(teacher, name=f"teacher_{name}")
+    student = dataclasses.replace(method.training, name=f"student_{name}", reads={"--teacher": teacher})
+    return dataclasses.replace(method, name=f"ablation_{name}", training=student)
 
 
 def methods(*, is_ablated: bool) -> list[Method]:

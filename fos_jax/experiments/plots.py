@@ -7,7 +7,7 @@ from typing import Any
 
 from fos_jax.evaluation.scores import BOTH, COSINE
 from fos_jax.experiments.over_seeds import SeedDifference
-from fos_jax.experiments.rows import Entry, SizeResults, ablation_comparisons, comparisons, main_entries
+from fos_jax.experiments.rows import Entry, SizeResults, ablation_comparisons, main_entries
 from fos_jax.files import write_whole
 
 _COLOURS = {"ours": "#1f5fa8", "rival": "#b5541c", "control": "#6d6d6d", "oracle": "#4d7a3a"}
@@ -18,22 +18,17 @@ _CHARACTER_INCHES = 0.068  # an upper bound: text is not measured
 _PLOT_INCHES = 4.2
 
 
-def write_plots(results: SizeResults, folder: str | Path) -> list[tuple[str, Path]]:
-    """Writes the plots that there are figures for; returns (what it shows, file) pairs."""
+def write_plots(results: SizeResults, folder: str | Path) -> dict[str, Path]:
+    """Writes the plots that there are figures for; returns name -> file."""
     entries = [e for e in main_entries(results.entries()) if e.spread("figures", "map") is not None]
-    plots = {
-        "methods": ("mAP by method: mean over seeds, a dot each seed", _methods(entries)),
-        "differences": ("Ours minus others, mAP in points with its 95 % interval", _differences(results)),
-        "ablations": ("Ablations: change of mAP in points with its 95 % interval", _ablations(results)),
-    }
-    out = []
-    for name, (title, svg) in plots.items():
-        path = Path(folder) / f"{name}.svg"
+    out = {}
+    for name, svg in (("methods", _methods(entries)), ("ablations", _ablations(results))):
+        path = Path(folder) / f"{results.size}_{name}.svg"
         if svg is None:
             path.unlink(missing_ok=True)
-            continue
-        write_whole(path, svg)
-        out.append((title, path))
+        else:
+            write_whole(path, svg)
+            out[name] = path
     return out
 
 
@@ -55,17 +50,12 @@ def _methods(entries: Sequence[Entry]) -> str | None:
     return _svg([_label(entry) for entry in entries], draw, [_COLOURS[entry.kind] for entry in entries])
 
 
-def _differences(results: SizeResults) -> str | None:
-    rows = comparisons(results)
-    labels = [f"{_label(row.ours)} − {row.theirs.title}" for row in rows]
-    return _intervals(labels, [row.result for row in rows], "difference of mAP, points")
-
-
 def _ablations(results: SizeResults) -> str | None:
-    """A row an ablation; linear to five points, logarithmic beyond, since some lose one point and some eighty."""
+    """A row per ablation; linear to five points, logarithmic beyond, since some lose one point and some eighty."""
     by_label: dict[str, dict[str, SeedDifference]] = {}
-    for group, entry, difference in ablation_comparisons(results):
-        by_label.setdefault(f"{group}: {entry.title}", {})[entry.ranking] = difference
+    for row in ablation_comparisons(results):
+        if row.ours.ranking in _ABLATION_STYLE:
+            by_label.setdefault(f"{row.ours.group}: {row.ours.title}", {})[row.ours.ranking] = row.result
     if not by_label:
         return None
 
@@ -87,26 +77,12 @@ def _ablations(results: SizeResults) -> str | None:
     return _svg(list(by_label), draw, ["#222222"] * len(by_label))
 
 
-def _intervals(labels: Sequence[str], differences: Sequence[Any], x_label: str) -> str | None:
-    if not labels:
-        return None
-
-    def draw(axes: Any) -> None:
-        axes.axvline(0, color="#444444", lw=0.8)
-        for y, d in enumerate(differences):
-            axes.plot([100 * d.low, 100 * d.high], [y, y], "-", lw=1.6, color=_COLOURS["ours"])
-            axes.plot([100 * d.difference], [y], "o", ms=4.5, color=_COLOURS["ours"])
-        axes.set_xlabel(x_label)
-
-    return _svg(labels, draw, ["#222222"] * len(labels))
-
-
 def _label(entry: Entry) -> str:
     return f"{entry.title} ({entry.ranking})" if entry.ranking else entry.title
 
 
 def _svg(labels: Sequence[str], draw: Any, colours: Sequence[str]) -> str:
-    """One horizontal row a label. Sizes are set by hand: a layout that measures text would depend on fonts."""
+    """One horizontal row per label. Sizes are set by hand: a layout that measures text would depend on fonts."""
     import matplotlib
 
     matplotlib.use("Agg")

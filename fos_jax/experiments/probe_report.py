@@ -1,4 +1,4 @@
-"""The probe report: one row for each attribute of each category, as a dictionary and as a page."""
+"""Report of the probes: a row per attribute and category, as a dictionary and as a page."""
 
 from collections.abc import Iterable, Mapping
 
@@ -48,18 +48,11 @@ def probe_rows(
     num_scenes: int,
     seed: int,
 ) -> Iterable[list[dict]]:
-    """Rows of one category after another.
+    """Yields a list of rows per category; accuracies are fractions.
 
     Args:
-      table: the pattern table.
-      train, test: queries.
       image_log_probabilities: float32 [n_test, V], of the image probe.
-      num_scenes: scenes of each category for the nuisance probes.
-      seed: of the trees.
-
-    Yields:
-      For each category a list of rows: category, attribute, values, test_queries, image, box, chance, target,
-      nuisance_chance, nuisance_jitter and, where it applies, nuisance_placed; accuracies are fractions.
+      num_scenes: scenes of each category for the nuisance probes. seed: of the trees.
     """
     allowed = [probes.allowed_values(table, d.is_compatible) for d in (train, test)]
     for category in table.categories:

@@ -1,4 +1,4 @@
-"""Probes: can each attribute be read from the query image alone, and does nothing else give it away?
+"""Probes of a data set: each attribute from the query image alone, and from what must not tell it.
 
 A query may fit several patterns. Under the rule used throughout, a prediction counts as right where any compatible
 pattern has the predicted value; an example counts towards every value it may have, with equal shares; balanced
@@ -63,11 +63,6 @@ def chance(allowed: np.ndarray) -> float:
     return balanced_accuracy(np.full(allowed.shape, 1 / allowed.shape[1]), allowed)
 
 
-def majority(train: np.ndarray, test: np.ndarray) -> float:
-    """Balanced accuracy of always giving the value most often right in training; bool [n, K] each."""
-    return balanced_accuracy(np.full(len(test), train.sum(0).argmax()), test)
-
-
 def filled(image: jax.Array, box_yxyx_norm: jax.Array) -> jax.Array:
     """float32 [n, S, S, 4]: images scaled to -1..1 with the rectangle set to 0, and the rectangle's mask."""
     size = image.shape[1]
@@ -117,19 +112,10 @@ def train_probe(
     seed: int = 0,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Callable[[ProbeData], np.ndarray]:
-    """Trains one network on the queries of all categories.
+    """Trains one network on the queries of all categories, under a cosine schedule with the peak `learning_rate`.
 
-    Args:
-      table: the pattern table.
-      train: training queries.
-      steps: optimiser steps.
-      batch_size: queries a step.
-      learning_rate: peak of a cosine schedule.
-      seed: of initialisation, order and mirroring.
-      on_step: called with the step and the loss of every 50th step.
-
-    Returns:
-      A function from queries to log-probabilities float32 [n, V], softmax inside each (category, attribute).
+    `seed` is that of initialisation, order and mirroring; `on_step` gets the step and the loss of every 50th step.
+    Returns: a function from queries to log-probabilities float32 [n, V], softmax inside each (category, attribute).
     """
     mirror, group = table.mirror, table.attribute_group
     in_category = table.has_value.T.astype(np.float32) @ np.eye(len(table.categories))[table.category_of_pattern]
@@ -186,15 +172,9 @@ def train_probe(
 def tabular_probe(
     train_features: np.ndarray, train_allowed: np.ndarray, test_features: np.ndarray, *, seed: int = 0
 ) -> np.ndarray:
-    """Gradient-boosted trees from a few numbers to a value.
+    """int [n_test]: values that gradient-boosted trees predict from a few numbers, float [n, F].
 
-    Args:
-      train_features, test_features: float [n, F].
-      train_allowed: bool [n, K]; an example with several right values is learned as each, with equal weights.
-      seed: of the trees.
-
-    Returns:
-      int [n_test]: predicted values.
+    An example with several right values (`train_allowed`, bool [n, K]) is learned as each, with equal weights.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits

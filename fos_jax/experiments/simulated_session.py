@@ -1,4 +1,4 @@
-"""A verification by simulated annotators who know the truth: the same actions as on the page, in the same store."""
+"""Verification by simulated annotators who know the truth: the same actions as on the page, in the same store."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How many actions labels cost: a simulated annotator with groups and spread labels, against one by one.
+"""Simulated cost of labels in actions: with groups and spread labels, against one by one.
 
 The annotator knows the truth. An *action* is one gesture: marking one cut-out in a grid is one, each decision on a
 grid (these belong to that pattern) is one, and so is saying the pattern of a single cut-out. The page counts the same.
@@ -34,12 +34,9 @@ class Simulated:
 
     Attributes:
       cutouts, patterns: how many there are.
-      fewest_actions: the largest patterns that together reach the purity; one action each is what no way of
-        labelling can do without.
-      actions: of the annotator with groups, until the purity was reached.
-      one_by_one: actions without.
-      shown: cut-outs that the annotator looked at.
-      curve: (actions, purity) after each decision.
+      fewest_actions: the largest patterns that together reach the purity, one action each: a lower bound.
+      actions: of the annotator with groups, until the purity was reached; `one_by_one`: without.
+      shown: cut-outs that the annotator looked at. curve: (actions, purity) after each decision.
     """
 
     cutouts: int
@@ -107,7 +104,7 @@ def summary(simulated: Simulated) -> dict[str, Any]:
 def clustered_descriptors(
     *, patterns: int, members: int, width: int = 32, spread: float = 0.5, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A synthetic category: features float32 [patterns * members, width] around one centre a pattern, and the truth.
+    """A synthetic category: features float32 [patterns * members, width] around one centre per pattern, and the truth.
 
     Centres are a unit normal draw; `spread` is the deviation of members in each direction.
     """

@@ -1,7 +1,7 @@
-"""Stages of a longer run: each is a program in a process of its own, and is skipped where its output is up to date.
+"""Stages of a longer run: programs in processes of their own, each skipped where its output is up to date.
 
 A process each: absl flags of several programs do not meet, and what a stage allocated and compiled goes with it. A file
-is locked while a stage runs: runs side by side that share a stage wait for the one that is at it.
+is locked while a stage runs: runs side by side that share a stage wait for the one that runs it.
 """
 
 import contextlib
@@ -66,17 +66,17 @@ def run_stages(
 
     Args:
       stages: in the order of their run.
-      records: folder of one small JSON file a stage.
+      records: folder of one small JSON file per stage.
       announce: called with one line as a stage starts or is skipped.
       is_quiet: what a program prints goes to a file beside its record instead of the terminal.
 
     Returns:
-      One entry a stage.
+      One entry per stage.
 
     Raises:
       StageError: a program failed or left no output.
 
-    Source: design decision.
+    Source: decision 31.
     """
     runs: list[StageRun] = []
     fingerprints: dict[str, str] = {}

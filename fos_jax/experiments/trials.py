@@ -1,8 +1,8 @@
-"""The trials behind the configs' numbers: what was tried for each training, the same number for all.
+"""Trials behind the configs' numbers, as many for each training.
 
 A trial is a training at half its steps with one seed, measured on the validation split by the training's own score
 (its ranking's mAP; the teacher's cross-entropy, negated); the test split is never touched. The numbers in the config
-files are those of the best trial, which a test checks against the log in results/<size>/trials.
+files are those of the best trial, which a test checks against the results file.
 
 Each space: two learning rates by two values of what is the method's own.
 
@@ -15,11 +15,14 @@ Command: fos tune --size=demo
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from fos_jax.experiments.cells import Training, resolved_config
+from fos_jax.errors import InputError
+from fos_jax.experiments.cells import Method, Training, Trial, resolved_config, words
 from fos_jax.experiments.methods import METHODS, STUDENT, TEACHER
+from fos_jax.experiments.results_file import read_records, results_path
 
 SEED = 0
 
@@ -28,20 +31,17 @@ def _space(*own: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     return tuple({"optimizer.learning_rate": rate, **values} for rate in (3e-3, 8e-3) for values in own)
 
 
+def _student(readout: str, embedding_response_weight: float, gallery_weight: float) -> dict[str, Any]:
+    return {
+        "query.readout": readout,
+        "distillation.embedding_response_weight": embedding_response_weight,
+        "distillation.gallery_weight": gallery_weight,
+    }
+
+
 SPACES: dict[str, tuple[dict[str, Any], ...]] = {
     "teacher": _space({"pretraining.margin": 0.1}, {"pretraining.margin": 0.0}),
-    "student": _space(
-        {
-            "query.readout": "patterns",
-            "distillation.embedding_response_weight": 0.0,
-            "distillation.gallery_weight": 1.0,
-        },
-        {
-            "query.readout": "head",
-            "distillation.embedding_response_weight": 1.0,
-            "distillation.gallery_weight": 0.0,
-        },
-    ),
+    "student": _space(_student("patterns", 0.0, 1.0), _student("head", 1.0, 0.0)),
     "two_streams": _space({"two_stream.scale": 20.0}, {"two_stream.scale": 10.0}),
     "cfo": _space({"triplets.margin": 0.3}, {"triplets.margin": 1.0}),
     "ufo": _space({"triplets.margin": 0.3}, {"triplets.margin": 1.0}),
@@ -55,7 +55,7 @@ TRAININGS: dict[str, Training] = {
     "student": STUDENT,
 }
 _STEPS = ("training.num_steps", "training.validate_every_steps")
-STAGES = {
+STAGES = {  # steps of an earlier stage of the same training
     "cfo": "extension.first_steps",
     "ufo": "mining.first_steps",
     "disco": "disco.teacher_steps",
@@ -63,8 +63,8 @@ STAGES = {
 }
 
 
-def trial(name: str, number: int, size: str) -> Training:
-    """A trial as a training: the config's fields of the space changed, and its steps halved."""
+def trial_training(name: str, number: int, size: str) -> Training:
+    """A trial's training: the config's fields of the space changed, and its steps halved."""
     base = TRAININGS[name]
     config = resolved_config(base, size)
     halved: dict[str, Any] = {}
@@ -83,3 +83,45 @@ def chosen(name: str, size: str) -> int | None:
         if all(config[room][key] == value for (room, key), value in keys):
             return number
     return None
+
+
+def trials(size: str, version: str, only: Sequence[str] = ()) -> list[Trial]:
+    """All trials, or those of the trainings in `only`; `InputError` for an unknown name there."""
+    if unknown := [name for name in only if name not in SPACES]:
+        raise InputError(f"only: unknown {', '.join(unknown)}, expected some of {', '.join(SPACES)}")
+    return [
+        Trial(Method(name, name, "", trial_training(name, k, size)), size, SEED, version, number=k, changes=changes)
+        for name in (only or SPACES)
+        for k, changes in enumerate(SPACES[name])
+    ]
+
+
+def planned(size: str, version: str) -> list[dict[str, Any]]:
+    """All trials for the plan: training, number, changes, definition, and whether the config has these numbers."""
+    return [
+        {
+            "training": trial.method.name,
+            "number": trial.number,
+            "changes": trial.changes,
+            "definition": trial.definition,
+            "is_chosen": chosen(trial.method.name, size) == trial.number,
+        }
+        for trial in trials(size, version)
+    ]
+
+
+def summary(size: str, version: str, results: str | Path) -> list[str]:
+    """A line per training whose trials were all run: the best one, and whether the config has its numbers."""
+    records = read_records(results_path(results, size))
+    lines = []
+    for name in SPACES:
+        own = trials(size, version, [name])
+        found = [records.get(trial.key, {}) for trial in own]
+        scores = [of["score"] for of, trial in zip(found, own, strict=True) if of.get("definition") == trial.definition]
+        if len(scores) < len(own):
+            lines.append(f"{name}: {len(own) - len(scores)} of {len(own)} trials not run")
+            continue
+        best = own[scores.index(max(scores))]
+        use = "as in its config" if chosen(name, size) == best.number else "its config has other numbers"
+        lines.append(f"{name}: best trial {best.number}, score {max(scores):.4f}, {words(best.changes)} ({use})")
+    return lines

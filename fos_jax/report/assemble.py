@@ -1,4 +1,4 @@
-"""The demo's report from what its stages left behind."""
+"""Assemble the demo's report from what its stages left behind."""
 
 import dataclasses
 import json
@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from fos_jax.data.arrays import Foregrounds, Queries
-from fos_jax.report.contents import CurvePanel, Figure, MapPanel, Picture, Report
-from fos_jax.report.curves import panel, read_curve
+from fos_jax.report.contents import Curve, CurvePanel, Figure, MapPanel, Picture, Report
 from fos_jax.report.examples import make_example, pick_queries
 from fos_jax.report.figures import COLUMNS, best_of, breakdowns, headline_row, metric_rows
 from fos_jax.report.latent_map import map_panel
@@ -84,6 +83,23 @@ def training_curves(workdirs: Mapping[str, Any], names: Names) -> list[CurvePane
     return [p for p in panels if p is not None]
 
 
+def read_curve(workdir: str | Path, kind: str, metric: str, label: str) -> Curve | None:
+    """One quantity that a run logged as `kind` "train" or "validation", under another label; None where it did not."""
+    steps, values = [], []
+    for text in (Path(workdir) / "metrics.jsonl").read_text("utf-8").splitlines():
+        line = json.loads(text)
+        if line["kind"] == kind and metric in line:
+            steps.append(int(line["step"]))
+            values.append(float(line[metric]))
+    return Curve(label, steps, values, kind == "validation") if steps else None
+
+
+def panel(title: str, y_label: str, curves: Sequence[Curve | None]) -> CurvePanel | None:
+    """A diagram of the curves that exist; None where there is none."""
+    present = [curve for curve in curves if curve is not None]
+    return CurvePanel(title, y_label, present) if present else None
+
+
 def latent_maps(
     search: ForegroundSearch,
     queries: Queries,
@@ -93,7 +109,7 @@ def latent_maps(
     max_queries: int = 80,
     seed: int = 0,
 ) -> list[MapPanel]:
-    """One panel a category, of foregrounds (the gallery's embeddings) and queries drawn by the seed."""
+    """One panel per category, of foregrounds (the gallery's embeddings) and queries drawn by the seed."""
     table, rng = search.table, np.random.default_rng(seed)
     panels = []
     for index, category in enumerate(table.categories):
@@ -164,18 +180,9 @@ def assemble_report(
       result: of `evaluation.run.evaluate` on the split.
       search: the gallery of the split.
       queries, foregrounds: the split, queries at the bundle's size.
-      workdirs: of the runs, see `training_curves`.
-      names: of the rivals in `result`.
-      stages: (name, seconds, note).
-      machine: one line on the hardware.
-      commands: (purpose, shell command) pairs.
-      title, summary: at the page's head.
-      pictures: how the data came about.
-      num_examples: queries shown; drawn by the seed, not by their results.
-      seed: of that draw and of the map.
-
-    Returns:
-      The report's contents.
+      workdirs: of the runs, see `training_curves`. names: of the rivals in `result`.
+      stages, machine, commands, title, summary, pictures: see `Report`; `machine` is a line on the hardware.
+      num_examples: queries shown; drawn by the seed, not by their results. seed: of that draw and of the map.
     """
     true_pattern = dict(zip(foregrounds.ids.tolist(), foregrounds.pattern.tolist(), strict=True))
     rows = pick_queries(queries.category, count=num_examples, seed=seed)

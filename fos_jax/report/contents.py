@@ -1,4 +1,4 @@
-"""What the report shows, as plain data: everything the page's template reads."""
+"""Contents of the report as plain data: everything the page's template reads."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -142,7 +142,7 @@ class Report:
       breakdowns: title -> (label, figure) pairs, e.g. mAP by category.
       examples: queries with results.
       curves: diagrams of training.
-      maps: one panel a category.
+      maps: one panel per category.
       stages: (stage, seconds, note) of the run.
       facts: (name, value) pairs: what was measured where.
       notes: sentences on how to read the figures.

@@ -15,16 +15,7 @@ from fos_jax.retrieval.search import ForegroundSearch
 
 
 def pick_queries(category: np.ndarray, *, count: int, seed: int) -> np.ndarray:
-    """Rows of `count` queries drawn by a seed, not by their results, as even over the categories as possible.
-
-    Args:
-      category: int [n].
-      count: how many, fewer where there are fewer.
-      seed: of the draw.
-
-    Returns:
-      int64 [min(count, n)], categories in turn.
-    """
+    """int64 [min(count, n)]: rows of queries, their categories (int [n]) in turn, drawn by a seed, not by results."""
     rng = np.random.default_rng(seed)
     groups = [rng.permutation(np.flatnonzero(category == c)) for c in np.unique(category)]
     rounds = max((len(group) for group in groups), default=0)
@@ -60,19 +51,12 @@ def make_example(
     num_hits: int = 6,
     side_px: int = 288,
 ) -> Example:
-    """Searches for one query of a labelled split.
+    """Searches for query `row` of a labelled split in the gallery of the same split.
 
     Args:
-      search: the gallery of the same split.
-      queries: of the split.
-      row: which.
       true_pattern: foreground id -> pattern by the data set's label.
-      num_patterns: patterns shown.
-      num_hits: foregrounds shown in each.
+      num_patterns, num_hits: patterns shown, and foregrounds in each.
       side_px: of the pictures; the search sees the query as it is, only pictures are enlarged.
-
-    Returns:
-      The example.
     """
     table, image, is_compatible = search.table, queries.image[row], queries.is_compatible[row]
     category = table.categories[int(queries.category[row])]

@@ -1,8 +1,9 @@
-"""From the evaluation's result (`evaluation.run.evaluate`, or its JSON) to the rows of the report."""
+"""From the evaluation's result (`evaluation.run.evaluate`, or its JSON) to rows of the report and a verdict."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fos_jax.evaluation.scores import RANKING_TITLES
 from fos_jax.report.contents import Figure, MetricRow
 
 COLUMNS = {
@@ -13,14 +14,7 @@ COLUMNS = {
     "pattern_top_1": "pattern top-1",
     "pattern_top_3": "pattern top-3",
 }
-RANKINGS = {
-    "cosine": "cosine",
-    "flat": "posterior, flat head",
-    "factorised": "posterior, factorised head",
-    "both": "posterior, both heads",
-    "interaction": "interaction a pair",
-    "composite": "composite a pair",
-}
+MIN_RATIO_TO_RECTANGLE = 2.0
 _KIND_ORDER = {"ours": 0, "rival": 1, "control": 2, "oracle": 3}
 
 
@@ -39,7 +33,7 @@ def metric_rows(result: Mapping[str, Any]) -> list[MetricRow]:
         rows.append(
             MetricRow(
                 name=raw["name"],
-                ranking=RANKINGS.get(raw["ranking"], raw["ranking"]),
+                ranking=RANKING_TITLES.get(raw["ranking"], raw["ranking"]),
                 kind=raw["kind"],
                 note=raw["note"],
                 figures={column: figure for column, figure in figures.items() if figure is not None},
@@ -106,3 +100,29 @@ def breakdowns(result: Mapping[str, Any]) -> dict[str, Sequence[tuple[str, Figur
         "Attribute named rightly by the student": named(by_attribute),
     }
     return {title: figures for title, figures in parts.items() if figures}
+
+
+def unmet(result: Mapping[str, Any], *, rectangle_only: str, two_streams: str | None) -> list[str]:
+    """Sentences on what a demo run should reach and does not; empty where all is met.
+
+    Args:
+      result: of `evaluation.run.evaluate`.
+      rectangle_only: name of the control that sees no picture; its best ranking counts.
+      two_streams: name of the model trained without distillation; its cosine ranking counts. None: not run.
+    """
+    student = headline_row(result)["figures"]["map"]["value"]
+    rectangle = best_of(result, rectangle_only)["figures"]["map"]["value"]
+    out = []
+    if not student >= MIN_RATIO_TO_RECTANGLE * rectangle:
+        out.append(
+            f"student mAP is {student:.3f}, expected at least {MIN_RATIO_TO_RECTANGLE:g} times the rectangle-only "
+            f"control's {rectangle:.3f}"
+        )
+    if two_streams is not None:
+        rival = find_row(result, two_streams, "cosine")["figures"]["map"]["value"]
+        if not student > rival:
+            out.append(
+                f"student mAP is {student:.3f}, expected more than {rival:.3f}, the cosine ranking of the model "
+                "without distillation"
+            )
+    return out

@@ -18,7 +18,7 @@ def flatten_to_plane(embedding: np.ndarray, *, seed: int = 0, perplexity: float 
     Returns:
       float32 [n, 2], each coordinate spans 0 to 1.
 
-    Source: scikit-learn's documentation of TSNE; that the start is the PCA is a design decision (stable between runs).
+    Source: scikit-learn's documentation of TSNE; that the start is the PCA keeps it stable between runs.
     """
     import threadpoolctl
     from sklearn.manifold import TSNE
@@ -36,22 +36,12 @@ def flatten_to_plane(embedding: np.ndarray, *, seed: int = 0, perplexity: float 
 
 
 def single_values(is_compatible: np.ndarray, table: PatternTable, category: str) -> dict[str, np.ndarray]:
-    """For each attribute the value that a row's patterns agree on.
-
-    Args:
-      is_compatible: bool [n, P], the patterns of each row, all of `category`.
-      table: the pattern table.
-      category: name.
-
-    Returns:
-      attribute name -> int32 [n], index of the value, -1 where the patterns differ in it.
-    """
+    """Attribute name -> int32 [n], the value that a row's patterns (bool [n, P]) share, -1 where they differ."""
     out = {}
     for name, values in table.attributes.get(category, {}).items():
         value_of_pattern = np.array(
             [values.index(p.attributes[name]) if p.category == category else -1 for p in table.patterns]
         )
-        # [n, number of values]
         has_value = np.stack(
             [(is_compatible & (value_of_pattern == v)).any(1) for v in range(len(values))], 1
         )  # [n, v]
@@ -69,19 +59,11 @@ def map_panel(
     table: PatternTable,
     seed: int = 0,
 ) -> MapPanel:
-    """Lays out the foregrounds (by the teacher) and queries (by the student) of one category together.
+    """Lays out foregrounds (by the teacher) and queries (by the student) of one category together, foregrounds first.
 
     Args:
-      category: name.
-      foreground_embedding: float [f, D].
-      foreground_pattern: int [f].
-      query_embedding: float [q, D].
-      query_is_compatible: bool [q, P].
-      table: the pattern table.
-      seed: of the layout.
-
-    Returns:
-      The panel, foregrounds first.
+      foreground_embedding: float [f, D]. foreground_pattern: int [f].
+      query_embedding: float [q, D]. query_is_compatible: bool [q, P].
     """
     is_pattern = np.arange(table.num_patterns) == np.asarray(foreground_pattern)[:, None]  # [f, P]
     membership = np.concatenate([is_pattern, query_is_compatible])  # [f + q, P]

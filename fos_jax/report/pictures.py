@@ -19,17 +19,9 @@ _SERIES = ("#0a0101", "#0a0202", "#0a0303", "#0a0404", "#0a0505", "#0a0606")
 
 
 def data_uri(image: np.ndarray, *, quality: int = 88) -> str:
-    """A picture as a data URI: WebP, lossless where there is an alpha channel.
+    """A picture, uint8 [h, w, 3] or [h, w, 4], as a data URI: WebP, lossless where there is an alpha channel.
 
-    Args:
-      image: uint8 [h, w, 3] or [h, w, 4].
-      quality: of the lossy form, 0 to 100.
-
-    Returns:
-      Text for an `src` attribute.
-
-    Raises:
-      ValueError: another dtype or shape.
+    Raises: ValueError for another dtype or shape.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (3, 4):
         raise ValueError(f"image: {image.dtype} {image.shape}, expected uint8 [h, w, 3] or [h, w, 4]")

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from evaluation_world import make_bundle, make_split, make_table
 
+from fos_jax import files
 from fos_jax.errors import InputError
-from fos_jax.evaluation import results as results_file
-from fos_jax.evaluation import tables
-from fos_jax.evaluation.methods import BOX_OVERLAP, CONTROL, MASK_OVERLAP, Method
+from fos_jax.evaluation import from_files, tables
+from fos_jax.evaluation.methods import BOX_OVERLAP, CONTROL, MASK_OVERLAP, EvaluatedModel
 from fos_jax.evaluation.run import evaluate
 from fos_jax.pattern_table import PatternTable
 
@@ -27,7 +27,7 @@ def bundles():
 
 @pytest.fixture(scope="module")
 def results(bundles):
-    other = Method("rectangle only", bundles["blind"], QUERIES, FOREGROUNDS, CONTROL)
+    other = EvaluatedModel("rectangle only", bundles["blind"], QUERIES, FOREGROUNDS, CONTROL)
     return evaluate(bundles["student"], QUERIES, FOREGROUNDS, TABLE, compare=[other], num_resamples=200)
 
 
@@ -106,7 +106,7 @@ def test_differences_are_of_the_headline_to_every_other_row(results):
 def test_a_gallery_is_encoded_once_for_bundles_with_the_same_teacher():
     student, blind = make_bundle(), make_bundle(seed=1)
     blind.config = student.config
-    other = Method("rectangle only", blind, QUERIES, FOREGROUNDS, CONTROL)
+    other = EvaluatedModel("rectangle only", blind, QUERIES, FOREGROUNDS, CONTROL)
     evaluate(student, QUERIES, FOREGROUNDS, TABLE, compare=[other], num_resamples=2)
     assert (blind.num_encoded_galleries, student.num_encoded_galleries) == (1, 0)
     student.variables["foreground"]["params"]["prototypes"] = student.prototypes + 1
@@ -115,7 +115,7 @@ def test_a_gallery_is_encoded_once_for_bundles_with_the_same_teacher():
 
 
 def test_repeats_exactly(results, bundles):
-    other = Method("rectangle only", bundles["blind"], QUERIES, FOREGROUNDS, CONTROL)
+    other = EvaluatedModel("rectangle only", bundles["blind"], QUERIES, FOREGROUNDS, CONTROL)
     again = evaluate(bundles["student"], QUERIES, FOREGROUNDS, TABLE, compare=[other], num_resamples=200)
     assert again == results
 
@@ -157,7 +157,7 @@ def test_features_of_a_classifier_are_a_control_that_sees_the_own_foreground(bun
     for ranking, same in (("cosine", "cosine"), ("flat", "posterior")):
         expected = row(oracle, "own-foreground oracle", same)["figures"]
         assert row(alone, "features", ranking)["figures"] == expected
-    other = Method("features", classifier, QUERIES, FOREGROUNDS, CONTROL)
+    other = EvaluatedModel("features", classifier, QUERIES, FOREGROUNDS, CONTROL)
     beside = evaluate(bundles["student"], QUERIES, FOREGROUNDS, TABLE, compare=[other], num_resamples=10)
     assert row(beside, "features", "cosine")["figures"] == row(alone, "features", "cosine")["figures"]
     assert row(beside, "own-foreground oracle", "cosine")["kind"] == "oracle"
@@ -167,10 +167,10 @@ def test_what_cannot_be_compared_is_refused(bundles):
     student, blind = bundles["student"], bundles["blind"]
     fewer = dataclasses.replace(QUERIES, ids=QUERIES.ids[::-1])
     for method, message in (
-        (Method("student", blind, QUERIES, FOREGROUNDS), "'student' is taken"),
-        (Method("chance", blind, QUERIES, FOREGROUNDS), "'chance' is taken"),
-        (Method("other", blind, fewer, FOREGROUNDS), "queries of other are not those of student"),
-        (Method("teacher", make_bundle(has_query=False), QUERIES, FOREGROUNDS), "no query encoder"),
+        (EvaluatedModel("student", blind, QUERIES, FOREGROUNDS), "'student' is taken"),
+        (EvaluatedModel("chance", blind, QUERIES, FOREGROUNDS), "'chance' is taken"),
+        (EvaluatedModel("other", blind, fewer, FOREGROUNDS), "queries of other are not those of student"),
+        (EvaluatedModel("teacher", make_bundle(has_query=False), QUERIES, FOREGROUNDS), "no query encoder"),
     ):
         with pytest.raises(InputError, match=message):
             evaluate(student, QUERIES, FOREGROUNDS, TABLE, compare=[method])
@@ -206,16 +206,16 @@ def test_terminal_table_fits_80_columns(results):
 
 def test_file_round_trip_and_refusals(results, tmp_path):
     path = tmp_path / "deep" / "evaluation.json"
-    results_file.write_results(path, results)
-    assert results_file.read_results(path) == results
+    from_files.write_results(path, results)
+    assert from_files.read_results(path) == results
     assert [p.name for p in path.parent.iterdir()] == ["evaluation.json"]
     broken = copy.deepcopy(results) | {"format_version": 99}
-    results_file.write_results(path, broken)
+    from_files.write_results(path, broken)
     with pytest.raises(InputError, match="format_version is 99, expected 1"):
-        results_file.read_results(path)
+        from_files.read_results(path)
     path.write_text("{")
     with pytest.raises(InputError, match=r"evaluation\.json: not an evaluation result"):
-        results_file.read_results(path)
+        from_files.read_results(path)
 
 
 def test_full_disk_leaves_the_old_file(results, tmp_path, monkeypatch):
@@ -225,8 +225,8 @@ def test_full_disk_leaves_the_old_file(results, tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(results_file.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(InputError, match=r"evaluation\.json: cannot be written \(No space left on device\)"):
-        results_file.write_results(path, results)
+        from_files.write_results(path, results)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from evaluation_world import make_table
 
-from fos_jax.evaluation.calibration import calibration_error, gallery_accuracy, query_calibration
+from fos_jax.evaluation.measure import calibration_error, gallery_accuracy, query_calibration
 from fos_jax.evaluation.truth import Truth
 
 

@@ -11,7 +11,7 @@ from evaluation_world import make_bundle, make_split
 
 from fos_jax.errors import InputError
 from fos_jax.evaluation import from_files
-from fos_jax.evaluation.results import read_results
+from fos_jax.evaluation.from_files import read_results
 
 
 @pytest.fixture

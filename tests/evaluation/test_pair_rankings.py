@@ -12,8 +12,7 @@ from fos_jax.encoders.build import init_foreground, init_query
 from fos_jax.encoders.bundle import Bundle
 from fos_jax.encoders.pair_networks import PAIR_NETWORKS, init_pair_network
 from fos_jax.evaluation.cost import encoding_cost, ranking_ms
-from fos_jax.evaluation.methods import Method
-from fos_jax.evaluation.pairs import looked_up
+from fos_jax.evaluation.methods import EvaluatedModel, looked_up
 from fos_jax.evaluation.run import evaluate
 from fos_jax.evaluation.scores import PAIR_RANKINGS
 from fos_jax.evaluation.truth import Block, truth_of
@@ -82,6 +81,6 @@ def test_one_without_them_is_reported_as_before(world):
     bundle, queries, foregrounds, table = world
     encoders = {name: bundle.variables[name] for name in ("foreground", "query")}
     plain = Bundle(config=bundle.config, table=table, variables=encoders, metrics={}, fingerprint="f")
-    assert "pairs" not in encoding_cost(Method("student", plain, queries, foregrounds), repeats=1)
+    assert "pairs" not in encoding_cost(EvaluatedModel("student", plain, queries, foregrounds), repeats=1)
     found = evaluate(plain, queries, foregrounds, table, num_resamples=5)
     assert [row["ranking"] for row in found["rows"] if row["name"] == "student"] == ["cosine", "flat"]

@@ -10,7 +10,7 @@ from fos_jax import metrics
 from fos_jax.data.arrays import Pairs
 from fos_jax.errors import InputError
 from fos_jax.evaluation import controls, scores
-from fos_jax.evaluation.aspects import box_aspects, foreground_aspects
+from fos_jax.evaluation.conventions import box_aspects, foreground_aspects
 from fos_jax.evaluation.measure import measure, measure_fosd
 from fos_jax.evaluation.truth import Truth, truth_of
 

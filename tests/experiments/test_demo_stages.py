@@ -24,12 +24,9 @@ def stages(request):
 
 
 def flags_of(module: str) -> set[str]:
-    """Names of the flags that a program defines, itself or by what training programs share (read, not imported)."""
+    """Names of the flags that a program defines (read, not imported)."""
     (source,) = _source_files(module)
-    text = source.read_text("utf-8")
-    if "adopt_module_key_flags" in text:
-        text += _source_files("launch.training_program")[0].read_text("utf-8")
-    return set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", text))
+    return set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", source.read_text("utf-8")))
 
 
 def test_every_flag_is_one_of_its_program(stages):

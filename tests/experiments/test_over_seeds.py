@@ -9,8 +9,10 @@ from evaluation_world import make_bundle, make_split
 
 from fos_jax.errors import InputError
 from fos_jax.evaluation.run import evaluate, ids_fingerprint
-from fos_jax.experiments.cell_files import CellId, average_precision, cell_of, read_cell, write_cell, write_plan
+from fos_jax.experiments.cells import Cell, Method, Training
 from fos_jax.experiments.over_seeds import precision_difference, seed_difference, spread
+from fos_jax.experiments.results_file import average_precision, read_records, write_records
+from fos_jax.experiments.running import cell_record
 
 
 def row(**by_category):
@@ -94,17 +96,20 @@ def evaluation():
     more = {
         "data": {"size": "mini"},
         "bundle": {"fingerprint": "f"},
-        "metadata": {"commit": "c", "time": "t", "versions": {}},
+        "metadata": {"commit": "c", "time": "t", "versions": {}, "devices": {"count": 1, "kind": "cpu"}},
     }
     return {**json.loads(json.dumps(got)), **more}
 
 
+def cell_of(rankings, seed=0) -> Cell:
+    return Cell(Method("student", "student", "ours", Training("student", "student"), rankings), "mini", seed, "1.0.0")
+
+
 def test_cells_keep_what_the_evaluation_found(evaluation, tmp_path):
-    cell_id = CellId("mini", "student", 3)
-    cell = cell_of(evaluation, cell_id, definition="d", rankings=["flat", "both"], trainings=[], hardware="h")
-    path = write_cell(tmp_path, cell)
-    assert path == tmp_path / "mini" / "student-3.json"
-    cell = read_cell(path)
+    path = tmp_path / "mini.jsonl"
+    write_records(path, [cell_record(cell_of(["flat", "both"], seed=3), evaluation, [])])
+    (cell,) = read_records(path).values()
+    assert (cell["method"], cell["seed"]) == ("student", 3)
     assert [r["ranking"] for r in cell["rows"]] == ["flat", "both"]
     for kept, row_ in zip(
         cell["rows"], [r for r in evaluation["rows"] if r["ranking"] in ("flat", "both")], strict=False
@@ -118,7 +123,7 @@ def test_cells_keep_what_the_evaluation_found(evaluation, tmp_path):
 
 def test_a_ranking_that_is_not_there_is_refused(evaluation):
     with pytest.raises(ValueError, match=r"student: no ranking \['other'\]"):
-        cell_of(evaluation, CellId("mini", "student", 0), definition="", rankings=["other"], trainings=[], hardware="")
+        cell_record(cell_of(["other"]), evaluation, [])
 
 
 def test_per_query_figures_come_with_their_queries(evaluation):
@@ -132,20 +137,28 @@ def test_per_query_figures_come_with_their_queries(evaluation):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not a cell of results"),
-        ("[]", "not a cell of results"),
-        ('{"format_version": 9, "size": "s", "method": "m", "seed": 0}', "format_version is 9, expected 1"),
-        ('{"format_version": 1, "size": "s", "method": "m", "seed": 1}', "expected the cell of its own name"),
+        ("{", "line 2: not a record"),
+        ("[]", "line 2: not a record"),
+        ('{"kind": "other", "format_version": 2}', "line 2: not a record"),
+        ('{"format_version": 9, "kind": "config", "digest": "d", "config": {}}', "format_version is 9, expected 2"),
+        ('{"format_version": 2, "kind": "cell", "method": "m", "seed": 1}', "line 2: not a record .*definition"),
     ],
 )
-def test_a_damaged_cell_is_named(tmp_path, text, message):
-    path = tmp_path / "s" / "m-0.json"
-    path.parent.mkdir()
-    path.write_text(text)
+def test_a_damaged_record_is_named(tmp_path, text, message):
+    path = tmp_path / "demo.jsonl"
+    write_records(path, [{"kind": "config", "digest": "d", "config": {}}])
+    path.write_text(path.read_text() + text + "\n")
     with pytest.raises(InputError, match=message):
-        read_cell(path)
+        read_records(path)
 
 
-def test_a_method_must_be_a_file_name(tmp_path):
-    with pytest.raises(ValueError, match="letters, digits"):
-        write_plan(tmp_path, "mini", {"methods": [{"name": "a b"}], "seeds": [], "definitions": {}})
+def test_a_record_replaces_the_one_of_its_key_and_leaves_the_others(tmp_path):
+    path = tmp_path / "deep" / "demo.jsonl"
+    assert read_records(path) == {}
+    write_records(path, [{"kind": "config", "digest": name, "config": {"a": 1}} for name in ("y", "x")])
+    before = path.read_bytes()
+    write_records(path, [{"kind": "config", "digest": "x", "config": {"a": 2}}])
+    assert [(k, r["config"]["a"]) for k, r in read_records(path).items()] == [("config-x", 2), ("config-y", 1)]
+    write_records(path, [{"kind": "config", "digest": "x", "config": {"a": 1}}])
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["demo.jsonl"]

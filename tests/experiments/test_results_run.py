@@ -10,8 +10,9 @@ import pytest
 from fos_jax.experiments import methods as table
 from fos_jax.experiments import running as results_run
 from fos_jax.experiments import stages as stages_module
-from fos_jax.experiments.cell_files import read_cell, read_cells
-from fos_jax.experiments.side_by_side import run_side_by_side
+from fos_jax.experiments.results_file import read_records, results_path, write_records
+from fos_jax.experiments.rows import read_size
+from fos_jax.experiments.running import run_side_by_side
 
 PROGRAM = """
 import json, sys
@@ -102,6 +103,7 @@ def world(tmp_path, monkeypatch):
         return failed, said, [line.split()[0].rsplit(".", 1)[1] for line in (tmp_path / "log").read_text().splitlines()]
 
     go.results, go.folder, go.methods = results, tmp_path, methods
+    go.path = results_path(results, "mini")
     return go
 
 
@@ -126,7 +128,7 @@ def test_cells_side_by_side_train_a_shared_teacher_once_and_print_into_files(wor
     assert sorted(s for s in started if s != "dataset_build") == sorted(
         2 * ["train_teacher", "train_student", "train_student", "evaluate", "evaluate", "evaluate"]
     )
-    assert len(list((world.results / "mini").glob("*-*.json"))) == 6
+    assert sum(key.startswith("cell-") for key in read_records(world.path)) == 6
     assert sum("up to date" in line for line in said) > 0
     logs = sorted(path.name for path in (world.folder / "work/mini/seed_0/stages").glob("*.log"))
     assert len(logs) == 6
@@ -156,43 +158,48 @@ def test_an_interruption_begins_no_further_task():
 
 def test_a_cell_holds_its_rows_and_what_it_can_be_traced_to(world):
     world()
-    student = read_cell(world.results / "mini" / "student-0.json")
+    records = read_records(world.path)
+    student = records["cell-student-0"]
     assert [row["ranking"] for row in student["rows"]] == ["cosine", "flat", "factorised", "both"]
     assert student["rows"][0]["average_precision"] == {"car": "5000 7500"}
     assert student["rows"][0]["figures"] == {"map": 0.625}
     teacher, distilled = student["trainings"]
     assert (teacher["name"], teacher["commit"], teacher["hardware"]) == ("teacher", "abc", "2 CPU cores")
     assert distilled["seconds"] > 0
-    assert distilled["config"]["seed"] == 0
+    config = records[f"config-{distilled['config']}"]["config"]
+    assert (config["task"], "seed" in config) == ("student", False)
+    assert student["seed"] == 0
+    assert sum(key.startswith("config-") for key in records) == 3  # the shared teacher's once
     assert student["cost"]["parameters"] == 5
-    oracles = read_cell(world.results / "mini" / "teacher-0.json")
+    oracles = records["cell-teacher-0"]
     assert [row["name"] for row in oracles["rows"]] == ["chance", "own-foreground oracle"]
     assert oracles["cost"] is None or oracles["cost"]["parameters"] == 5
 
 
 def test_a_lost_result_is_made_again_from_what_is_trained(world):
     world()
-    (world.results / "mini" / "student-0.json").unlink()
+    kept = [record for key, record in read_records(world.path).items() if key != "cell-student-0"]
+    world.path.unlink()
+    write_records(world.path, kept)
     _, _, started = world()
     assert started == ["dataset_build"]
-    assert (world.results / "mini" / "student-0.json").exists()
+    assert "cell-student-0" in read_records(world.path)
 
 
 def test_a_result_of_another_definition_is_made_again(world):
     world()
-    path = world.results / "mini" / "student-0.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "definition": "old"}))
+    write_records(world.path, [{**read_records(world.path)["cell-student-0"], "definition": "old"}])
     _, said, _ = world()
     assert said[0] == "2 of 3 cells are done, 1 to run"
-    assert read_cell(path)["definition"] != "old"
+    assert read_records(world.path)["cell-student-0"]["definition"] != "old"
 
 
 def test_a_failed_cell_leaves_the_others_running_and_goes_on_later(world):
     (world.folder / "fail").write_text("rectangle_only")
     failed, _, _ = world()
     assert len(failed) == 1
-    assert failed[0].startswith("rectangle_only, seed 0: stage rectangle_only-")
-    assert (world.results / "mini" / "teacher-0.json").exists()
+    assert failed[0].startswith("rectangle_only-0: stage rectangle_only-")
+    assert "cell-teacher-0" in read_records(world.path)
     (world.folder / "fail").unlink()
     failed, _, started = world()
     assert not failed
@@ -204,11 +211,10 @@ def test_no_cell_is_begun_that_would_end_too_late(world):
     assert (failed, started) == ([], [])
     assert said[-1] == "time is up: 3 cells are not run"
     world()
-    path = world.results / "mini" / "student-0.json"
-    cell = read_cell(path)
+    cell = read_records(world.path)["cell-student-0"]
     for training in cell["trainings"]:
         training["seconds"] = 1000.0
-    path.write_text(json.dumps(cell))
+    write_records(world.path, [cell])
     _, said, started = world(seeds=(0, 1), until_s=time.monotonic() + 400)
     assert (said[-1], started) == ("time is up: 3 cells are not run", [])
 
@@ -228,8 +234,9 @@ def test_plans_keep_earlier_seeds_and_leave_out_what_is_out_of_date(world):
     ]
     assert [plan["seeds"] for plan in made] == [[1], [0, 1]]
     world()
-    assert len(read_cells(world.results, "mini", made[1])) == 3
+    assert len(read_size(world.results, "mini").cells) == 3
     newer = results_run.write_plan(world.methods, size="mini", seeds=[0], version="2", results=world.results)
-    assert read_cells(world.results, "mini", newer) == {}
+    assert read_size(world.results, "mini").plan["definitions"] == newer["definitions"]
+    assert read_size(world.results, "mini").cells == {}
     demo = results_run.write_plan(world.methods, size="demo", seeds=[5], version="1", results=world.results)
     assert demo["seeds"] == [0, 1, 2, 5]

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from fos_jax.errors import InputError
-from fos_jax.experiments import methods, tuning
-from fos_jax.experiments import running as results_run
+from fos_jax.experiments import methods, running
 from fos_jax.experiments import trials as table
 from fos_jax.experiments.cells import Training, resolved_config
+from fos_jax.experiments.results_file import read_records, results_path, write_records
+from fos_jax.experiments.rows import read_size
 from fos_jax.experiments.stages import Stage, StageError, StageRun
-from fos_jax.experiments.trial_files import read_trials, trial_path, write_trial
 
 KEPT = Path(__file__).resolve().parents[2] / "results"
-PLANS = tuning.planned("demo", "1.0.0")
+PLANS = table.planned("demo", "1.0.0")
 
 
 def test_every_method_has_as_many_trials_and_every_rival_has_some():
@@ -30,7 +30,7 @@ def test_every_method_has_as_many_trials_and_every_rival_has_some():
 def test_a_trial_is_the_config_with_its_numbers_and_half_the_steps(name):
     whole = resolved_config(table.TRAININGS[name], "demo")
     for number, changes in enumerate(table.SPACES[name]):
-        config = resolved_config(table.trial(name, number, "demo"), "demo")
+        config = resolved_config(table.trial_training(name, number, "demo"), "demo")
         assert config.training.num_steps == whole.training.num_steps // 2
         for field, value in changes.items():
             room, key = field.split(".")
@@ -49,16 +49,14 @@ def test_trainings_in_stages_are_known():
 
 @pytest.mark.parametrize("size", ["demo", "full"])
 def test_the_configs_have_the_numbers_of_the_best_trial(size):
-    if not (KEPT / size).exists():
+    records = read_records(results_path(KEPT, size))
+    if not records:
         pytest.skip("no trials of this size are kept")
-    plans = tuning.planned(size, results_run.dataset_version())
-    found = read_trials(KEPT, size, plans)
     for name in table.SPACES:
-        scores = {
-            plan["number"]: trial["score"]
-            for plan, trial in zip(plans, found, strict=True)
-            if trial and plan["training"] == name
-        }
+        own = [
+            (t.number, t.definition, records.get(t.key)) for t in table.trials(size, running.dataset_version(), [name])
+        ]
+        scores = {number: record["score"] for number, d, record in own if record and record["definition"] == d}
         if len(scores) == len(table.SPACES[name]):
             assert table.chosen(name, size) == max(scores, key=scores.__getitem__), name
 
@@ -68,6 +66,7 @@ def test_trials_are_run_once_and_reported(tmp_path, monkeypatch):
 
     def run_stages(stages: list[Stage], records: Path, *, announce, is_quiet) -> list[StageRun]:
         folder = stages[-1].outputs[0]
+        assert len(stages) == 1
         assert not any("evaluate" in stage.command[0] for stage in stages)  # the test split is not touched
         ran.append(folder.name.rsplit("-", 1)[0])
         if folder.name.startswith("trial_gala_1"):
@@ -79,32 +78,36 @@ def test_trials_are_run_once_and_reported(tmp_path, monkeypatch):
         (folder / "run.json").write_text(json.dumps(facts))
         return [StageRun(stages[-1], 60.0, False)]
 
-    monkeypatch.setattr(tuning, "run_stages", run_stages)
-    monkeypatch.setattr(results_run, "build_data", lambda size, data: None)
+    monkeypatch.setattr(running, "run_stages", run_stages)
+    monkeypatch.setattr(running, "build_data", lambda size, data: None)
     given = {"work": tmp_path / "w", "data": tmp_path / "d", "results": tmp_path / "r", "announce": lambda line: None}
-    failed = tuning.run_trials(tuning.select(["gala"]), "mini", **given)
+    trials = table.trials("mini", "1.0.0", ["gala"])
+    failed = running.run_cells(trials, **given)
     total = len(table.SPACES["gala"])
     assert ran == [f"trial_gala_{k}" for k in range(total)]
     assert [line.split(":")[0] for line in failed] == ["gala-1"]
-    line = next(line for line in tuning.summary("mini", tmp_path / "r") if line.startswith("gala"))
+    line = next(line for line in table.summary("mini", "1.0.0", tmp_path / "r") if line.startswith("gala"))
     assert line == f"gala: 1 of {total} trials not run"
-    tuning.run_trials(tuning.select(["gala"]), "mini", **given)
+    running.run_cells(trials, **given)
     assert ran[total:] == ["trial_gala_1"]
-    trial = json.loads(trial_path(tmp_path / "r", "mini", "gala", 0).read_text())
+    trial = read_records(results_path(tmp_path / "r", "mini"))["trial-gala-0"]
     assert (trial["score"], trial["seconds"], trial["commit"], trial["hardware"]) == (0.51, 60.0, "abc", "2 CPU cores")
     with pytest.raises(InputError, match="only: unknown nobody, expected some of teacher"):
-        tuning.select(["nobody"])
+        table.trials("mini", "1.0.0", ["nobody"])
 
 
 def test_a_trial_defined_otherwise_was_not_run_and_a_damaged_one_is_named(tmp_path):
-    plan = PLANS[0]
-    trial = {key: plan[key] for key in ("training", "number", "definition", "changes")}
-    path = write_trial(tmp_path, "demo", {**trial, "score": 0.5, "metrics": {}})
-    assert read_trials(tmp_path, "demo", [plan, PLANS[1]])[0]["score"] == 0.5
-    assert read_trials(tmp_path, "demo", [{**plan, "definition": "other"}, PLANS[1]]) == [None, None]
-    path.write_text("{}")
-    with pytest.raises(InputError, match=r"teacher-0\.json: not a trial"):
-        read_trials(tmp_path, "demo", [plan])
+    path, plan = results_path(tmp_path, "demo"), {"kind": "plan", "seeds": [0], "methods": [], "definitions": {}}
+    trial = {key: PLANS[0][key] for key in ("training", "number", "definition", "changes")}
+    trial |= {"kind": "trial", "score": 0.5, "metrics": {}, "seconds": 1.0}
+    write_records(path, [{**plan, "trials": PLANS[:2]}, trial])
+    first, second = read_size(tmp_path, "demo").trials
+    assert (first["score"], second) == (0.5, None)
+    write_records(path, [{**trial, "definition": "other"}])
+    assert read_size(tmp_path, "demo").trials == [None, None]
+    path.write_text('{"kind": "trial", "format_version": 2}\n')
+    with pytest.raises(InputError, match=r"demo\.jsonl, line 1: not a record"):
+        read_size(tmp_path, "demo")
 
 
 def test_trainings_are_the_tables():

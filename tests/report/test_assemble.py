@@ -6,8 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
+from fos_jax.experiments.demo_report import time_table, write_metrics
 from fos_jax.report.assemble import Names, headline, provenance, training_curves
-from fos_jax.report.demo_files import time_table, write_metrics
 
 NAMES = Names(rectangle_only="rectangle only", two_streams="two streams")
 

@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from fos_jax.report.acceptance import unmet
+from fos_jax.report.assemble import panel, read_curve
 from fos_jax.report.contents import Figure
-from fos_jax.report.curves import panel, read_curve
-from fos_jax.report.figures import best_of, breakdowns, figure_of, find_row, headline_row, metric_rows
+from fos_jax.report.figures import best_of, breakdowns, figure_of, find_row, headline_row, metric_rows, unmet
 
 
 def raw(value, low=None, high=None):
