@@ -45,16 +45,15 @@ _HARMONISE = flags.DEFINE_float("harmonise", 0.0, "How far composites take on th
 def main() -> None:
     from fos_jax.boxes import parse_box_xyxy_px
     from fos_jax.retrieval.contact_sheet import contact_sheet
-    from fos_jax.retrieval.filters import Filters
-    from fos_jax.retrieval.gallery import Ranking
-    from fos_jax.retrieval.queries import SearchQuery
+    from fos_jax.retrieval.gallery import RankBy
+    from fos_jax.retrieval.queries import Filters, SearchQuery
     from fos_jax.retrieval.results import Found, results_json, results_text, write_composites, write_new
     from fos_jax.retrieval.search import ForegroundSearch
 
     query = SearchQuery(_PHOTO.value, parse_box_xyxy_px(_BOX.value, where="--box"), _CATEGORY.value)
     licences = tuple(_LICENCES.value) if _LICENCES.value else None
     filters = Filters(_MIN_SIDE_PX.value, _MAX_UPSCALE.value, licences, _ASPECT.value)
-    ranking: Ranking = "cosine" if _RANKING.value == "cosine" else "posterior"
+    ranking: RankBy = "cosine" if _RANKING.value == "cosine" else "posterior"
     found: Found
     with ForegroundSearch.open(_GALLERY.value, _BUNDLE.value) as search:
         if _LEVEL.value.startswith("pattern") and _PATTERN.value is None:
