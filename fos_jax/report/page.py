@@ -1,13 +1,13 @@
 """The page itself: contents and template become one HTML file that loads nothing from elsewhere."""
 
 import colorsys
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jinja2
 import markupsafe
 
+from fos_jax.files import write_whole
 from fos_jax.report.contents import MapPanel, Report
 from fos_jax.report.pictures import curves_svg, data_uri
 
@@ -42,12 +42,8 @@ def render_report(report: Report) -> str:
 
 def write_report(report: Report, path: str | Path) -> Path:
     """Writes the page whole or not at all; returns its path."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(render_report(report), "utf-8")
-    os.replace(part, path)
-    return path
+    write_whole(path, render_report(report))
+    return Path(path)
 
 
 def value_colour(index: int, size: int) -> str:

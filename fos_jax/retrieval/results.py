@@ -2,7 +2,6 @@
 
 import os
 import re
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fos_jax.errors import InputError
+from fos_jax.files import write_whole
 from fos_jax.images import encode_png
 from fos_jax.retrieval.hits import Hit, PatternGroup
 from fos_jax.retrieval.queries import SearchQuery
@@ -55,17 +54,9 @@ def write_composites(folder: str | Path, found: Found, *, harmonise: float = 0.0
 
 def write_new(path: Path, contents: bytes | Image.Image) -> Path:
     """Writes bytes, or a picture as PNG, wholly or not at all; `InputError` where the disk refuses."""
-    data = contents if isinstance(contents, bytes) else encode_png(np.asarray(contents), compress_level=6)
-    temporary = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex[:8]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+    if not isinstance(contents, bytes):
+        contents = encode_png(np.asarray(contents), compress_level=6)
+    write_whole(path, contents)
     return path
 
 
