@@ -137,9 +137,8 @@ def shown_rows(split: Split, name: str, setting: float | None = None) -> list[li
 
 
 def _shown(search: "ForegroundSearch", query: "EncodedQuery", name: str, setting: float | None) -> list[int]:
-    from fos_jax.retrieval.filters import Filters
-    from fos_jax.retrieval.groups import overview_groups, probable_groups
-    from fos_jax.retrieval.overview import COVERAGE_WEIGHT
+    from fos_jax.retrieval.hits import COVERAGE_WEIGHT, overview_groups, probable_groups
+    from fos_jax.retrieval.queries import Filters
 
     gallery, prototypes, options = (
         search.gallery,

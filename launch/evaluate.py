@@ -69,10 +69,10 @@ def main() -> None:
 def _evaluate_fosd() -> None:
     """FOSD's own convention and the standard one side by side, of the cosine ranking."""
     import json
-    from pathlib import Path
 
     from fos_jax.datasets.fosd.evaluation import evaluate_bundle
     from fos_jax.encoders.bundle import load_bundle
+    from fos_jax.files import write_whole
 
     results = evaluate_bundle(
         load_bundle(_BUNDLE.value), _DATA_DIR.value, _SIZE.value, split=_SPLIT.value, batch_size=_BATCH_SIZE.value
@@ -81,7 +81,7 @@ def _evaluate_fosd() -> None:
         figures = (f"{name} {value * scale:.2f}" for name, value in results[convention]["overall"].items())
         print(f"{_SIZE.value} {_SPLIT.value}, convention {convention} ({unit}): {', '.join(figures)}")
     if _OUTPUT.value:
-        Path(_OUTPUT.value).write_text(json.dumps(results, indent=1), encoding="utf-8")
+        write_whole(_OUTPUT.value, json.dumps(results, indent=1))
         print(_OUTPUT.value)
 
 

@@ -45,8 +45,13 @@ def main() -> None:
     from fos_jax.data.splits import version_directory
     from fos_jax.encoders.bundle import load_bundle
     from fos_jax.retrieval.build import build_gallery
-    from fos_jax.retrieval.coco import CocoCutouts
-    from fos_jax.retrieval.cutouts import CutoutSource, DatasetCutouts, FolderCutouts, parse_category_names
+    from fos_jax.retrieval.cutouts import (
+        CocoCutouts,
+        CutoutSource,
+        DatasetCutouts,
+        FolderCutouts,
+        parse_category_names,
+    )
 
     if sum(map(bool, (_DATA_DIR.value, _CUTOUTS.value, _ANNOTATIONS.value))) != 1:
         raise InputError("source: give exactly one of --data_dir, --cutouts and --annotations (--help shows each)")

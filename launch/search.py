@@ -43,8 +43,7 @@ def main() -> None:
     keep_compiled_programs()
     from fos_jax.boxes import parse_box_xyxy_px
     from fos_jax.files import write_whole
-    from fos_jax.retrieval.filters import Filters
-    from fos_jax.retrieval.queries import SearchQuery
+    from fos_jax.retrieval.queries import Filters, SearchQuery
     from fos_jax.retrieval.results import Found, results_json, results_text, write_composites, write_picture
     from fos_jax.retrieval.search import ForegroundSearch
 

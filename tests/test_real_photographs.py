@@ -18,7 +18,7 @@ from fos_jax.encoders.build import abstract_variables
 from fos_jax.encoders.bundle import load_bundle, save_bundle
 from fos_jax.pattern_table import Pattern, PatternTable
 from fos_jax.retrieval.build import build_gallery
-from fos_jax.retrieval.coco import CocoCutouts
+from fos_jax.retrieval.cutouts import CocoCutouts
 from fos_jax.retrieval.queries import SearchQuery
 from fos_jax.retrieval.search import ForegroundSearch
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from fos_jax import metrics
 from fos_jax.boxes import box_yxyx_norm_to_xyxy_px
-from fos_jax.data.splits import load_split, version_directory
+from fos_jax.data.splits import load_split, open_split, version_directory
 from fos_jax.encoders.bundle import Bundle
 from fos_jax.errors import InputError
 from fos_jax.evaluation import conventions
@@ -60,17 +60,8 @@ def read_test(data_dir: str | Path, benchmark: str, *, split: str = "test") -> T
     Raises:
       InputError: not built.
     """
-    import tensorflow_datasets as tfds
-
-    def open_split(kind: str):
-        builder = tfds.builder_from_directory(str(version_directory(data_dir, "fosd", f"{benchmark}_{kind}")))
-        if split not in builder.info.splits:
-            raise InputError(f"split: unknown {split!r}, expected one of {', '.join(builder.info.splits)}")
-        source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
-        return source, tuple(builder.info.features["category"].names)
-
-    foregrounds, categories = open_split("foregrounds")
-    queries, _ = open_split("queries")
+    roots = [version_directory(data_dir, "fosd", f"{benchmark}_{kind}") for kind in ("foregrounds", "queries")]
+    (features, foregrounds), (_, queries) = (open_split(root, split) for root in roots)
     foreground_rows = [foregrounds[i] for i in range(len(foregrounds))]
     column = {_text(row["id"]): i for i, row in enumerate(foreground_rows)}
     query_ids, query_category, box_aspect = [], [], []
@@ -85,7 +76,7 @@ def read_test(data_dir: str | Path, benchmark: str, *, split: str = "test") -> T
     sizes = [_size(row["image"]) for row in foreground_rows]
     return TestTruth(
         benchmark=benchmark,
-        categories=categories,
+        categories=tuple(features["category"].names),
         query_ids=np.array(query_ids, np.str_),
         foreground_ids=np.array(list(column), np.str_),
         query_category=np.array(query_category, np.int32),

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ import pyarrow.parquet as pq
 
 from fos_jax.cutouts.filters import FILTERS
 from fos_jax.cutouts.shard_rows import example_jpeg
-from fos_jax.cutouts.shards import publish, read_rows, write_json
+from fos_jax.cutouts.shards import read_rows, write_json
+from fos_jax.files import write_whole
 from fos_jax.images import read_cutout
 
 _EXAMPLES = 12
@@ -39,12 +39,7 @@ def write_report(folder: Path, manifest: Mapping[str, Any]) -> None:
         thresholds={name: json.dumps(values) for name, values in report["config"].items()},
         quantiles=_QUANTILES,
     )
-    aside = folder / f".report.html.{os.getpid()}.tmp"
-    try:
-        aside.write_text(page, "utf-8")
-        publish(aside, folder / "report.html")
-    finally:
-        aside.unlink(missing_ok=True)
+    write_whole(folder / "report.html", page)
 
 
 def _quantiles(folder: Path) -> dict[str, list[float]]:

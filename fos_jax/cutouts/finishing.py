@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 import fos_jax
 from fos_jax.cutouts.duplicates import near_duplicates
 from fos_jax.cutouts.extraction import FORMAT_VERSION, Plan
-from fos_jax.cutouts.shards import METADATA_COLUMNS, SCHEMA, publish, read_rows, read_summary, write_json
+from fos_jax.cutouts.shards import METADATA_COLUMNS, SCHEMA, read_rows, read_summary, write_json
 from fos_jax.errors import InputError
+from fos_jax.files import published_file
 
 INDEX_SCHEMA = pa.schema(
     [
@@ -47,24 +48,22 @@ def finish(plan: Plan) -> dict[str, Any]:
     defects: Counter[str] = Counter(plan.defects)
     messages = list(plan.messages)
     shards = []
-    aside = plan.folder / ".index.parquet.tmp"
-    try:
-        with pq.ParquetWriter(aside, INDEX_SCHEMA, compression="zstd") as writer:
-            for shard in range(plan.num_shards):
-                path = plan.shard_path(shard)
-                table = _index_of_shard(path, shard, kept_instead)
-                writer.write_table(table)
-                summary = read_summary(path)
-                counts.update(summary["rejected_by_annotation"])
-                defects.update(summary["defects"])
-                messages += summary["messages"]
-                for category, name in zip(table["category"].to_pylist(), table["rejected_by"].to_pylist(), strict=True):
-                    by_category.setdefault(category, Counter())[name or "kept"] += 1
-                    counts[name or "kept"] += 1
-                shards.append({"file": path.name, "rows": table.num_rows, "sha256": _checksum(path)})
-        publish(aside, plan.folder / "index.parquet")
-    finally:
-        aside.unlink(missing_ok=True)
+    with (
+        published_file(plan.folder / "index.parquet") as aside,
+        pq.ParquetWriter(aside, INDEX_SCHEMA, compression="zstd") as writer,
+    ):
+        for shard in range(plan.num_shards):
+            path = plan.shard_path(shard)
+            table = _index_of_shard(path, shard, kept_instead)
+            writer.write_table(table)
+            summary = read_summary(path)
+            counts.update(summary["rejected_by_annotation"])
+            defects.update(summary["defects"])
+            messages += summary["messages"]
+            for category, name in zip(table["category"].to_pylist(), table["rejected_by"].to_pylist(), strict=True):
+                by_category.setdefault(category, Counter())[name or "kept"] += 1
+                counts[name or "kept"] += 1
+            shards.append({"file": path.name, "rows": table.num_rows, "sha256": _checksum(path)})
     manifest = {
         "format_version": FORMAT_VERSION,
         "fos_jax": fos_jax.__version__,

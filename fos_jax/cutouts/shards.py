@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from fos_jax.cutouts.measures import Measures
 from fos_jax.errors import InputError
+from fos_jax.files import write_whole
 
 _METADATA_KEY = b"fos_jax"
 _ROWS_A_GROUP = 128  # bounds the memory of writing and of reading one picture
@@ -108,13 +109,8 @@ def publish(aside: Path, path: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON aside and publishes it."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        aside.write_text(json.dumps(value, indent=1) + "\n", "utf-8")
-        publish(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    """Writes JSON whole or not at all."""
+    write_whole(path, json.dumps(value, indent=1) + "\n")
 
 
 def read_summary(path: Path) -> dict[str, Any]:

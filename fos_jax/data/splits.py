@@ -186,15 +186,30 @@ def _shards(root: Path, split: str) -> list[Path]:
     return shards
 
 
-def _records(root: Path, split: str) -> Sequence[dict[str, Any]]:
+def open_split(root: Path, split: str) -> tuple[Mapping[str, Any], Sequence[dict[str, Any]]]:
+    """Features and records of one split (also "test[:100]") of the built data set in `root`; images stay encoded.
+
+    Raises:
+      InputError: no built data set there, or no such split.
+    """
     import tensorflow_datasets as tfds
 
+    if not (root / "dataset_info.json").is_file():
+        raise InputError(f"{root}: no built data set (dataset_info.json is missing)")
     builder = tfds.builder_from_directory(str(root))
-    # Images stay encoded: `images` decodes them, as it does for every other source.
-    return builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    if split.split("[")[0] not in builder.info.splits:
+        raise InputError(f"{root}: unknown split {split!r}, expected one of {', '.join(builder.info.splits)}")
+    # `images` decodes, as it does for every other source.
+    source = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    return builder.info.features, source
 
 
-def _text(value: Any) -> str:
+def _records(root: Path, split: str) -> Sequence[dict[str, Any]]:
+    return open_split(root, split)[1]
+
+
+def text(value: bytes | str) -> str:
+    """A stored string, which TFDS returns as bytes."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
@@ -214,7 +229,7 @@ def _prepare_foregrounds(root: Path, split: str, side: int, table: PatternTable,
         pattern = int(record["pattern"])
         if not -1 <= pattern < table.num_patterns:
             raise InputError(f"{root}, {split} row {i}: pattern is {pattern}, expected -1 to {table.num_patterns - 1}")
-        return _text(record["id"]), int(record["category"]), pattern
+        return text(record["id"]), int(record["category"]), pattern
 
     ids, category, pattern = zip(*_map_rows(row, n, f"{root.parent.name} {split}", progress), strict=True)
     return {
@@ -237,7 +252,7 @@ def _prepare_queries(root: Path, split: str, side: int, table: PatternTable, pro
     def row(i: int) -> tuple[str, str, int]:
         record = records[i]
         # A builder that labels by patterns alone may lack either list.
-        labels[i] = {kind: [_text(v) for v in record.get(f"{kind}_foregrounds", ())] for kind in _LABELS}
+        labels[i] = {kind: [text(v) for v in record.get(f"{kind}_foregrounds", ())] for kind in _LABELS}
         photo = images.read_image(record["image"])
         height, width = photo.shape[:2]
         box_px = boxes.box_yxyx_norm_to_xyxy_px(_box_values(record["box"]), width, height)
@@ -248,7 +263,7 @@ def _prepare_queries(root: Path, split: str, side: int, table: PatternTable, pro
                 f"{root}, {split} row {i}: patterns are {patterns}, expected 0 to {table.num_patterns - 1}"
             )
         is_compatible[i, patterns] = True
-        return _text(record["id"]), _text(record["foreground_id"]), int(record["category"])
+        return text(record["id"]), text(record["foreground_id"]), int(record["category"])
 
     rows = _map_rows(row, n, f"{root.parent.name} {split}", progress)
     ids, foreground_id, category = zip(*rows, strict=True)

@@ -1,21 +1,24 @@
 """Building a gallery from a source of cut-outs and a model bundle."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
+import json
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from fos_jax.errors import InputError
+from fos_jax.files import published_directory
 from fos_jax.images import encode_png, prepare_cutout, resize_rgba, visible_box_xyxy_px
 from fos_jax.pattern_table import PatternTable
 from fos_jax.retrieval.cutouts import CutoutRecord, CutoutSource
-from fos_jax.retrieval.gallery import RANKINGS, Metadata, index_folder
+from fos_jax.retrieval.gallery import FORMAT, FORMAT_VERSION, MANIFEST, RANKINGS, Metadata, index_folder, measure_file
 from fos_jax.retrieval.index import SCANN_MIN_ROWS, ScannIndex, check_vectors
-from fos_jax.retrieval.storage import new_gallery, write_manifest
 
 _STRINGS = ("id", "category", "source_id", "licence", "path")
 
@@ -64,7 +67,7 @@ def build_gallery(
       InputError: an unusable source, a category that the bundle lacks, an id that comes twice, an embedding that is
         not finite, or a disk that refuses. The gallery that was there stays whole.
     """
-    with new_gallery(output) as data:
+    with _new_gallery(output) as data:
         rows = _encode_all(source, bundle, data, cutouts, thumbnail_size, batch_size, progress)
         if not rows.metadata:
             raise InputError(f"{source.name}: no cut-out could be used ({_reasons(source.skipped)})")
@@ -84,7 +87,7 @@ def build_gallery(
             },
             "versions": {name: importlib.metadata.version(name) for name in ("numpy", "pyarrow")},
         }
-        return write_manifest(data, manifest)
+        return _write_manifest(data, manifest)
 
 
 @dataclasses.dataclass
@@ -219,6 +222,35 @@ def _write(rows: _Rows, table: PatternTable, data: Path, scann_min_rows: int) ->
                 ScannIndex.build(vectors[ranking], where=f"{ranking} vectors of {name}").save(folder)
                 ScannIndex.load(folder)  # ScaNN does not say so when a disk was full
     return dict(counts)
+
+
+@contextlib.contextmanager
+def _new_gallery(gallery: str | Path) -> Iterator[Path]:
+    """A folder to build in, which becomes the gallery when the block ends; see `files.published_directory`.
+
+    Raises:
+      InputError: the path is a file or a folder that is no gallery (it would be replaced), or the disk refuses.
+    """
+    gallery = Path(gallery)
+    if gallery.is_dir() and any(gallery.iterdir()):
+        try:
+            is_gallery = json.loads((gallery / MANIFEST).read_bytes())["format"] == FORMAT
+        except (OSError, ValueError, KeyError, TypeError):
+            is_gallery = False
+        if not is_gallery:
+            raise InputError(f"{gallery}: holds other files, expected a gallery, an empty folder or nothing")
+    with published_directory(gallery) as aside:
+        yield aside
+
+
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Writes the manifest of a finished build and returns it with format, files, sizes and checksums added."""
+    files = {
+        path.relative_to(folder).as_posix(): measure_file(path) for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+    full = {"format": FORMAT, "format_version": FORMAT_VERSION, **manifest, "files": files}
+    (folder / MANIFEST).write_text(json.dumps(full, indent=1), "utf-8")
+    return full
 
 
 def _reasons(skipped: Counter[str]) -> str:

@@ -1,7 +1,10 @@
-"""A gallery, opened: metadata, vectors, posteriors, indexes, thumbnails and cut-outs of a set of foregrounds."""
+"""A gallery: a folder of foregrounds with metadata, vectors, posteriors, indexes, thumbnails and cut-outs."""
 
 import dataclasses
 import functools
+import hashlib
+import json
+import os
 import threading
 from pathlib import Path
 from typing import Any, Literal
@@ -13,15 +16,17 @@ from fos_jax.errors import InputError
 from fos_jax.images import read_cutout
 from fos_jax.pattern_table import PatternTable
 from fos_jax.retrieval.index import ExactIndex, Index, ScannIndex
-from fos_jax.retrieval.storage import Blob, read_manifest
 
-Ranking = Literal["posterior", "cosine"]
-RANKINGS: tuple[Ranking, ...] = ("posterior", "cosine")
+MANIFEST = "manifest.json"
+FORMAT = "fos_jax gallery"
+FORMAT_VERSION = 1
+RankBy = Literal["posterior", "cosine"]
+RANKINGS: tuple[RankBy, ...] = ("posterior", "cosine")
 
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """One entry a foreground, rows grouped by category in the table's order; arrays [n].
+    """One entry per foreground, rows grouped by category in the table's order; arrays [n].
 
     Attributes:
       id, category, source_id, licence: str.
@@ -52,6 +57,23 @@ class Metadata:
         return len(self.id)
 
 
+class _Blob:
+    """Many byte strings in one file, read at any place without loading it; safe to share between threads."""
+
+    def __init__(self, path: str | Path):
+        self._file = open(path, "rb")  # noqa: SIM115 - lives as long as the gallery
+
+    def read(self, offset: int, length: int) -> bytes:
+        """`InputError` where the file ends earlier."""
+        data = os.pread(self._file.fileno(), length, offset)
+        if len(data) != length:
+            raise InputError(f"{self._file.name}: ends at {offset + len(data)}, expected {offset + length} bytes")
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class Gallery:
     """An opened gallery; reading it is safe from several threads, and a rebuild in its place does not disturb it."""
 
@@ -62,12 +84,12 @@ class Gallery:
         # Mapped, not loaded: a search touches one category.
         self.embeddings = _read_array(path / "embeddings.npy", len(self.metadata))
         self.log_posteriors = _read_array(path / "log_posteriors.npy", len(self.metadata))
-        self._thumbnails, self._cutouts = Blob(path / "thumbnails.bin"), Blob(path / "cutouts.bin")
+        self._thumbnails, self._cutouts = _Blob(path / "thumbnails.bin"), _Blob(path / "cutouts.bin")
         self._row_of_id = {identifier: row for row, identifier in enumerate(self.metadata.id)}
         self._categories: dict[str, CategoryRows] = {}
         self._lock = threading.Lock()
         # Loaded now, so that nothing is missed when a rebuild removes this build's files.
-        self._scann = {
+        self.scann = {
             (name, ranking): ScannIndex.load(folder)
             for name in self.table.categories
             for ranking in RANKINGS
@@ -134,14 +156,9 @@ class Gallery:
                 self._categories[name] = CategoryRows(self, name)
             return self._categories[name]
 
-    def scann_index(self, category: str, ranking: Ranking) -> ScannIndex | None:
-        """The category's approximate index, None where exact search serves it."""
-        return self._scann.get((category, ranking))
-
-    def _png(self, blob: Blob, row: int, kind: str) -> bytes:
-        return blob.read(
-            int(getattr(self.metadata, f"{kind}_offset")[row]), int(getattr(self.metadata, f"{kind}_length")[row])
-        )
+    def _png(self, blob: _Blob, row: int, kind: str) -> bytes:
+        offset, length = (getattr(self.metadata, f"{kind}_{part}")[row] for part in ("offset", "length"))
+        return blob.read(int(offset), int(length))
 
 
 class CategoryRows:
@@ -149,14 +166,15 @@ class CategoryRows:
 
     def __init__(self, gallery: Gallery, name: str):
         is_of_category = gallery.metadata.category == name
-        self.name = name
+        self.gallery, self.name = gallery, name
         self.rows = np.flatnonzero(is_of_category)  # contiguous: galleries are stored by category
-        start, stop = (int(self.rows[0]), int(self.rows[-1]) + 1) if len(self.rows) else (0, 0)
+        self.start = start = int(self.rows[0]) if len(self.rows) else 0
+        stop = start + len(self.rows)
         self.patterns = np.flatnonzero(gallery.table.category_of_pattern == gallery.table.category_id(name))
         self.assigned = gallery.metadata.pattern[start:stop]
         self.embeddings = np.asarray(gallery.embeddings[start:stop])
         self.log_posteriors = gallery.log_posteriors[start:stop, : len(self.patterns)]
-        self._scann = {ranking: gallery.scann_index(name, ranking) for ranking in RANKINGS}
+        self._exact: dict[str, ExactIndex] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -166,29 +184,24 @@ class CategoryRows:
         """float32 [n, patterns of the category]: p(pattern | foreground)."""
         return np.exp(np.asarray(self.log_posteriors))
 
-    def vectors(self, ranking: Ranking) -> np.ndarray:
+    def vectors(self, ranking: RankBy) -> np.ndarray:
         """float32 [n, d]: what a query's vector is multiplied with; `InputError` for an unknown ranking."""
         if ranking not in RANKINGS:
             raise InputError(f"ranking: unknown {ranking!r}, expected posterior or cosine")
         return self.posteriors if ranking == "posterior" else self.embeddings
 
-    def index(self, ranking: Ranking) -> Index:
+    def index(self, ranking: RankBy) -> Index:
         """ScaNN where the gallery has it, exact search otherwise."""
-        return self._scann.get(ranking) or self.exact_index(ranking)
+        return self.gallery.scann.get((self.name, ranking)) or self.exact_index(ranking)
 
-    def exact_index(self, ranking: Ranking) -> ExactIndex:
+    def exact_index(self, ranking: RankBy) -> ExactIndex:
         """The oracle of `index`."""
-        return self._exact[ranking] if ranking in self._exact else self._exact.setdefault(ranking, self._make(ranking))
-
-    @functools.cached_property
-    def _exact(self) -> dict[str, ExactIndex]:
-        return {}
-
-    def _make(self, ranking: Ranking) -> ExactIndex:
-        return ExactIndex(self.vectors(ranking), where=f"{ranking} vectors of {self.name}")
+        if ranking not in self._exact:
+            self._exact[ranking] = ExactIndex(self.vectors(ranking), where=f"{ranking} vectors of {self.name}")
+        return self._exact[ranking]
 
 
-def index_folder(table: PatternTable, category: str, ranking: Ranking) -> str:
+def index_folder(table: PatternTable, category: str, ranking: RankBy) -> str:
     """Where a category's ScaNN index lies within a build; category names may not be file names."""
     return f"index/{table.category_id(category)}_{ranking}"
 
@@ -216,3 +229,50 @@ def _read_array(path: Path, num_rows: int) -> np.ndarray:
     if array.dtype != np.float32 or array.ndim != 2 or len(array) != num_rows:
         raise InputError(f"{path}: {array.dtype} {list(array.shape)}, expected float32 [{num_rows}, size]")
     return array
+
+
+def read_manifest(gallery: str | Path, *, verify: bool = False) -> dict[str, Any]:
+    """The manifest, once every file that it lists is there.
+
+    Args:
+      verify: read every file and compare checksums; otherwise only presence and sizes are checked.
+
+    Raises:
+      InputError: no gallery, another format, or a file that is missing, has another size, or other contents.
+    """
+    path = Path(gallery) / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+        if manifest["format"] != FORMAT:
+            raise InputError(f"{path}: format is {manifest['format']!r}, expected {FORMAT!r}")
+        if manifest["format_version"] != FORMAT_VERSION:
+            raise InputError(f"{path}: format_version is {manifest['format_version']!r}, expected {FORMAT_VERSION}")
+        files = dict(manifest["files"])
+        for name in ("fingerprint", "path", "relative_path"):
+            str(manifest["bundle"][name])
+    except FileNotFoundError:
+        raise InputError(f"{gallery}: no gallery there ({MANIFEST} is missing)") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a gallery's manifest ({type(error).__name__}: {error})") from None
+    for name, expected in files.items():
+        file = path.parent / name
+        if not file.is_file():
+            raise InputError(f"{file}: missing, though {path} lists it")
+        if file.stat().st_size != expected["bytes"]:
+            raise InputError(f"{file}: {file.stat().st_size} bytes, expected {expected['bytes']}")
+        if verify and measure_file(file)["sha256"] != expected["sha256"]:
+            raise InputError(f"{file}: its checksum differs from the one in {path}")
+    return manifest
+
+
+def measure_file(path: Path) -> dict[str, Any]:
+    """Size and checksum, as the manifest lists them."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return {"bytes": file.tell(), "sha256": digest.hexdigest()}

@@ -1,7 +1,8 @@
-"""What a search returns."""
+"""Hits and groups of hits: the foregrounds that were found, why, and the patterns they are of."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,11 +10,14 @@ from PIL import Image
 
 from fos_jax.errors import InputError
 from fos_jax.explain.reasons import Explanation, explain, pattern_reason
-from fos_jax.retrieval.gallery import Gallery, Ranking
-from fos_jax.retrieval.queries import EncodedQuery
+from fos_jax.retrieval.gallery import CategoryRows, Gallery, RankBy
+from fos_jax.retrieval.index import ExactIndex, top_k
+from fos_jax.retrieval.queries import EncodedQuery, Filters
 
 if TYPE_CHECKING:
-    from fos_jax.compose.paste import Fit
+    from fos_jax.compose import Fit
+
+COVERAGE_WEIGHT = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Hit:
     id: str
     rank: int
     score: float
-    ranking: Ranking
+    ranking: RankBy
     category: str
     pattern: int
     confidence: float
@@ -82,7 +86,7 @@ class Hit:
         rows = self._gallery.category(self.category)
         return explain(
             query.log_posterior,
-            np.asarray(rows.log_posteriors[self.row - int(rows.rows[0])]),
+            np.asarray(rows.log_posteriors[self.row - rows.start]),
             self._gallery.table,
             patterns=rows.patterns,
             cosine=self.score if self.ranking == "cosine" else None,
@@ -97,12 +101,12 @@ class Hit:
         return Image.fromarray(self._gallery.cutout(self.row))
 
     def composite(self, *, fit: "Fit" = "contain", harmonise: float = 0.0) -> Image.Image:
-        """The query's photograph with this foreground in its rectangle; options as `compose.paste.paste_cutout`.
+        """The query's photograph with this foreground in its rectangle; options as `compose.paste_cutout`.
 
         Raises:
           InputError: the hit answers no photograph (more like this), or the cut-out's file is gone.
         """
-        from fos_jax.compose.paste import paste_cutout  # most searches need no composites
+        from fos_jax.compose import paste_cutout  # most searches need no composites
 
         query = self._answered()
         cutout = self._gallery.cutout(self.row)
@@ -172,19 +176,18 @@ class PairScore:
 
 
 def make_hits(
-    gallery: Gallery, rows: np.ndarray, scores: np.ndarray, ranking: Ranking, query: EncodedQuery | None
+    rows: CategoryRows, local: np.ndarray, scores: np.ndarray, ranking: RankBy, query: EncodedQuery | None
 ) -> list[Hit]:
-    """Hits for gallery rows [k], best first; rows of -1 (no answer) are dropped."""
-    meta, hits = gallery.metadata, []
-    for rank, (row, score) in enumerate(zip(rows.tolist(), scores.tolist(), strict=True)):
-        if row < 0:
-            break
+    """Hits for places [k] within a category, best first; places of -1 (no answer, at the end) are dropped."""
+    gallery, meta, hits = rows.gallery, rows.gallery.metadata, []
+    for rank, place in enumerate(local[local >= 0].tolist()):
+        row = rows.start + place
         pattern = gallery.table.patterns[int(meta.pattern[row])]
         hits.append(
             Hit(
                 id=str(meta.id[row]),
                 rank=rank,
-                score=float(score),
+                score=float(scores[rank]),
                 ranking=ranking,
                 category=pattern.category,
                 pattern=pattern.id,
@@ -201,3 +204,147 @@ def make_hits(
             )
         )
     return hits
+
+
+def rank_members(
+    rows: CategoryRows, members: np.ndarray, ranking: RankBy, vector: np.ndarray, k: int, query: EncodedQuery | None
+) -> list[Hit]:
+    """Exact ranking of some rows of a category (places within it) by the inner product with a vector."""
+    best, order = top_k((rows.vectors(ranking)[members] @ vector)[None], min(k, len(members)))
+    return make_hits(rows, np.where(order[0] < 0, -1, members[order[0]]), best[0], ranking, query)
+
+
+def probable_groups(
+    gallery: Gallery,
+    prototypes: np.ndarray,
+    query: EncodedQuery,
+    *,
+    k: int,
+    instances: int,
+    representatives: int,
+    ranking: RankBy,
+    filters: Filters,
+) -> list[PatternGroup]:
+    """The k most probable patterns of which the gallery has foregrounds, each with its best instances.
+
+    Args:
+      gallery: where to look. prototypes: float32 [P, D], the bundle's. Others: as `ForegroundSearch.patterns`.
+    """
+    rows = gallery.category(query.category)
+    allowed = filters.allowed(gallery.metadata, rows.rows, query.box_xyxy_px)
+    vector = query.posterior if ranking == "posterior" else query.embedding
+    members_of = ((i, np.flatnonzero(allowed & (rows.assigned == rows.patterns[i]))) for i in _by_probability(query))
+    groups = []
+    for local, members in itertools.islice(((i, found) for i, found in members_of if len(found)), k):
+        hits = rank_members(rows, members, ranking, vector, instances, query)
+        groups.append(_group(rows, prototypes, query, local, members, representatives, hits))
+    return groups
+
+
+def overview_groups(
+    gallery: Gallery,
+    prototypes: np.ndarray,
+    query: EncodedQuery,
+    *,
+    total: int,
+    coverage_weight: float,
+    representatives: int,
+    filters: Filters,
+) -> list[PatternGroup]:
+    """`choose` on a gallery, the chosen grouped by the pattern they are assigned to, most probable first.
+
+    Args:
+      gallery, prototypes: as `probable_groups`. Others: as `ForegroundSearch.overview`.
+    """
+    rows = gallery.category(query.category)
+    places = np.flatnonzero(filters.allowed(gallery.metadata, rows.rows, query.box_xyxy_px))
+    is_whole = len(places) == len(rows)
+    # ScaNN has no allow-lists: what is restricted is searched exactly.
+    index = rows.index("posterior") if is_whole else ExactIndex(rows.posteriors[places])
+
+    def find(vector: np.ndarray, k: int) -> np.ndarray:
+        return index.search(vector[None], k)[1][0]
+
+    found = choose(find, rows.posteriors[places], query.posterior, total, coverage_weight=coverage_weight)
+    chosen = places[np.array(found, np.int64)]
+    groups = []
+    for local in _by_probability(query):
+        is_of_pattern = rows.assigned == rows.patterns[local]
+        own, members = chosen[is_of_pattern[chosen]], np.intersect1d(places, np.flatnonzero(is_of_pattern))
+        if len(own):
+            hits = rank_members(rows, own, "posterior", query.posterior, len(own), query)
+            groups.append(_group(rows, prototypes, query, local, members, representatives, hits))
+    return groups
+
+
+def _by_probability(query: EncodedQuery) -> list[int]:
+    """The category's patterns, counted inside it, most probable first."""
+    return np.argsort(-query.posterior, kind="stable").tolist()
+
+
+def _group(
+    rows: CategoryRows,
+    prototypes: np.ndarray,
+    query: EncodedQuery,
+    local: int,
+    members: np.ndarray,
+    representatives: int,
+    hits: Sequence[Hit],
+) -> PatternGroup:
+    """The group of the category's pattern number `local`, which these members of the category are assigned to."""
+    pattern = rows.gallery.table.patterns[int(rows.patterns[local])]
+    prototype = np.asarray(prototypes[pattern.id], np.float32)
+    prototype = prototype / max(float(np.linalg.norm(prototype)), 1e-12)
+    return PatternGroup(
+        id=pattern.id,
+        category=pattern.category,
+        description=pattern.description,
+        attributes=pattern.attributes,
+        probability=float(query.posterior[local]),
+        size=len(members),
+        representatives=rank_members(rows, members, "cosine", prototype, representatives, query),
+        hits=hits,
+    )
+
+
+def choose(
+    find: Callable[[np.ndarray, int], np.ndarray],
+    posteriors: np.ndarray,
+    query_posterior: np.ndarray,
+    total: int,
+    *,
+    coverage_weight: float = COVERAGE_WEIGHT,
+) -> list[int]:
+    """Shares a few places out over the patterns that may fit: foregrounds chosen one by one, each for what it adds.
+
+    A list by score alone shows one pattern many times over while another that fits as well waits behind it. Here a set
+    is worth the number of its foregrounds that fit, expected under the posteriors, plus `coverage_weight` for each
+    pattern that fits and is shown at all. What a foreground adds to those already chosen is then
+
+        sum over patterns of p(pattern | query) (1 + coverage_weight * unseen(pattern)) p(pattern | foreground),
+
+    with unseen(pattern) the probability that none of the chosen is of it: an inner product, so the index of the
+    ranking by posterior finds the next one. Choosing the best addition each time reaches at least 1 - 1/e of the best
+    set's worth.
+
+    Args:
+      find: (vector float32 [p], k) -> the k rows of highest inner product with it, best first, -1 where there are none.
+      posteriors: float32 [n, p], p(pattern | foreground).
+      query_posterior: float32 [p], p(pattern | query).
+      total: how many; fewer come where there are fewer.
+      coverage_weight: worth of a fitting pattern's first appearance, in fitting foregrounds; 0 ranks by score.
+
+    Source: decision 27, after Agrawal et al., "Diversifying search results", WSDM 2009 (the worth of covering what may
+    be meant, greedily) and Santos et al., "Exploiting query reformulations for web search result diversification", WWW
+    2010 (mixed with relevance).
+    """
+    chosen: list[int] = []
+    unseen = np.ones_like(query_posterior)
+    while len(chosen) < total:
+        found = find(query_posterior * (1 + coverage_weight * unseen), len(chosen) + 1)
+        new = next((int(row) for row in found if row >= 0 and row not in chosen), None)
+        if new is None:
+            break
+        chosen.append(new)
+        unseen = unseen * (1 - posteriors[new])
+    return chosen

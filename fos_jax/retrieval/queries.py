@@ -1,8 +1,9 @@
-"""Queries: what the user gives, and what the model makes of it."""
+"""Queries: what a user asks for, the limits set on the answers, and the encoding that a model makes of them."""
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from fos_jax.boxes import BoxXyxyPx, check_box_xyxy_px
 from fos_jax.errors import InputError
 from fos_jax.images import ImageSource, prepare_query, read_image
 from fos_jax.pattern_table import PatternTable
+from fos_jax.retrieval.gallery import Metadata
 
 # Batches are padded to one of these, so that only as many programs are compiled.
 _BATCH_SIZES = (1, 8, 64)
@@ -29,6 +31,57 @@ class SearchQuery:
     photo: ImageSource
     box: Sequence[float]
     category: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Filters:
+    """Hard limits on hits, after what users filter by: rights, resolution, shape. Everything passes by default.
+
+    Attributes:
+      min_side_px: least extent of the cut-out's longer side.
+      max_upscale: most that the cut-out may have to grow to fill the rectangle (fitted with its aspect kept).
+      licences: exact names that are allowed.
+      aspect_tolerance: the cut-out's width / height may differ from the rectangle's by this factor, 1 or more.
+      exclude: ids that must not come.
+    """
+
+    min_side_px: int = 0
+    max_upscale: float | None = None
+    licences: Collection[str] | None = None
+    aspect_tolerance: float | None = None
+    exclude: Collection[str] = ()
+
+    def __post_init__(self):
+        if not self.min_side_px >= 0:
+            raise InputError(f"min_side_px: got {self.min_side_px!r}, expected 0 or more")
+        if self.max_upscale is not None and not self.max_upscale > 0:
+            raise InputError(f"max_upscale: got {self.max_upscale!r}, expected more than 0")
+        if self.aspect_tolerance is not None and not self.aspect_tolerance >= 1:
+            raise InputError(f"aspect_tolerance: got {self.aspect_tolerance!r}, expected 1 or more")
+        for name in ("licences", "exclude"):
+            if isinstance(getattr(self, name), str):
+                raise InputError(f"{name}: got one string, expected a collection of them")
+
+    @property
+    def is_empty(self) -> bool:
+        return self == Filters()
+
+    def allowed(self, metadata: Metadata, rows: np.ndarray, box_xyxy_px: BoxXyxyPx | None) -> np.ndarray:
+        """bool [rows]: which rows of the metadata pass; without a rectangle, what compares with it is left out."""
+        width, height = metadata.width_px[rows].astype(float), metadata.height_px[rows].astype(float)
+        passes = np.maximum(width, height) >= self.min_side_px
+        if self.licences is not None:
+            passes &= np.isin(metadata.licence[rows], list(self.licences))
+        if self.exclude:
+            passes &= ~np.isin(metadata.id[rows], list(self.exclude))
+        if box_xyxy_px is not None:
+            x0, y0, x1, y1 = box_xyxy_px
+            if self.max_upscale is not None:
+                passes &= np.minimum((x1 - x0) / width, (y1 - y0) / height) <= self.max_upscale
+            if self.aspect_tolerance is not None:
+                ratio = np.log(width / height) - math.log((x1 - x0) / (y1 - y0))
+                passes &= np.abs(ratio) <= math.log(self.aspect_tolerance) + 1e-9
+        return passes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,23 +131,20 @@ def encode_queries(queries: Sequence[SearchQuery], bundle: EncodesQueries) -> li
       InputError: an unusable photograph or rectangle or an unknown category; with several queries, their place is
         named. Also where the model's answer is not finite.
     """
+    if not queries:
+        return []
     table = bundle.table
     photos, boxes, images, boxes_norm, categories = [], [], [], [], []
     for index, query in enumerate(queries):
-        prefix = f"query {index}: " if len(queries) > 1 else ""
         try:
             categories.append(table.category_id(query.category))
-            photo = read_image(query.photo)
-            box = check_box_xyxy_px(query.box, photo.shape[1], photo.shape[0])
+            photos.append(read_image(query.photo))
+            boxes.append(check_box_xyxy_px(query.box, photos[-1].shape[1], photos[-1].shape[0]))
         except InputError as error:
-            raise InputError(f"{prefix}{error}") from None
-        image, box_norm = prepare_query(photo, box, bundle.query_size)
-        photos.append(photo)
-        boxes.append(box)
+            raise InputError(f"query {index}: {error}" if len(queries) > 1 else str(error)) from None
+        image, box_norm = prepare_query(photos[-1], boxes[-1], bundle.query_size)
         images.append(image)
         boxes_norm.append(box_norm)
-    if not queries:
-        return []
     batch_size = next((size for size in _BATCH_SIZES if size >= len(queries)), _BATCH_SIZES[-1])
     encoding = bundle.encode_queries(
         np.stack(images), np.stack(boxes_norm), np.array(categories, np.int32), batch_size=batch_size

@@ -16,12 +16,18 @@ from PIL import Image
 from fos_jax.errors import InputError
 from fos_jax.explain.reasons import explain
 from fos_jax.images import ImageSource, prepare_cutout, prepare_query, read_cutout
-from fos_jax.retrieval.filters import Filters
-from fos_jax.retrieval.gallery import Gallery, Ranking
-from fos_jax.retrieval.groups import gallery_rows, overview_groups, probable_groups, rank_members
-from fos_jax.retrieval.hits import Hit, PairScore, PatternGroup, make_hits
-from fos_jax.retrieval.overview import COVERAGE_WEIGHT
-from fos_jax.retrieval.queries import EncodedQuery, SearchQuery, encode_queries
+from fos_jax.retrieval.gallery import Gallery, RankBy
+from fos_jax.retrieval.hits import (
+    COVERAGE_WEIGHT,
+    Hit,
+    PairScore,
+    PatternGroup,
+    make_hits,
+    overview_groups,
+    probable_groups,
+    rank_members,
+)
+from fos_jax.retrieval.queries import EncodedQuery, Filters, SearchQuery, encode_queries
 
 _NO_FILTERS = Filters()
 
@@ -82,7 +88,7 @@ class ForegroundSearch:
         *,
         k: int = 20,
         pattern: int | None = None,
-        ranking: Ranking = "posterior",
+        ranking: RankBy = "posterior",
         filters: Filters = _NO_FILTERS,
     ) -> list[Hit]:
         """The k foregrounds that fit best, best first; fewer where there are fewer.
@@ -108,10 +114,10 @@ class ForegroundSearch:
         *,
         k: int = 20,
         pattern: int | None = None,
-        ranking: Ranking = "posterior",
+        ranking: RankBy = "posterior",
         filters: Filters = _NO_FILTERS,
     ) -> list[list[Hit]]:
-        """`instances` for many queries, encoded together; one list of hits a query."""
+        """`instances` for many queries, encoded together; one list of hits per query."""
         encoded = encode_queries(queries, self.bundle)
         return [self.search_encoded(q, k=k, pattern=pattern, ranking=ranking, filters=filters) for q in encoded]
 
@@ -124,7 +130,7 @@ class ForegroundSearch:
         k: int = 3,
         instances: int = 8,
         representatives: int = 3,
-        ranking: Ranking = "posterior",
+        ranking: RankBy = "posterior",
         filters: Filters = _NO_FILTERS,
     ) -> list[PatternGroup]:
         """The k most probable patterns of which the gallery has foregrounds, most probable first.
@@ -135,20 +141,11 @@ class ForegroundSearch:
           representatives: how many foregrounds to show it by.
           Others, and what is raised: as `instances`.
         """
-        _check_count("k", k)
-        _check_count("instances", instances)
-        _check_count("representatives", representatives)
+        counts = {"k": k, "instances": instances, "representatives": representatives}
+        for name, value in counts.items():
+            _check_count(name, value)
         query = encode_queries([SearchQuery(photo, box, category)], self.bundle)[0]
-        return probable_groups(
-            self.gallery,
-            self.bundle.prototypes,
-            query,
-            k=k,
-            instances=instances,
-            representatives=representatives,
-            ranking=ranking,
-            filters=filters,
-        )
+        return probable_groups(self.gallery, self.bundle.prototypes, query, **counts, ranking=ranking, filters=filters)
 
     def overview(
         self,
@@ -166,7 +163,7 @@ class ForegroundSearch:
         Args:
           total: how many foregrounds in all groups together; fewer where there are fewer.
           coverage_weight: what a fitting pattern's first appearance is worth, in fitting foregrounds: 0 shows what
-            `instances` shows; see `retrieval.overview`.
+            `instances` shows; see `hits.choose`.
           representatives: how many foregrounds to show each pattern by.
           Others, and what is raised: as `instances`.
         """
@@ -186,7 +183,7 @@ class ForegroundSearch:
         )
 
     def similar(
-        self, identifier: str, *, k: int = 20, ranking: Ranking = "cosine", filters: Filters = _NO_FILTERS
+        self, identifier: str, *, k: int = 20, ranking: RankBy = "cosine", filters: Filters = _NO_FILTERS
     ) -> list[Hit]:
         """More like this: the k foregrounds of the same category nearest to one of the gallery, itself left out.
 
@@ -196,11 +193,11 @@ class ForegroundSearch:
         _check_count("k", k)
         row = self.gallery.row_of(identifier)
         rows = self.gallery.category(str(self.gallery.metadata.category[row]))
-        local = row - int(rows.rows[0])
+        local = row - rows.start
         allowed = filters.allowed(self.gallery.metadata, rows.rows, None)
         allowed[local] = False
         vector = np.asarray(rows.vectors(ranking)[local])
-        return rank_members(self.gallery, rows, np.flatnonzero(allowed), ranking, vector, k, None)
+        return rank_members(rows, np.flatnonzero(allowed), ranking, vector, k, None)
 
     def score(self, photo: ImageSource, box: Sequence[float], category: str, cutout: ImageSource) -> PairScore:
         """How well a given cut-out, which need not be in the gallery, fits a query.
@@ -274,7 +271,7 @@ class ForegroundSearch:
         *,
         k: int = 20,
         pattern: int | None = None,
-        ranking: Ranking = "posterior",
+        ranking: RankBy = "posterior",
         filters: Filters = _NO_FILTERS,
     ) -> list[Hit]:
         """`instances` for a query that is already encoded: the search alone."""
@@ -284,13 +281,13 @@ class ForegroundSearch:
         rows.vectors(ranking)  # refuses unknown names
         if pattern is None and filters.is_empty:
             scores, local = rows.index(ranking).search(vector[None], min(k, max(1, len(rows))))
-            return make_hits(self.gallery, gallery_rows(rows, local[0]), scores[0], ranking, query)
+            return make_hits(rows, local[0], scores[0], ranking, query)
         # ScaNN has no allow-lists: what is restricted is searched exactly.
         allowed = filters.allowed(self.gallery.metadata, rows.rows, query.box_xyxy_px)
         if pattern is not None:
             self._check_pattern(pattern, query.category)
             allowed &= rows.assigned == pattern
-        return rank_members(self.gallery, rows, np.flatnonzero(allowed), ranking, vector, k, query)
+        return rank_members(rows, np.flatnonzero(allowed), ranking, vector, k, query)
 
 
 def _check_count(name: str, value: int) -> None:

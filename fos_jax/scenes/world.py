@@ -11,11 +11,9 @@ from fos_jax.scenes import attributes, settings
 from fos_jax.scenes.attributes import KINDS, YAW_RAD, pattern_rows
 from fos_jax.scenes.camera import Camera, look_at
 from fos_jax.scenes.draws import Draws
-from fos_jax.scenes.objects.boats import boat
 from fos_jax.scenes.objects.creatures import dog, person
-from fos_jax.scenes.objects.furniture import chair
-from fos_jax.scenes.objects.still_life import bottle, potted_plant
-from fos_jax.scenes.objects.vehicles import car, truck
+from fos_jax.scenes.objects.indoors import bottle, chair, potted_plant
+from fos_jax.scenes.objects.vehicles import boat, car, truck
 from fos_jax.scenes.primitives import assemble, place, rotation
 from fos_jax.scenes.render import Scene, target_bounds
 from fos_jax.scenes.settings import Setting

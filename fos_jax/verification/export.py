@@ -23,12 +23,12 @@ Which cut-outs come with what pictures, source photographs and licences stands i
 import dataclasses
 import datetime
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fos_jax.errors import InputError
+from fos_jax.files import write_whole
 from fos_jax.verification.state import OUTLIERS, PATTERN, REJECTED, State
 from fos_jax.verification.store import Store
 from fos_jax.verification.verdicts import agreement
@@ -131,18 +131,7 @@ def _member(store: Store, state: State, cutout: int) -> dict[str, Any]:
 
 def write_export(path: str | Path, store: Store) -> None:
     """Writes the export aside and renames it; `InputError` where the disk refuses."""
-    path = Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            json.dump(export(store), file, indent=1, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        aside.unlink(missing_ok=True)
+    write_whole(path, json.dumps(export(store), indent=1, ensure_ascii=False))
 
 
 def read_export(path: str | Path) -> VerifiedPatterns:

@@ -1,13 +1,12 @@
 """Descriptors of the cut-outs that verification spreads labels by, made once and kept beside the store."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from fos_jax.cutouts.cutout_set import CutoutSet
-from fos_jax.errors import InputError
+from fos_jax.files import published_file
 from fos_jax.patterns.descriptors import describe
 from fos_jax.patterns.grouping import combine, default_config
 
@@ -69,13 +68,6 @@ def read_or_describe(
     except (OSError, ValueError, KeyError, EOFError):
         pass  # absent, torn or of something else: made anew
     found = dict(make() if make else describe(cutouts, list(blocks)))
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file:
-            np.savez(file, key=np.array(key), **found)  # type: ignore[arg-type]
-        os.replace(aside, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        aside.unlink(missing_ok=True)
+    with published_file(path) as aside, aside.open("wb") as file:
+        np.savez(file, key=np.array(key), **found)  # type: ignore[arg-type]
     return found

@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fos_jax.compose.harmonise import match_surroundings
-from fos_jax.compose.paste import fitted_size, paste_cutout
+from fos_jax.compose import fitted_size, match_surroundings, paste_cutout
 from fos_jax.errors import InputError
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fos_jax.compose.paste import paste_cutout
+from fos_jax.compose import paste_cutout
 from fos_jax.encoders.composites import composite_input, placed
 from fos_jax.encoders.inputs import DEVIATION, MEAN, rectangle_mask
 from fos_jax.images import prepare_cutout

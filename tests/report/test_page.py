@@ -4,6 +4,7 @@ import base64
 import html.parser
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,7 +177,7 @@ def test_page_is_the_same_for_the_same_contents():
 def test_write_replaces_the_page_whole(tmp_path, monkeypatch):
     path = write_report(small_report(), tmp_path / "report" / "index.html")
     before = path.read_text()
-    monkeypatch.setattr("fos_jax.files.os.fsync", lambda *_: (_ for _ in ()).throw(OSError("disk")))
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
     with pytest.raises(InputError, match="disk"):
         write_report(small_report(title="other"), path)
     assert path.read_text() == before

@@ -103,7 +103,7 @@ def test_what_a_search_imports():
     count, names = done.stdout.splitlines()
     assert int(count) <= FILES_OF_A_SEARCH
     needless = {"optax", "sklearn", "scann", "matplotlib", "tensorflow", "tensorflow_datasets", "grain", "scipy"}
-    needless |= {"fos_jax.compose.paste", "fos_jax.explain.evidence", "fos_jax.training", "fos_jax.rivals"}
+    needless |= {"fos_jax.compose", "fos_jax.explain.evidence", "fos_jax.training", "fos_jax.rivals"}
     assert not needless & set(names.split())
 
 

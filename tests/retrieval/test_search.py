@@ -14,8 +14,7 @@ from fos_jax.images import read_image
 from fos_jax.retrieval.build import build_gallery
 from fos_jax.retrieval.contact_sheet import contact_sheet
 from fos_jax.retrieval.cutouts import CutoutRecord
-from fos_jax.retrieval.filters import Filters
-from fos_jax.retrieval.queries import SearchQuery, encode_queries
+from fos_jax.retrieval.queries import Filters, SearchQuery, encode_queries
 from fos_jax.retrieval.results import results_json, results_text, write_composites
 from fos_jax.retrieval.search import ForegroundSearch
 

@@ -100,7 +100,7 @@ def test_export_round_trip(store, tmp_path):
     assert not rejected.is_verified  # in dispute
     assert [m.cutout_id for m in found.outliers] == ["é7/x"]
     assert sum(len(p.members) for p in found.patterns) + len(found.rejected) + len(found.outliers) == 8
-    assert not list(tmp_path.glob(".*.tmp"))
+    assert not list(tmp_path.glob(".*.partial-*"))
 
 
 @pytest.mark.parametrize(
