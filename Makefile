@@ -24,6 +24,7 @@ help: ## list the targets
 	@echo
 	@echo "  Variables: PYTHON=$(PYTHON) VENV=$(VENV) DATA_DIR=$(DATA_DIR) RUNS=$(RUNS) JOBS=$(JOBS) SIZE=$(SIZE)"
 	@echo "             TRAININGS=$(TRAININGS)"
+	@echo "  After make install, \`. $(BIN)/activate\` puts the command fos on the path"
 	@echo "  ORACLE=$(ORACLE): PyTorch for comparison; 0 never, 1 always, auto unless it would bring CUDA libraries"
 
 install: $(STAMP) ## create the environment from requirements.lock
@@ -72,7 +73,7 @@ patterns-demo: $(STAMP) ## from photographs to patterns, a data set, training, s
 probe: $(STAMP) ## check that each pattern attribute can be read from the query image, and nothing else
 	$(BIN)/fos probe --data_dir=$(DATA_DIR)
 
-results: $(STAMP) ## train and evaluate all methods with three seeds, render RESULTS.md (see SIZE and TRAININGS)
+results: $(STAMP) ## train and evaluate all methods with three seeds, render docs/results.md (see SIZE and TRAININGS)
 	$(BIN)/fos results --size=$(SIZE) --workdir=$(RUNS)/results --data_dir=$(DATA_DIR) --jobs=$(TRAININGS)
 
 bench: $(STAMP) oracle ## run every benchmark; one JSON line each, appended to RUNS/benchmarks.jsonl

@@ -11,7 +11,7 @@ split's stream, the data set's first; all are rendered, none is a copy. Two ways
   distractors  relevant are those of the data set alone, and only foregrounds that do not fit the query are added
 
 Each bundle ranks by cosine and by its posterior ("both" where it has it, else "flat"). One JSON line per bundle,
-ranking and size. --workdir keeps embeddings and posteriors, chunk by chunk, but no pictures. A million foregrounds take two CPU
+ranking and size. --workdir keeps embeddings and posteriors, chunk by chunk. A million foregrounds take two CPU
 cores about 45 minutes.
 """
 
