@@ -24,6 +24,7 @@ help: ## list the targets
 	@echo
 	@echo "  Variables: PYTHON=$(PYTHON) VENV=$(VENV) DATA_DIR=$(DATA_DIR) RUNS=$(RUNS) JOBS=$(JOBS) SIZE=$(SIZE)"
 	@echo "             TRAININGS=$(TRAININGS)"
+	@echo "  After make install, \`. $(BIN)/activate\` puts the command fos on the path"
 	@echo "  ORACLE=$(ORACLE): PyTorch for comparison; 0 never, 1 always, auto unless it would bring CUDA libraries"
 
 install: $(STAMP) ## create the environment from requirements.lock

@@ -1,11 +1,13 @@
-"""ETH-80's photographs as the benchmarks use them: objects, viewpoints, and which objects are held out."""
+"""ETH-80's photographs as the benchmarks use them: objects, viewpoints, held-out objects, contact sheets."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import reporting
 
 from fos_jax.cutouts.cutout_set import CutoutSet
 from fos_jax.cutouts.filters import config_with
@@ -15,8 +17,10 @@ from fos_jax.images import prepare_cutout
 from fos_jax.pattern_table import Pattern, PatternTable
 from fos_jax.patterns.agreement import viewpoint_bins
 
-REAL = Path(__file__).resolve().parents[2] / "shared" / "real" / "eth80"
+REAL = reporting.REAL / "eth80"
+ANNOTATIONS = REAL / "instances.json"
 NUM_BINS, RINGS, SPLITS = 25, ("steep", "raised", "level"), 3
+RIGHT, WRONG, QUERY = (40, 170, 70), (210, 50, 40), (255, 255, 255)  # colours of frames in contact sheets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Objects:
 
 def read_eth80(folder: Path) -> Objects:
     """Extracts into `folder`, or reads what an earlier run left there."""
-    source = {"kind": "coco", "annotations": str(REAL / "instances.json"), "images": str(REAL / "images")}
+    source = {"kind": "coco", "annotations": str(ANNOTATIONS), "images": str(REAL / "images")}
     extract(folder, source, config_with({}), progress=False)
     cutouts = CutoutSet(folder)
     pictures, annotations = dict(cutouts.pictures()), cutouts.attributes()
@@ -80,9 +84,17 @@ def viewpoint_table(categories: Sequence[str]) -> PatternTable:
 
 
 def as_foregrounds(data: Objects, size: int) -> tuple[Foregrounds, PatternTable]:
-    """What training and encoding take."""
+    """The cut-outs as training and encoding take them, and their pattern table."""
     table = viewpoint_table(np.unique(data.category).tolist())
     category = np.unique(data.category, return_inverse=True)[1].astype(np.int32)
     images = np.stack([prepare_cutout(picture, size) for picture in data.pictures])
     ids = np.array([f"{name} {row}" for row, name in enumerate(data.object)])
     return Foregrounds(ids, images, category, (category * NUM_BINS + data.viewpoint).astype(np.int32)), table
+
+
+def framed(rgb: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """A picture, uint8 [h, w, 3], small and in a frame of that colour: uint8 [64, 64, 4], opaque."""
+    out = np.empty((64, 64, 4), np.uint8)
+    out[:] = (*colour, 255)
+    out[3:61, 3:61, :3] = cv2.resize(np.ascontiguousarray(rgb), (58, 58), interpolation=cv2.INTER_AREA)
+    return out

@@ -2,21 +2,18 @@
 
   python benchmarks/evaluation.py
 
-Both get the same scores and labels of each category's queries against its foregrounds (no matrix over all categories
-is ever made), both run in this process, one after the other, and their results must agree to 1e-9. The loop takes one
-thread, as such loops do; this library ranks categories side by side, as `evaluation.measure` does, and is also measured
-on one thread. Prints one JSON line. Times are the best of 30 runs here and of 3 for the loop, each about as long in
-all: what else runs on the machine then disturbs both alike.
+Both get the same scores and labels of each category's queries against its foregrounds, run in this process one after
+the other, and must agree to 1e-9. The loop takes one thread; the library ranks categories side by side, as
+`evaluation.measure` does, and is also measured on one thread. Prints one JSON line. Times are the best of 30 runs here
+and of 3 for the loop, each about as long in all, so that other work on the machine disturbs both alike.
 """
 
-import argparse
 import concurrent.futures
-import json
-import platform
 import time
 from collections.abc import Callable
 
 import numpy as np
+from reporting import Report, machine, make_parser
 
 from fos_jax import metrics
 from fos_jax.evaluation.measure import THREADS
@@ -38,7 +35,7 @@ def make_blocks(
 
 
 def plain(blocks: list[tuple[list, list]]) -> list[float]:
-    """The loop that one writes first, on Python lists (indexing arrays one number at a time would be slower still)."""
+    """A plain loop on Python lists (indexing arrays one number at a time would be slower still)."""
     out = []
     for scores_of_query, relevant_of_query in blocks:
         for scores, relevant in zip(scores_of_query, relevant_of_query, strict=True):
@@ -53,11 +50,10 @@ def plain(blocks: list[tuple[list, list]]) -> list[float]:
 
 
 def fast(blocks: list[tuple[np.ndarray, np.ndarray]], threads: int) -> np.ndarray:
-    """This library."""
+    """The library's average precision, categories side by side."""
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        return np.concatenate(
-            list(pool.map(lambda block: metrics.average_precision(metrics.rank_relevant(*block)), blocks))
-        )
+        ap = pool.map(lambda block: metrics.average_precision(metrics.rank_relevant(*block)), blocks)
+        return np.concatenate(list(ap))
 
 
 def best_of(runs: int, function: Callable, *arguments: object) -> tuple[float, object]:
@@ -71,11 +67,11 @@ def best_of(runs: int, function: Callable, *arguments: object) -> tuple[float, o
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--queries", type=int, default=2000)
     parser.add_argument("--foregrounds", type=int, default=8000)
     parser.add_argument("--categories", type=int, default=8)
-    parser.add_argument("--patterns", type=int, default=32, help="patterns a category")
+    parser.add_argument("--patterns", type=int, default=32, help="patterns per category")
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
     blocks = make_blocks(flags.queries, flags.foregrounds, flags.categories, flags.patterns, flags.seed)
@@ -86,7 +82,6 @@ def main() -> None:
         raise SystemExit("the two disagree on which queries have a relevant foreground")
     difference = float(np.nanmax(np.abs(got - np.array(expected))))
     line = {
-        "benchmark": "evaluation",
         **vars(flags),
         "plain_python_s": round(plain_seconds, 4),
         "fos_jax_s": round(fast_seconds, 4),
@@ -95,12 +90,11 @@ def main() -> None:
         "largest_difference": difference,
         "queries_without_relevant": int(np.isnan(got).sum()),
         "commit": commit(),
-        "python": platform.python_version(),
         "numpy": np.__version__,
-        "machine": platform.machine(),
         "threads": THREADS,
+        **machine(),
     }
-    print(json.dumps(line))
+    Report("evaluation")(line)
     if difference > 1e-9:
         raise SystemExit(f"the two differ by {difference}, expected at most 1e-9")
 

@@ -2,22 +2,18 @@
 
     python benchmarks/extraction.py [annotations for the memory line]
 
-Speed: photographs a CPU-second on ../shared/real/coco_sample where it is there, otherwise on generated photographs,
-against the loop that one writes first (pycocotools masks of the whole frame, Pillow, one PNG a cut-out). The loop cuts
-exactly the objects that the filters keep and measures nothing; ours also filters, hashes, reports and checks its input.
-A second loop measures the same things in the plain way, with whole-frame arrays. Memory: peak of a process that
-extracts a tenth of the generated annotations, and all of them.
+Speed: photographs per CPU-second on coco_sample where it is there, otherwise on generated photographs, against a plain
+loop (pycocotools masks of the whole frame, Pillow, one PNG per cut-out). The loop cuts exactly the objects that the
+filters keep and measures nothing; the library also filters, hashes, reports and checks its input. A second loop also
+measures, with whole-frame arrays. Memory: peak of a process that extracts a tenth of the generated annotations, or all.
 """
 
 import contextlib
 import io
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -26,12 +22,13 @@ import imagehash
 import numpy as np
 from PIL import Image, ImageFilter
 from pycocotools.coco import COCO
+from reporting import REAL, Report, machine, make_parser, work_folder
 
 from fos_jax.cutouts.cutout_set import CutoutSet
 from fos_jax.cutouts.filters import config_with
 from fos_jax.cutouts.running import extract
 
-REAL = Path(__file__).resolve().parents[2] / "shared" / "real" / "coco_sample"
+SAMPLE = REAL / "coco_sample"
 ROUNDS = 3
 
 
@@ -61,16 +58,19 @@ def generate(folder: Path, *, images: int, files: int, objects: int, size: tuple
         file.write("]}")
 
 
+def coco_source(data: Path) -> dict[str, str]:
+    return {"kind": "coco", "annotations": str(data / "instances.json"), "images": str(data / "images")}
+
+
 def ours(data: Path, output: Path) -> tuple[set[int], int]:
     """Annotation ids that were kept before near-duplicates are judged, and the number of photographs."""
-    source = {"kind": "coco", "annotations": str(data / "instances.json"), "images": str(data / "images")}
     config = config_with({"near_duplicate.max_distance_bits": -1})
-    manifest = extract(output, source, config, progress=False)
+    manifest = extract(output, coco_source(data), config, progress=False)
     return {int(text.rsplit("/", 1)[1]) for text in CutoutSet(output).column("id")}, manifest["photographs"]
 
 
 def plain_loop(data: Path, output: Path, wanted: set[int], *, measuring: bool) -> int:
-    """What one writes first; returns the number of files."""
+    """Cuts the wanted annotations one by one; returns the number of files."""
     output.mkdir()
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(data / "instances.json")
@@ -111,13 +111,14 @@ def measure_plainly(rgb: np.ndarray, mask: np.ndarray) -> list[float]:
 
 
 def speed(folder: Path) -> dict:
-    data = REAL
+    """The line of speed; methods in turns, so that other work on the machine disturbs all alike."""
+    data = SAMPLE
     if not (data / "instances.json").is_file():
         data = folder / "made"
         generate(data, images=60, files=60, objects=8, size=(640, 480))
     kept, photographs = ours(data, folder / "warm")
     seconds: dict[str, list[float]] = {"ours": [], "plain": [], "plain_measuring": []}
-    for index in range(ROUNDS):  # in turns, so that whatever else the machine does hits all alike
+    for index in range(ROUNDS):
         for name, work in (
             ("ours", lambda path: ours(data, path)),
             ("plain", lambda path: plain_loop(data, path, kept, measuring=False)),
@@ -128,10 +129,9 @@ def speed(folder: Path) -> dict:
             seconds[name].append(time.process_time() - start)
     median = {name: float(np.median(values)) for name, values in seconds.items()}
     return {
-        "benchmark": "extraction_speed",
         "photographs": photographs,
         "kept": len(kept),
-        "data": "coco_sample" if data == REAL else "generated",
+        "data": "coco_sample" if data == SAMPLE else "generated",
         "photographs_per_cpu_second": {name: round(photographs / value, 1) for name, value in median.items()},
         "times_plain": round(median["plain"] / median["ours"], 2),
         "times_plain_measuring": round(median["plain_measuring"] / median["ours"], 2),
@@ -139,6 +139,7 @@ def speed(folder: Path) -> dict:
 
 
 def memory(folder: Path, annotations: int) -> dict:
+    """The line of memory; each size in a process of its own."""
     peaks = {}
     for count in (annotations // 10, annotations):
         data = folder / f"memory{count}"
@@ -148,7 +149,6 @@ def memory(folder: Path, annotations: int) -> dict:
         peaks[count] = json.loads(done.stdout.splitlines()[-1])
     small, large = peaks.values()
     return {
-        "benchmark": "extraction_memory",
         "annotations": list(peaks),
         "json_mb": [round((folder / f"memory{count}" / "instances.json").stat().st_size / 1e6, 1) for count in peaks],
         "peak_mb": [peak["peak_mb"] for peak in peaks.values()],
@@ -157,19 +157,20 @@ def memory(folder: Path, annotations: int) -> dict:
     }
 
 
-def main(annotations: str = "100000") -> None:
+def main() -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("annotations", nargs="?", type=int, default=100_000)
+    args = parser.parse_args()
     cv2.setNumThreads(1)
-    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-    with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(speed(Path(folder)) | machine), flush=True)
-        print(json.dumps(memory(Path(folder), int(annotations)) | machine), flush=True)
+    with work_folder(None) as folder:
+        Report("extraction_speed")(speed(folder) | machine())
+        Report("extraction_memory")(memory(folder, args.annotations) | machine())
 
 
 def extract_only(data: str, output: str) -> None:
     """The measured process of the memory line."""
     start = time.perf_counter()
-    source = {"kind": "coco", "annotations": f"{data}/instances.json", "images": f"{data}/images"}
-    extract(output, source, config_with({}), progress=False)
+    extract(output, coco_source(Path(data)), config_with({}), progress=False)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"peak_mb": round(peak, 1), "seconds": round(time.perf_counter() - start, 1)}))
 
@@ -178,4 +179,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--extract-only"]:
         extract_only(*sys.argv[2:])
     else:
-        main(*sys.argv[1:])
+        main()

@@ -1,33 +1,30 @@
-"""mAP as the gallery grows: the test split's foregrounds, and as many more of its stream as are asked for.
+"""Average precision as the gallery grows: the test split's foregrounds, and more of its stream.
 
     python benchmarks/gallery_size.py --bundle=student=runs/demo/student/bundle \\
         --bundle="two streams"=runs/demo/two_streams/bundle --data_dir=data --size=demo \\
         [--sizes=500,2000,8000] [--workdir=FOLDER] [--output=FILE.json]
 
-Queries are those of fos_synthetic's test split. A gallery of n foregrounds a category holds the first n of the split's
-stream, of which the data set's are the first; all are rendered, none is a copy. Two ways of counting, both standard AP:
+Queries are those of fos_synthetic's test split. A gallery of n foregrounds per category holds the first n of the
+split's stream, the data set's first; all are rendered, none is a copy. Two ways of counting, both standard AP:
 
   grown        every foreground counts by its pattern: relevant ones grow in number as the others do
-  distractors  relevant are those of the data set alone, and only foregrounds that do not fit the query are added to
-               them: the same few to be found among ever more
+  distractors  relevant are those of the data set alone, and only foregrounds that do not fit the query are added
 
-Rows: each bundle by cosine and by its posterior ("both" where it has it, else "flat"). One JSON line a bundle, ranking
-and size.
-Embeddings and posteriors are kept in --workdir, chunk by chunk, so that a run goes on where it stopped; pictures
-are not kept. A million foregrounds take two CPU cores about 45 minutes.
+Each bundle ranks by cosine and by its posterior ("both" where it has it, else "flat"). One JSON line per bundle,
+ranking and size. --workdir keeps embeddings and posteriors, chunk by chunk. A million foregrounds take two CPU
+cores about 45 minutes.
 """
 
 import argparse
 import concurrent.futures
 import itertools
-import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from reporting import Report, make_parser, work_folder
 
 if TYPE_CHECKING:
     from fos_jax.encoders.bundle import Bundle
@@ -90,7 +87,7 @@ def _render(category: str, start: int, sides: set[int]) -> tuple[np.ndarray, dic
 def average_precisions(
     scores: np.ndarray, compatible: np.ndarray, pattern: np.ndarray, num_own: int
 ) -> dict[str, np.ndarray]:
-    """AP of each query, float64 [q], NaN where nothing fits, by both ways of counting.
+    """Average precision of each query by both ways of counting: float64 [q], NaN where nothing fits.
 
     Args:
       scores: float32 [q, n]. compatible: bool [q, P]. pattern: int [n]. num_own: foregrounds of the data set.
@@ -106,7 +103,7 @@ def average_precisions(
 
 
 def run(args: argparse.Namespace, workdir: Path) -> Iterator[dict[str, Any]]:
-    """One line a bundle, ranking and size."""
+    """One line per bundle, ranking and size."""
     from fos_jax.data.splits import load_split
     from fos_jax.encoders.bundle import load_bundle
 
@@ -116,11 +113,9 @@ def run(args: argparse.Namespace, workdir: Path) -> Iterator[dict[str, Any]]:
     queries, asked = {}, {}
     for name, bundle in bundles.items():
         sides = {"foreground_size": bundle.foreground_size, "query_size": bundle.query_size}
-        foregrounds, asked[name], table = load_split(
-            args.data_dir, size=args.size, split="test", progress=False, **sides
-        )
-        own_size = int(np.bincount(foregrounds.category).max())
-        q = asked[name]
+        split = {"size": args.size, "split": "test", "progress": False}
+        foregrounds, asked[name], table = load_split(args.data_dir, **split, **sides)
+        own_size, q = int(np.bincount(foregrounds.category).max()), asked[name]
         queries[name] = bundle.encode_queries(q.image, q.box_yxyx_norm, q.category)
     if sizes[0] < own_size:
         raise SystemExit(f"sizes: {sizes[0]}, expected at least the data set's {own_size}")
@@ -147,7 +142,6 @@ def run(args: argparse.Namespace, workdir: Path) -> Iterator[dict[str, Any]]:
                     found.setdefault((name, ranking, n, way), {})[category] = float(np.nanmean(ap))
     for (name, ranking, n, way), by_category in found.items():
         yield {
-            "benchmark": "gallery_size",
             "method": name,
             "bundle": bundles[name].fingerprint,
             "ranking": ranking,
@@ -170,34 +164,17 @@ def _numbers(text: str) -> list[int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, "data_dir", "size", "workdir", "output")
     parser.add_argument("--bundle", type=_named, action="append", help="NAME=DIRECTORY; may be given more than once")
-    parser.add_argument("--data_dir", default="data", help="directory that data sets were built in")
-    parser.add_argument("--size", default="demo", help="size of fos_synthetic")
-    parser.add_argument(
-        "--sizes",
-        type=_numbers,
-        default=[500, 2000],
-        help="foregrounds a category",
-    )
-    parser.add_argument("--workdir", help="keeps embeddings and posteriors")
-    parser.add_argument("--output", help="JSON file with all lines and the circumstances")
-    args = parser.parse_args()
+    parser.add_argument("--sizes", type=_numbers, default=[500, 2000], help="foregrounds per category")
+    args, report = parser.parse_args(), Report("gallery_size")
     args.bundle = args.bundle or [("student", "runs/demo/student/bundle")]
-    if absent := [path for _, path in args.bundle if not Path(path).is_dir()]:
-        print(json.dumps({"benchmark": "gallery_size", "skipped": f"{', '.join(absent)} absent"}))
+    if report.lacks(*(path for _, path in args.bundle)):
         return
-    lines = []
-    with tempfile.TemporaryDirectory() as temporary:
-        workdir = Path(args.workdir or temporary)
-        workdir.mkdir(parents=True, exist_ok=True)
+    with work_folder(args.workdir) as workdir:
         for line in run(args, workdir):
-            lines.append(line)
-            print(json.dumps(line), flush=True)
-    if args.output:
-        from fos_jax.run_metadata import run_metadata
-
-        Path(args.output).write_text(json.dumps({**run_metadata(), "lines": lines}, indent=1) + "\n")
+            report(line)
+    report.write(args.output)
 
 
 if __name__ == "__main__":

@@ -2,29 +2,25 @@
 
     python benchmarks/leave_objects_out.py [--workdir=FOLDER] [--output=FILE.json] [--pictures=FOLDER]
 
-A pattern is a category and a viewpoint bin (25 bins, `agreement.viewpoint_bins`); ETH-80's annotations carry viewpoint
-and object. Of each category's seven objects one is for validation in all splits and is never tested; in each of three
-splits two others are tested, every time different ones, and four train. Every test cut-out queries the test cut-outs of
-its category that show another object; relevant are those of its viewpoint bin. Standard AP over the whole ranking
-(ties: expected value), its mean within each category, then over the categories.
+A pattern is a category and a viewpoint bin (25 bins, `agreement.viewpoint_bins`). Of each category's seven objects one
+is for validation in all splits; in each of three splits two others are tested, every time different ones, and four
+train. Every test cut-out queries the test cut-outs of its category that show another object; relevant are those of its
+viewpoint bin. Standard AP over the whole ranking, mean within each category, then over categories.
 
 Rankings, by what they know:
   nothing          chance (all scores alike)
   no labels        pixels (64 px), gradients, shape and both (blocks centred and scaled as for proposals), all by cosine
-  viewpoint labels of the training objects: teacher (the project's foreground encoder and pretraining; cosine of its
+  viewpoint labels of the training objects: teacher (the project's foreground encoder and training; cosine of its
                    embeddings, and posterior), linear (logistic regression on gradients+shape, also of the mirrored
                    cut-outs; posterior)
 The teacher's checkpoint and the linear model's regularisation are chosen on the validation objects of the split.
 
-One JSON line a split and ranking, then one a ranking over all splits, then teacher against the others, paired and
+One JSON line per split and ranking, then one per ranking over all splits, then teacher against the others, paired and
 bootstrapped over the fifteen pairs of test objects (queries of one pair are not independent). Figures:
-benchmarks/RESULTS.md.
+docs/benchmarks.md.
 """
 
-import argparse
 import dataclasses
-import json
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,9 +29,23 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import ml_collections
 import numpy as np
-from eth80 import NUM_BINS, REAL, SPLITS, Objects, as_foregrounds, read_eth80, split_objects, viewpoint_table
+from eth80 import (
+    ANNOTATIONS,
+    NUM_BINS,
+    QUERY,
+    RIGHT,
+    SPLITS,
+    WRONG,
+    Objects,
+    as_foregrounds,
+    framed,
+    read_eth80,
+    split_objects,
+    viewpoint_table,
+)
+from reporting import Report, interval, make_parser, work_folder
 
-from fos_jax import metrics, run_metadata
+from fos_jax import metrics
 from fos_jax.data.arrays import Foregrounds
 from fos_jax.evaluation import bootstrap
 from fos_jax.images import encode_png, prepare_cutout
@@ -70,8 +80,8 @@ def precision_among_other_objects(
 
 
 def teacher_config(split: int) -> ml_collections.ConfigDict:
-    """The project's demo settings, but for rate, length and stronger colours. Source: three trials on the validation
-    objects of split 0 (those are tested in no split), listed in benchmarks/RESULTS.md.
+    """The project's demo settings, but for rate, length and stronger colours: the best of three trials on the
+    validation objects of split 0, which no split tests (docs/benchmarks.md).
     """
     config = {
         "seed": split,
@@ -98,11 +108,8 @@ def deformed(rgba: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     enough for every result, and `prepare_cutout` crops it again.
     """
     height, width = rgba.shape[:2]
-    turn, stretch, shear = (
-        np.deg2rad(rng.uniform(-7, 7)),
-        np.exp(rng.uniform(-0.22, 0.22) / 2),
-        rng.uniform(-0.12, 0.12),
-    )
+    turn, stretch = np.deg2rad(rng.uniform(-7, 7)), np.exp(rng.uniform(-0.22, 0.22) / 2)
+    shear = rng.uniform(-0.12, 0.12)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     matrix = rotation @ np.array([[1, shear], [0, 1]]) @ np.diag([stretch, 1 / stretch])
     side = 2 * max(height, width)
@@ -123,13 +130,12 @@ def train_teacher(
     from fos_jax.training.teacher import teacher_task
 
     foregrounds, table = as_foregrounds(data, config.foreground.image_size)
-    chosen = {}
-    for name in ("train", "validation"):
-        rows = np.flatnonzero(part == name)
-        chosen[name] = Foregrounds(
-            **{f.name: getattr(foregrounds, f.name)[rows] for f in dataclasses.fields(Foregrounds)}
-        )
-    task = teacher_task(config, chosen["train"], chosen["validation"], table, bundle_path=workdir / "bundle")
+    fields = {f.name: getattr(foregrounds, f.name) for f in dataclasses.fields(Foregrounds)}
+    training, held_out = (
+        Foregrounds(**{name: values[part == wanted] for name, values in fields.items()})
+        for wanted in ("train", "validation")
+    )
+    task = teacher_task(config, training, held_out, table, bundle_path=workdir / "bundle")
     train(task, config, workdir, progress=False)
     return load_bundle(workdir / "bundle"), foregrounds
 
@@ -164,11 +170,8 @@ def linear_posterior(
 
 def unlabelled_scores(described: Mapping[str, np.ndarray], data: Objects, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Ranking -> scores, float [m, m], of those that know no viewpoints."""
-    result = {"chance": np.zeros((len(rows), len(rows)))}
-    pixels = (
-        np.stack([prepare_cutout(data.pictures[i], 64)[..., :3].reshape(-1) for i in rows]).astype(np.float32) - 128
-    )
-    result["pixels"] = cosine(pixels)
+    pixels = np.stack([prepare_cutout(data.pictures[i], 64)[..., :3].reshape(-1) for i in rows]).astype(np.float32)
+    result = {"chance": np.zeros((len(rows), len(rows))), "pixels": cosine(pixels - 128)}
     for name, blocks in WITHOUT_LABELS.items():
         scores = np.zeros((len(rows), len(rows)))
         for category in np.unique(data.category):
@@ -181,7 +184,7 @@ def unlabelled_scores(described: Mapping[str, np.ndarray], data: Objects, rows: 
 
 
 def cosine(vectors: np.ndarray) -> np.ndarray:
-    """Of all pairs of rows: float [n, k] -> [n, n]."""
+    """Cosines of all pairs of rows: float [n, k] -> [n, n]."""
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return unit @ unit.T
 
@@ -190,19 +193,12 @@ def mean_by_category(values: np.ndarray, category: np.ndarray) -> dict[str, floa
     return {str(c): round(float(np.nanmean(values[category == c])), 4) for c in np.unique(category)}
 
 
-def framed(rgba: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    """A small picture in a frame of that colour: uint8 [64, 64, 4], opaque."""
-    out = np.empty((64, 64, 4), np.uint8)
-    out[:] = (*colour, 255)
-    out[3:61, 3:61, :3] = prepare_cutout(rgba, 58)[..., :3]
-    return out
-
-
 def retrieval_sheet(
     data: Objects, rows: np.ndarray, scores: Mapping[str, np.ndarray], precision: Mapping[str, np.ndarray]
 ) -> np.ndarray:
     """Of each category two queries, at the teacher's lower and upper quartile; right hits green, wrong ones red."""
     category, objects, view = data.category[rows], data.object[rows], data.viewpoint[rows]
+    small = [prepare_cutout(data.pictures[row], 58)[..., :3] for row in rows]
     sheet = []
     for name in np.unique(category):
         here = np.flatnonzero((category == name) & np.isfinite(precision[TEACHER]))
@@ -211,10 +207,9 @@ def retrieval_sheet(
             gallery = np.flatnonzero((category == name) & (objects != objects[query]))
             for method in (TEACHER, "linear, posterior", "gradients+shape"):
                 best = gallery[np.argsort(-scores[method][query, gallery], kind="stable")]
-                colours = [(40, 170, 70) if view[i] == view[query] else (210, 50, 40) for i in best[:15]]
-                hits = [framed(data.pictures[rows[i]], c) for i, c in zip(best, colours, strict=False)]
+                hits = [framed(small[i], RIGHT if view[i] == view[query] else WRONG) for i in best[:15]]
                 label = f"{objects[query]}\n{method}\nAP {precision[method][query]:.2f}"
-                sheet.append((label, [framed(data.pictures[rows[query]], (255, 255, 255)), *hits]))
+                sheet.append((label, [framed(small[query], QUERY), *hits]))
     return contact_sheet(sheet)
 
 
@@ -259,49 +254,28 @@ def compare(precision: Mapping[str, np.ndarray], category: np.ndarray, split: np
             continue
         gap = bootstrap.paired_difference(draws, means[TEACHER], means[name], class_id)
         verdict = "won" if gap.low > 0 else "lost" if gap.high < 0 else "undecided"
-        lines.append(
-            {
-                "teacher_against": name,
-                "difference": round(gap.difference, 4),
-                "interval_95": [round(gap.low, 4), round(gap.high, 4)],
-                "pairs_better": int(np.sum(means[TEACHER] > means[name])),
-                "pairs": len(class_id),
-                "verdict": verdict,
-            }
-        )
+        pairs = {"pairs_better": int(np.sum(means[TEACHER] > means[name])), "pairs": len(class_id)}
+        lines.append({"teacher_against": name, **interval(gap), **pairs, "verdict": verdict})
     return lines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", help="keeps cut-outs and teachers; a run that was stopped goes on there")
-    parser.add_argument("--output", help="JSON file with all lines and the circumstances")
-    parser.add_argument("--pictures", help="folder for retrieval sheets, one a split")
-    args = parser.parse_args()
-    if not (REAL / "instances.json").is_file():
-        print(json.dumps({"benchmark": "leave_objects_out", "skipped": f"{REAL} is absent"}))
+    args = make_parser(__doc__, "workdir", "output", "pictures").parse_args()
+    report = Report("leave_objects_out")
+    if report.lacks(ANNOTATIONS):
         return
-    lines: list[dict[str, Any]] = []
-
-    def report(line: dict[str, Any]) -> None:
-        lines.append({"benchmark": "leave_objects_out", **line})
-        print(json.dumps(lines[-1]), flush=True)
-
-    with tempfile.TemporaryDirectory() as temporary:
-        workdir = Path(args.workdir or temporary)
+    pooled: dict[str, list[np.ndarray]] = {}
+    maps: dict[str, list[float]] = {}
+    tested = []
+    with work_folder(args.workdir) as workdir:
         data = read_eth80(workdir / "cutouts")
         blocks = ["gradients", "shape"]
         described = describe_pictures(enumerate(data.pictures), data.category, blocks)
         flipped = (np.ascontiguousarray(picture[:, ::-1]) for picture in data.pictures)
         mirrored = describe_pictures(enumerate(flipped), data.category, blocks)
-        pooled: dict[str, list[np.ndarray]] = {}
-        maps: dict[str, list[float]] = {}
-        tested = []
         for split in range(SPLITS):
-            directory = workdir / f"teacher_{split}"
-            rows, scores, precision, training = run_split(
-                data, described, mirrored, split, teacher_config(split), directory
-            )
+            config, directory = teacher_config(split), workdir / f"teacher_{split}"
+            rows, scores, precision, training = run_split(data, described, mirrored, split, config, directory)
             tested.append(rows)
             for name, values in precision.items():
                 by_category = mean_by_category(values, data.category[rows])
@@ -312,20 +286,17 @@ def main() -> None:
                 line = {"split": split, "ranking": name, "map": mean, "by_category": by_category, "queries": queries}
                 report(line | ({"training": training} if name.startswith("teacher") else {}))
             if args.pictures:
-                Path(args.pictures).mkdir(parents=True, exist_ok=True)
+                args.pictures.mkdir(parents=True, exist_ok=True)
                 sheet = retrieval_sheet(data, rows, scores, precision)
-                (Path(args.pictures) / f"leave_objects_out_{split}.png").write_bytes(encode_png(sheet))
+                (args.pictures / f"leave_objects_out_{split}.png").write_bytes(encode_png(sheet))
     for name, values in maps.items():
         spread = {"map_mean": round(float(np.mean(values)), 4), "map_sd": round(float(np.std(values, ddof=1)), 4)}
         report({"ranking": name, "splits": SPLITS, **spread, "map_by_split": values})
     everything = {name: np.concatenate(parts) for name, parts in pooled.items()}
-    order = np.concatenate(tested)
     splits = np.repeat(np.arange(SPLITS), [len(rows) for rows in tested])
-    for line in compare(everything, data.category[order], splits):
+    for line in compare(everything, data.category[np.concatenate(tested)], splits):
         report(line)
-    if args.output:
-        circumstances = {"commit": run_metadata.commit(), "config": teacher_config(0).to_dict()}
-        Path(args.output).write_text(json.dumps({**circumstances, "lines": lines}, indent=1) + "\n")
+    report.write(args.output, config=teacher_config(0).to_dict())
 
 
 if __name__ == "__main__":

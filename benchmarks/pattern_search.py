@@ -1,11 +1,11 @@
-"""What twenty places show: pattern-level search against instance-level search and MMR re-ranking of it.
+"""Coverage and precision of twenty places: pattern-level search, instance-level search, and MMR re-ranking of it.
 
     python benchmarks/pattern_search.py --bundle=runs/demo/student/bundle --data_dir=data --size=demo \\
         [--gallery_size=1000] [--workdir=FOLDER] [--output=FILE.json]
 
-Queries are those of fos_synthetic's test split; the gallery holds so many foregrounds a category of the same split's
-stream, of which the data set's are the first, so that one pattern alone could fill the places (a car has 32 patterns).
-Of the k = 20 foregrounds shown to each query:
+Queries are those of fos_synthetic's test split; the gallery holds --gallery_size foregrounds per category of the same
+split's stream, the data set's first, so that one pattern alone could fill the places (a car has 32 patterns).
+Of the 20 foregrounds shown to each query:
   coverage   share of the query's compatible patterns (of those the gallery has) that are among them
   precision  share of them whose pattern is compatible
 Both by the true patterns, mean over categories.
@@ -20,19 +20,18 @@ MMR's trade-off and the overview's weight are chosen on the validation split, wi
 coverage among the settings whose precision is at most half a point below that of the list without them (less is
 noise: 192 queries show 3,840 foregrounds).
 
-One JSON line a list, one a difference of the chosen overview to each other list and of each setting of the grids to
-instances by posterior (paired over queries, 95 % bootstrap interval). Figures: benchmarks/RESULTS.md.
+One JSON line per list, one per difference of the chosen overview to each other list and of each setting of the grids to
+instances by posterior (paired over queries, 95 % bootstrap interval). Figures: docs/benchmarks.md.
 """
 
 import argparse
-import json
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from reporting import Report, make_parser, work_folder
 
 from fos_jax.evaluation import bootstrap
 
@@ -53,7 +52,7 @@ class RenderedCutouts:
     """The first n foregrounds of each category of a split's stream, as a source of a gallery."""
 
     def __init__(self, split: str, table: "PatternTable", n: int):
-        self.name, self.skipped = f"fos_synthetic {split}, {n} a category", Counter[str]()
+        self.name, self.skipped = f"fos_synthetic {split}, {n} per category", Counter[str]()
         self._split, self._table, self._n = split, table, n
 
     def __len__(self) -> int:
@@ -140,11 +139,8 @@ def _shown(search: "ForegroundSearch", query: "EncodedQuery", name: str, setting
     from fos_jax.retrieval.hits import COVERAGE_WEIGHT, overview_groups, probable_groups
     from fos_jax.retrieval.queries import Filters
 
-    gallery, prototypes, options = (
-        search.gallery,
-        search.bundle.prototypes,
-        {"representatives": 1, "filters": Filters()},
-    )
+    gallery, prototypes = search.gallery, search.bundle.prototypes
+    options = {"representatives": 1, "filters": Filters()}
     if name == "overview":
         weight = COVERAGE_WEIGHT if setting is None else setting
         groups = overview_groups(gallery, prototypes, query, total=K, coverage_weight=weight, **options)
@@ -205,7 +201,7 @@ def differences(split: Split, ours: dict[str, np.ndarray], theirs: dict[str, np.
     return out
 
 
-def run(validation: Split, test: Split, report: Callable[[dict[str, Any]], None]) -> None:
+def run(validation: Split, test: Split, report: Report) -> None:
     """Chooses on validation, shows on test, reports lists, differences and grids."""
     plain = {INSTANCES: INSTANCES, "instances by cosine": "instances by cosine", "patterns, three": "patterns"}
     results = {title: figures(test, shown_rows(test, name)) for title, name in plain.items()}
@@ -229,33 +225,16 @@ def run(validation: Split, test: Split, report: Callable[[dict[str, Any]], None]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="runs/demo/student/bundle", help="a student's bundle")
-    parser.add_argument("--data_dir", default="data", help="directory that data sets were built in")
-    parser.add_argument("--size", default="demo", help="size of fos_synthetic")
-    parser.add_argument("--gallery_size", type=int, default=1000, help="foregrounds a category")
-    parser.add_argument("--workdir", help="keeps the galleries")
-    parser.add_argument("--output", help="JSON file with all lines and the circumstances")
-    args = parser.parse_args()
-    lines: list[dict[str, Any]] = []
-    if not Path(args.bundle).is_dir():
-        print(json.dumps({"benchmark": "pattern_search", "skipped": f"{args.bundle} is absent"}))
+    parser = make_parser(__doc__, "bundle", "data_dir", "size", "workdir", "output")
+    parser.add_argument("--gallery_size", type=int, default=1000, help="foregrounds per category")
+    args, report = parser.parse_args(), Report("pattern_search")
+    if report.lacks(args.bundle):
         return
-
-    def report(line: dict[str, Any]) -> None:
-        lines.append({"benchmark": "pattern_search", **line})
-        print(json.dumps(lines[-1]), flush=True)
-
-    with tempfile.TemporaryDirectory() as temporary:
-        workdir = Path(args.workdir or temporary)
+    with work_folder(args.workdir) as workdir:
         validation, test = (read_split(args, split, workdir) for split in ("validation", "test"))
         run(validation, test, report)
-        fingerprint = test.search.bundle.fingerprint
-    if args.output:
-        from fos_jax.run_metadata import run_metadata
-
-        made = {"bundle": fingerprint, "gallery_size": args.gallery_size, "k": K, "queries": len(test.queries)}
-        Path(args.output).write_text(json.dumps({**run_metadata(), **made, "lines": lines}, indent=1) + "\n")
+    made = {"bundle": test.search.bundle.fingerprint, "gallery_size": args.gallery_size, "k": K}
+    report.write(args.output, **made, queries=len(test.queries))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
-"""Images a second of the scene renderer, as one JSON line: python benchmarks/renderer.py [category] [seconds]."""
+"""Images per second of the scene renderer, as one JSON line.
 
-import json
-import os
-import platform
-import sys
+python benchmarks/renderer.py [category] [seconds per measurement]
+"""
+
 import time
 
 import jax
 import numpy as np
+from reporting import Report, machine, make_parser
 
 from fos_jax.scenes.streams import CHUNK, render_cutouts, render_queries, sample_scenes
 
 
 def rate(function, seconds: float) -> dict[str, float]:
-    """Images a second of wall-clock time and of CPU time, after one call that compiles."""
+    """Images per second of wall-clock time and of CPU time, after one call that compiles."""
     function()
     start, cpu, images = time.perf_counter(), time.process_time(), 0
     while time.perf_counter() - start < seconds:
@@ -25,25 +25,28 @@ def rate(function, seconds: float) -> dict[str, float]:
     }
 
 
-def main(category: str = "car", seconds: str = "5") -> None:
-    scenes = sample_scenes(0, "train", category, np.arange(CHUNK))
+def main() -> None:
+    parser = make_parser(__doc__)
+    parser.add_argument("category", nargs="?", default="car")
+    parser.add_argument("seconds", nargs="?", type=float, default=5.0)
+    args = parser.parse_args()
+
+    def sample():
+        return sample_scenes(0, "train", args.category, np.arange(CHUNK))
+
+    scenes = sample()
     line = {
-        "benchmark": "renderer",
-        "category": category,
-        "queries_96px": rate(lambda: render_queries(scenes, size=96), float(seconds)),
-        "queries_128px": rate(lambda: render_queries(scenes, size=128), float(seconds)),
-        "cutouts_64px_2x2": rate(lambda: render_cutouts(scenes, size=64), float(seconds)),
-        "scenes_sampled": rate(
-            lambda: jax.block_until_ready(sample_scenes(0, "train", category, np.arange(CHUNK))), float(seconds)
-        ),
+        "category": args.category,
+        "queries_96px": rate(lambda: render_queries(scenes, size=96), args.seconds),
+        "queries_128px": rate(lambda: render_queries(scenes, size=128), args.seconds),
+        "cutouts_64px_2x2": rate(lambda: render_cutouts(scenes, size=64), args.seconds),
+        "scenes_sampled": rate(lambda: jax.block_until_ready(sample()), args.seconds),
         "device": jax.devices()[0].device_kind,
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
         "jax": jax.__version__,
+        **machine(),
     }
-    print(json.dumps(line))
+    Report("renderer")(line)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -1,18 +1,15 @@
-"""How far two builds of fos_synthetic differ, pixel by pixel: processors round in other ways.
+"""Differences of two builds of fos_synthetic, pixel by pixel: processors round in other ways.
 
     fos dataset build --size=demo --data_dir=data
     XLA_FLAGS=--xla_cpu_max_isa=AVX2 fos dataset build --size=demo --data_dir=data_avx2
     python benchmarks/rendering_differences.py --data_dir=data --other=data_avx2
 
-One JSON line for the foregrounds and one for the queries: shares of pictures and of values (0 to 255, one a channel and
-pixel) that differ at all, and by more than 8.
+One JSON line for the foregrounds and one for the queries: shares of pictures and of values (0 to 255, one per channel
+and pixel) that differ at all, and by more than 8.
 """
 
-import argparse
-import json
-from pathlib import Path
-
 import numpy as np
+from reporting import Report, make_parser
 
 LARGE = 8
 
@@ -23,12 +20,8 @@ def compare(data_dir: str, other: str, *, size: str, kind: str, split: str) -> d
 
     from fos_jax.data.splits import version_directory
 
-    sources = [
-        tfds.builder_from_directory(str(version_directory(path, "fos_synthetic", f"{size}_{kind}"))).as_data_source(
-            split=split
-        )
-        for path in (data_dir, other)
-    ]
+    folders = [str(version_directory(path, "fos_synthetic", f"{size}_{kind}")) for path in (data_dir, other)]
+    sources = [tfds.builder_from_directory(folder).as_data_source(split=split) for folder in folders]
     if len(sources[0]) != len(sources[1]):
         raise SystemExit(f"{other}: {len(sources[1])} {kind} in split {split}, expected {len(sources[0])}")
     pictures = values = large = largest = total = 0
@@ -42,7 +35,6 @@ def compare(data_dir: str, other: str, *, size: str, kind: str, split: str) -> d
         largest = max(largest, int(difference.max()))
         total += difference.size
     return {
-        "benchmark": "rendering_differences",
         "kind": kind,
         "size": size,
         "split": split,
@@ -55,18 +47,12 @@ def compare(data_dir: str, other: str, *, size: str, kind: str, split: str) -> d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", default="data", help="directory of one build")
+    parser = make_parser(__doc__, "data_dir", "size", "split")
     parser.add_argument("--other", default="data_avx2", help="directory of the other build")
-    parser.add_argument("--size", default="demo", help="size of fos_synthetic")
-    parser.add_argument("--split", default="test", help="train, validation or test")
-    args = parser.parse_args()
-    if absent := [path for path in (args.data_dir, args.other) if not Path(path).is_dir()]:
-        print(json.dumps({"benchmark": "rendering_differences", "skipped": f"{', '.join(absent)} absent"}))
-        return
-    for kind in ("foregrounds", "queries"):
-        found = compare(args.data_dir, args.other, size=args.size, kind=kind, split=args.split)
-        print(json.dumps(found), flush=True)
+    args, report = parser.parse_args(), Report("rendering_differences")
+    if not report.lacks(args.data_dir, args.other):
+        for kind in ("foregrounds", "queries"):
+            report(compare(args.data_dir, args.other, size=args.size, kind=kind, split=args.split))
 
 
 if __name__ == "__main__":

@@ -4,18 +4,18 @@
         [--compare="rectangle only=runs/demo/rectangle_only/bundle"] [--seeds=0,1,2] [--workdir=FOLDER] \\
         [--output=FILE.json] [--pictures=FOLDER]
 
-With --seeds a bundle's path has {seed} where the number goes, and a * where the rest of a name does not matter, as in
+With --seeds a bundle's path has {seed} for the number and a * for the rest of a name, as in
 runs/results/demo/seed_{seed}/student-*/bundle.
 
-Categories: those that both have (car; in the full size dog too, of which ETH-80's all stand). Nothing was trained on a
-photograph. A real cut-out fits a query if it shows the object from where one of the query's compatible patterns does,
-light left aside, for a photograph's is unknown:
+Categories: those that both have (car; in the full size dog too, of which ETH-80's all stand). No photograph is trained
+on. A real cut-out fits a query if it shows the object from the view of one of the query's compatible patterns; light is
+left aside, since a photograph's is unknown:
   yaw        90 - ETH-80's azimuth (0: heading right, 90: into the camera; looked at for all seven cars and dogs), the
              nearest of the category's yaws; half-way between two: left out of the gallery
   elevation  90 - ETH-80's polar angle: 0 is low (rendered: 9 to 15 degrees), 45 and 55 are high (rendered: 29 to 40);
              22 and 24 lie between and are left out; 68 and 90 stay in the gallery and fit nothing
   state      standing
-So of each fitting view the gallery has one cut-out of each of the seven objects.
+Of each fitting view the gallery has one cut-out of each of the seven objects.
 
 Rankings (standard AP over the whole gallery of the category, ties: expected value):
   chance, shape        nothing; how much of the rectangle the cut-out's bounding box fills
@@ -26,23 +26,21 @@ Rankings (standard AP over the whole gallery of the category, ties: expected val
   true view            oracle: the teacher's posterior of the views that fit
 "rendered": the same queries with a gallery of rendered cut-outs, as many of each fitting view.
 
-One JSON line a seed, gallery and ranking, one that says how often each bundle's foreground encoder names the view of a
-cut-out rightly; then the same over seeds, mean and deviation, and the differences between the student's ranking by view
-and every other on the real gallery, with their 95 % interval over queries and seeds, paired (the gallery's objects are
-few and fixed, and no interval speaks of others). Figures: benchmarks/RESULTS.md.
+One JSON line per seed, gallery and ranking, one per bundle with the share of cut-outs whose view its foreground encoder
+names rightly; then the same over seeds, mean and deviation, and the differences between the student's ranking by view
+and every other on the real gallery, with 95 % intervals over queries and seeds, paired (the gallery's objects are few
+and fixed, and no interval speaks of others). Figures: docs/benchmarks.md.
 """
 
-import argparse
 import glob
-import json
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
-from eth80 import REAL, Objects, read_eth80
+from eth80 import ANNOTATIONS, QUERY, RIGHT, WRONG, Objects, framed, read_eth80
+from reporting import Report, interval, make_parser, work_folder
 
 from fos_jax import metrics
 from fos_jax.evaluation import bootstrap
@@ -156,14 +154,6 @@ def _fill(box_aspect: np.ndarray, aspect: np.ndarray) -> np.ndarray:
     return np.minimum(ratio, 1 / ratio)
 
 
-def picture(rgb: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    """A square picture in a frame of that colour: uint8 [64, 64, 4], opaque."""
-    out = np.empty((64, 64, 4), np.uint8)
-    out[:] = (*colour, 255)
-    out[3:61, 3:61, :3] = cv2.resize(np.ascontiguousarray(rgb), (58, 58), interpolation=cv2.INTER_AREA)
-    return out
-
-
 def retrieval_sheet(
     queries: "Queries", gallery: Gallery, scores: np.ndarray, relevant: np.ndarray, precision: np.ndarray
 ) -> np.ndarray:
@@ -176,19 +166,19 @@ def retrieval_sheet(
         y0, x0, y1, x1 = (queries.box_yxyx_norm[row] * len(image)).astype(int)
         image = cv2.rectangle(np.ascontiguousarray(image), (x0, y0), (x1, y1), (230, 30, 30), 1)
         best = np.argsort(-scores[row], kind="stable")[:14]
-        hits = [picture(gallery.image[i][..., :3], (40, 170, 70) if relevant[row, i] else (210, 50, 40)) for i in best]
-        sheet.append((f"AP {precision[row]:.2f}", [picture(image, (255, 255, 255)), *hits]))
+        hits = [framed(gallery.image[i][..., :3], RIGHT if relevant[row, i] else WRONG) for i in best]
+        sheet.append((f"AP {precision[row]:.2f}", [framed(image, QUERY), *hits]))
     return contact_sheet(sheet)
 
 
 def views_sheet(views: Views, real: Gallery, rendered: Gallery) -> np.ndarray:
-    """Each view's rendered and real cut-outs, a line each: whether the mapping of angles is right is seen here."""
+    """Each view's rendered and real cut-outs, one line each, to check the mapping of angles by eye."""
     sheet = []
     for view in np.unique(real.view[real.view >= 0]):
         for gallery in (rendered, real):
             rows = np.flatnonzero(gallery.view == view)[:7]
             label = f"{' '.join(views.names[view].values())}\n{gallery.name}"
-            sheet.append((label, [picture(gallery.image[i][..., :3], (255, 255, 255)) for i in rows]))
+            sheet.append((label, [framed(gallery.image[i][..., :3], QUERY) for i in rows]))
     return contact_sheet(sheet)
 
 
@@ -201,7 +191,7 @@ def of_rows(split: Any, rows: np.ndarray) -> Any:
 def run(
     bundles: Mapping[str, "Bundle"],
     photographed: Objects,
-    report: Callable[[dict[str, Any]], None],
+    report: Callable[[Mapping[str, Any]], None],
     *,
     data_dir: str,
     size: str,
@@ -260,7 +250,7 @@ def report_gallery(
     gallery: Gallery,
     scores: Mapping[str, np.ndarray],
     relevant: np.ndarray,
-    report: Callable[[dict[str, Any]], None],
+    report: Callable[[Mapping[str, Any]], None],
 ) -> dict[str, np.ndarray]:
     """Reports each ranking; returns the average precision of each query."""
     one, precision = np.zeros(len(relevant), int), {}
@@ -272,7 +262,7 @@ def report_gallery(
     return precision
 
 
-def report_over_seeds(lines: Sequence[Mapping[str, Any]], report: Callable[[dict[str, Any]], None]) -> None:
+def report_over_seeds(lines: Sequence[Mapping[str, Any]], report: Callable[[Mapping[str, Any]], None]) -> None:
     """Mean and deviation of what the seeds' `lines` say, in their order."""
     groups: dict[tuple[str, ...], list[dict[str, float]]] = {}
     for line in lines:
@@ -289,7 +279,7 @@ def report_over_seeds(lines: Sequence[Mapping[str, Any]], report: Callable[[dict
 
 
 def report_differences(
-    precision: Mapping[int, Mapping[str, Mapping[str, np.ndarray]]], report: Callable[[dict[str, Any]], None]
+    precision: Mapping[int, Mapping[str, Mapping[str, np.ndarray]]], report: Callable[[Mapping[str, Any]], None]
 ) -> None:
     """The student's ranking by view minus every other ranking, from seed -> category -> ranking -> precision."""
     first = next(iter(precision.values()))
@@ -297,9 +287,8 @@ def report_differences(
         for name in (name for name in rankings_of if name != BY_VIEW):
             ours, theirs = ({seed: of[category][n] for seed, of in precision.items()} for n in (BY_VIEW, name))
             gap = over_seeds.precision_difference(ours, theirs, np.zeros(len(rankings_of[name])))
-            line = {"category": category, "gallery": "real", "difference_of": BY_VIEW, "minus": name}
-            figures = {"difference": round(gap.difference, 4), "interval_95": [round(gap.low, 4), round(gap.high, 4)]}
-            report(line | figures | {"by_seed": {seed: round(value, 4) for seed, value in gap.by_seed.items()}})
+            line = {"category": category, "gallery": "real", "difference_of": BY_VIEW, "minus": name, **interval(gap)}
+            report(line | {"by_seed": {seed: round(value, 4) for seed, value in gap.by_seed.items()}})
 
 
 def bundle_path(pattern: str, seed: int) -> Path:
@@ -314,49 +303,28 @@ def bundle_path(pattern: str, seed: int) -> Path:
 def main() -> None:
     from fos_jax.encoders.bundle import load_bundle
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="runs/demo/student/bundle", help="a student's bundle")
-    parser.add_argument(
-        "--compare", action="append", default=[], help="another bundle of the same sizes: NAME=DIRECTORY"
-    )
+    parser = make_parser(__doc__, "bundle", "data_dir", "size", "workdir", "output", "pictures")
+    parser.add_argument("--compare", action="append", default=[], help="bundle of the same sizes: NAME=DIRECTORY")
     parser.add_argument("--seeds", default="0", help="training seeds, to put into paths with {seed}")
-    parser.add_argument("--data_dir", default="data", help="directory that data sets were built in")
-    parser.add_argument("--size", default="demo", help="size of fos_synthetic")
-    parser.add_argument("--workdir", help="keeps the cut-outs")
-    parser.add_argument("--output", help="JSON file with all lines and the circumstances")
-    parser.add_argument("--pictures", help="folder for sheets of the first seed: hits of some queries, and the views")
-    args = parser.parse_args()
-    missing = [path for path in (str(REAL / "instances.json"), args.bundle) if "{" not in path and not glob.glob(path)]
-    if missing:
-        print(json.dumps({"benchmark": "sim_to_real", "skipped": f"{missing[0]} is absent"}))
+    args, report = parser.parse_args(), Report("sim_to_real")
+    if report.lacks(ANNOTATIONS, *([] if "{" in args.bundle or glob.glob(args.bundle) else [args.bundle])):
         return
     paths = {STUDENT: args.bundle, **dict(text.split("=", 1) for text in args.compare)}
-    lines: list[dict[str, Any]] = []
-
-    def report(line: dict[str, Any]) -> None:
-        lines.append({"benchmark": "sim_to_real", **line})
-        print(json.dumps(lines[-1]), flush=True)
-
-    with tempfile.TemporaryDirectory() as temporary:
-        photographed = read_eth80(Path(args.workdir or temporary) / "eth80")
-    precision = {}
+    with work_folder(args.workdir) as workdir:
+        photographed = read_eth80(workdir / "eth80")
+    precision: dict[int, dict[str, dict[str, np.ndarray]]] = {}
     for seed in (int(text) for text in args.seeds.split(",")):
         bundles = {name: load_bundle(bundle_path(pattern, seed)) for name, pattern in paths.items()}
-        pictures = Path(args.pictures) if args.pictures and not precision else None
-        precision[seed] = run(
-            bundles,
-            photographed,
-            lambda line, seed=seed: report({"seed": seed, **line}),
-            data_dir=args.data_dir,
-            size=args.size,
-            pictures=pictures,
-        )
-    report_over_seeds(list(lines), report)
-    report_differences(precision, report)
-    if args.output:
-        from fos_jax.run_metadata import run_metadata
+        pictures = None if precision else args.pictures  # of the first seed
 
-        Path(args.output).write_text(json.dumps({**run_metadata(), "lines": lines}, indent=1) + "\n")
+        def report_seed(line: Mapping[str, Any], seed: int = seed) -> None:
+            report({"seed": seed, **line})
+
+        options = {"data_dir": args.data_dir, "size": args.size, "pictures": pictures}
+        precision[seed] = run(bundles, photographed, report_seed, **options)
+    report_over_seeds(list(report.lines), report)
+    report_differences(precision, report)
+    report.write(args.output)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,23 @@
-"""Training steps a second, ours against the same network in PyTorch, one JSON line a row.
+"""Training steps per second, ours against the same network in PyTorch, one JSON line per row.
 
     python benchmarks/training_step.py                  # CPU: the small backbone, float32, 2 threads each
     python benchmarks/training_step.py --device=gpu     # GPU: ResNet-50, bfloat16, torch.compile, channels last
 
 A row is one network, loss and optimiser: backbone, embedding layer, unit length, softmax over cosines to prototypes,
-AdamW. Both start from the same weights, and the row says how far their first losses are apart. On the CPU both
-run in one process, in turns, and the best round of each counts, so that what else the machine does falls on both
-(threads that wait for each other suffer more: on a busy machine take --threads=1 and the ratio of CPU time); PyTorch
-runs in its faster memory layout. On the GPU each runs in a process of its own, for the memory it takes.
-Needs PyTorch (2.13.0 was used), which the project itself does not.
+AdamW. Both frameworks start from the same weights, and the row says how far their first losses are apart. They run in
+one process, in turns, and the best round of each counts, so that other work on the machine disturbs both (threads that
+wait for each other suffer more: on a busy machine take --threads=1 and the ratio of CPU time). On the CPU the faster of
+PyTorch's memory layouts counts. Needs PyTorch (2.13.0 was used), which the project itself does not.
 """
 
 import argparse
-import json
 import os
-import platform
-import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+from reporting import Report, machine, make_parser
 
 # The networks in PyTorch are those that the tests compare with.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "encoders"))
@@ -28,24 +27,24 @@ CPU_ROWS = (("teacher and student step", "small", 64), ("student step", "small",
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
-    parser.add_argument("--batch", type=int, help="images a step: 64 on the CPU, 256 on the GPU by default")
+    parser.add_argument("--batch", type=int, help="images per step: 64 on the CPU, 256 on the GPU by default")
     parser.add_argument("--size", type=int, default=224, help="side of the images on the GPU, px")
     parser.add_argument("--backbone", choices=("resnet50", "resnet18"), default="resnet50", help="on the GPU")
     parser.add_argument("--rounds", type=int, default=12, help="measured rounds")
     parser.add_argument("--threads", type=int, default=2, help="of each framework on the CPU")
-    parser.add_argument("--framework", choices=("jax", "torch"), help="measure only this one, in this process")
     options = parser.parse_args()
-    options.batch = options.batch or (64 if options.device == "cpu" else 256)
-    if options.device == "cpu":
-        _limit_threads(options.threads)
-        for row, backbone, size in CPU_ROWS:
-            print(json.dumps(cpu_row(row, backbone, size, options)), flush=True)
-    elif options.framework:
-        print(json.dumps(gpu_measure(options)), flush=True)
+    is_gpu = options.device == "gpu"
+    options.batch = options.batch or (256 if is_gpu else 64)
+    if is_gpu:
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # PyTorch needs its share of the memory
     else:
-        print(json.dumps(gpu_row(options)), flush=True)
+        _limit_threads(options.threads)
+    rows = [(f"{options.backbone} step", options.backbone, options.size)] if is_gpu else CPU_ROWS
+    report = Report("training_step")
+    for row in rows:
+        report(measure_row(*row, options))
 
 
 def _limit_threads(threads: int) -> None:
@@ -58,109 +57,60 @@ def _limit_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def cpu_row(row: str, backbone: str, size: int, options: argparse.Namespace) -> dict:
-    """Ours and both layouts of PyTorch in turns; `row` says which part of training has this shape."""
+def measure_row(row: str, backbone: str, size: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Ours and PyTorch in turns; `row` says which part of training has this shape. A GPU's round is ten steps."""
+    is_gpu = options.device == "gpu"
     image, label = batch(options.batch, size)
     weights = torch_network(backbone)
-    runs = {
-        "jax": jax_step(weights, backbone, image, label, dtype="float32")[0],
-        "torch": torch_step(weights, image, label, is_channels_last=False),
-        "torch channels last": torch_step(weights, image, label, is_channels_last=True),
-    }
+    dtype = "bfloat16" if is_gpu else "float32"
+    runs = {"jax": jax_step(weights, backbone, image, label, dtype=dtype)}
+    if is_gpu:
+        torch_device = {"device": "cuda", "is_compiled": True}
+        runs["torch channels last"] = torch_step(weights, image, label, is_channels_last=True, **torch_device)
+    else:
+        for name, is_channels_last in (("torch", False), ("torch channels last", True)):
+            runs[name] = torch_step(weights, image, label, is_channels_last=is_channels_last)
     first = {name: run() for name, run in runs.items()}  # compiles
-    wall = dict.fromkeys(runs, float("inf"))
-    cpu = dict.fromkeys(runs, float("inf"))
+    wall, cpu = (dict.fromkeys(runs, float("inf")) for _ in range(2))
+    steps = 10 if is_gpu else 1
     for _ in range(options.rounds):
         for name, run in runs.items():
             start, start_cpu = time.perf_counter(), time.process_time()
+            for _ in range(steps - 1):
+                run(is_waiting=False)
             run()
-            wall[name] = min(wall[name], time.perf_counter() - start)
-            cpu[name] = min(cpu[name], time.process_time() - start_cpu)
-    layout = min(("torch", "torch channels last"), key=wall.get)
+            wall[name] = min(wall[name], (time.perf_counter() - start) / steps)
+            cpu[name] = min(cpu[name], (time.process_time() - start_cpu) / steps)
+    ours_cpu, torch_cpu = cpu.pop("jax"), min(cpu.values())
+    layout = min((name for name in runs if name != "jax"), key=wall.__getitem__)
     return {
-        "benchmark": "training_step",
         "row": f"{row}, {size} px",
         "backbone": backbone,
         "batch": options.batch,
-        "dtype": "float32",
+        "dtype": dtype,
         "images_per_s": round(options.batch / wall["jax"], 1),
         "torch_images_per_s": round(options.batch / wall[layout], 1),
         "ratio": round(wall[layout] / wall["jax"], 3),
-        "images_per_cpu_s": round(options.batch / cpu["jax"], 1),
-        "torch_images_per_cpu_s": round(options.batch / min(cpu["torch"], cpu["torch channels last"]), 1),
-        "ratio_of_cpu_time": round(min(cpu["torch"], cpu["torch channels last"]) / cpu["jax"], 3),
+        "images_per_cpu_s": round(options.batch / ours_cpu, 1),
+        "torch_images_per_cpu_s": round(options.batch / torch_cpu, 1),
+        "ratio_of_cpu_time": round(torch_cpu / ours_cpu, 3),
         "torch_layout": layout,
         "first_loss_difference": float(f"{abs(first['jax'] - first[layout]):.1e}"),
         "threads": options.threads,
-        **machine(),
+        **(gpu_memory() if is_gpu else {}),
+        **versions(),
     }
 
 
-def gpu_row(options: argparse.Namespace) -> dict:
-    """Each framework in a process of its own, one after the other; a failure is part of the row."""
-    arguments = [f"--{name}={getattr(options, name)}" for name in ("device", "batch", "size", "backbone", "rounds")]
-    found = {}
-    for framework in ("jax", "torch"):
-        command = [sys.executable, __file__, *arguments, f"--framework={framework}"]
-        environment = {**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        lines = done.stdout.strip().splitlines()
-        if done.returncode == 0 and lines:
-            found[framework] = json.loads(lines[-1])
-        else:
-            found[framework] = {"error": (done.stderr.strip().splitlines() or ["no output"])[-1][:300]}
-    row = {
-        "benchmark": "training_step",
-        "row": f"{options.backbone}, {options.size} px",
-        "batch": options.batch,
-        "dtype": "bfloat16",
-        **{f"{framework}_{name}": value for framework, values in found.items() for name, value in values.items()},
-    }
-    if all("images_per_s" in values for values in found.values()):
-        row["ratio"] = round(found["jax"]["images_per_s"] / found["torch"]["images_per_s"], 3)
-        row["first_loss_difference"] = float(f"{abs(found['jax']['first_loss'] - found['torch']['first_loss']):.1e}")
-    return row
-
-
-def gpu_measure(options: argparse.Namespace) -> dict:
-    """Images a second and peak memory of one framework on the GPU; each round is several steps and one wait."""
+def gpu_memory() -> dict[str, Any]:
+    """The GPU's name and each framework's peak memory on it."""
+    import jax
     import torch
 
-    image, label = batch(options.batch, options.size)
-    weights = torch_network(options.backbone)
-    steps_a_round = 10
-    if options.framework == "jax":
-        import jax
-
-        device = jax.devices()[0]
-        if device.platform != "gpu":
-            raise SystemExit(f"error: jax found {device.platform}, expected a GPU")
-        run, start = jax_step(weights, options.backbone, image, label, dtype="bfloat16")
-        memory = lambda: (device.memory_stats() or {}).get("peak_bytes_in_use", 0)  # noqa: E731
-        name = device.device_kind
-    else:
-        if not torch.cuda.is_available():
-            raise SystemExit("error: torch found no GPU")
-        run = start = torch_step(weights, image, label, is_channels_last=True, device="cuda", is_compiled=True)
-        memory = torch.cuda.max_memory_allocated
-        name = torch.cuda.get_device_name(0)
-    first = run()
-    for _ in range(3):
-        run()
-    best = float("inf")
-    for _ in range(options.rounds):
-        begin = time.perf_counter()
-        for _ in range(steps_a_round - 1):
-            start(is_waiting=False)
-        run()
-        best = min(best, (time.perf_counter() - begin) / steps_a_round)
-    return {
-        "images_per_s": round(options.batch / best, 1),
-        "peak_memory_gib": round(memory() / 2**30, 2),
-        "first_loss": first,
-        "device": name,
-        **machine(),
-    }
+    device = jax.devices()[0]
+    peaks = {"peak_memory_gib": (device.memory_stats() or {}).get("peak_bytes_in_use", 0)}
+    peaks["torch_peak_memory_gib"] = torch.cuda.max_memory_allocated()
+    return {"device": device.device_kind, **{name: round(peak / 2**30, 2) for name, peak in peaks.items()}}
 
 
 def batch(size: int, side: int):
@@ -184,10 +134,8 @@ def torch_network(backbone: str):
                 self.backbone = oracle.randomise(oracle.TorchSmall(), 0)
                 channels = 96
             else:
-                block, stages = {
-                    "resnet18": (oracle.Basic, (2, 2, 2, 2)),
-                    "resnet50": (oracle.Deep, (3, 4, 6, 3)),
-                }[backbone]
+                resnets = {"resnet18": (oracle.Basic, (2, 2, 2, 2)), "resnet50": (oracle.Deep, (3, 4, 6, 3))}
+                block, stages = resnets[backbone]
                 self.backbone = oracle.TorchResNet(block, stages)
                 channels = self.backbone.fc.in_features
                 del self.backbone.fc
@@ -223,6 +171,8 @@ def torch_step(weights, image, label, *, is_channels_last: bool, device: str = "
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             return network(x, y)
 
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("error: torch found no GPU")
     if is_compiled:
         loss_of = torch.compile(loss_of, mode="max-autotune-no-cudagraphs")
 
@@ -241,7 +191,7 @@ def torch_step(weights, image, label, *, is_channels_last: bool, device: str = "
 
 
 def jax_step(weights, backbone: str, image, label, *, dtype: str):
-    """The same for our network: (function that waits and returns the loss, function that takes `is_waiting`)."""
+    """The same for our network."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -251,6 +201,8 @@ def jax_step(weights, backbone: str, image, label, *, dtype: str):
     from fos_jax.encoders.convert import convert_backbone
     from fos_jax.posteriors import unit
 
+    if dtype == "bfloat16" and (found := jax.devices()[0].platform) != "gpu":
+        raise SystemExit(f"error: jax found {found}, expected a GPU")
     module = make_backbone(backbone, dtype=dtype)
     if backbone == "small":
         variables = {"params": oracle.small_to_jax(weights.backbone)}
@@ -288,20 +240,15 @@ def jax_step(weights, backbone: str, image, label, *, dtype: str):
             return float(loss)
         return None
 
-    return run, run
+    return run
 
 
-def machine() -> dict:
-    """Versions and processor."""
+def versions() -> dict[str, Any]:
+    """Versions of both frameworks, and the processor."""
     import jax
     import torch
 
-    return {
-        "jax": jax.__version__,
-        "torch": torch.__version__,
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-    }
+    return {"jax": jax.__version__, "torch": torch.__version__, **machine()}
 
 
 if __name__ == "__main__":
