@@ -1,29 +1,50 @@
-"""Backbones by name: what a config's `backbone` field may say."""
+"""Backbones by name, as a config's `backbone` field says it; a family's module is loaded when one of it is made."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
-from fos_jax.encoders.resnet import BasicBlock, Bottleneck, ResNet
-from fos_jax.encoders.small import Small
-from fos_jax.encoders.vit import VisionTransformer
 from fos_jax.errors import InputError
 
 
+class Features(NamedTuple):
+    """Output of a backbone. map: float [B, h, w, C]; pooled: float [B, C'], one vector for the whole image."""
+
+    map: jax.Array
+    pooled: jax.Array
+
+
+def _small(dtype, axis_name, name):
+    from fos_jax.encoders.small import Small
+
+    return Small(dtype=dtype, name=name)
+
+
 def _resnet(block, stages):
-    return lambda dtype, axis_name, name: ResNet(block, stages, dtype, axis_name, name=name)
+    def make(dtype, axis_name, name):
+        from fos_jax.encoders import resnet
+
+        return resnet.ResNet(getattr(resnet, block), stages, dtype, axis_name, name=name)
+
+    return make
 
 
 def _vit(**sizes):
-    return lambda dtype, axis_name, name: VisionTransformer(**sizes, dtype=dtype, name=name)
+    def make(dtype, axis_name, name):
+        from fos_jax.encoders.vit import VisionTransformer
+
+        return VisionTransformer(**sizes, dtype=dtype, name=name)
+
+    return make
 
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
-    "small": lambda dtype, axis_name, name: Small(dtype=dtype, name=name),
-    "resnet18": _resnet(BasicBlock, (2, 2, 2, 2)),
-    "resnet50": _resnet(Bottleneck, (3, 4, 6, 3)),
+    "small": _small,
+    "resnet18": _resnet("BasicBlock", (2, 2, 2, 2)),
+    "resnet50": _resnet("Bottleneck", (3, 4, 6, 3)),
     "vit_s16": _vit(patch=16, width=384, depth=12, heads=6),
     "vit_b16": _vit(patch=16, width=768, depth=12, heads=12),
     "dinov2_s14": _vit(patch=14, width=384, depth=12, heads=6, layer_scale=1e-5),
@@ -47,8 +68,6 @@ def make_backbone(
 
     Raises:
       InputError: an unknown name.
-
-    Source: design decision.
     """
     if name not in BACKBONES:
         raise InputError(f"backbone: unknown {name!r}, expected one of {', '.join(BACKBONES)}")

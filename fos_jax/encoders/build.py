@@ -1,4 +1,7 @@
-"""Both encoders from a config and a pattern table, and their variables: abstract (shapes only) or initialised."""
+"""Encoders from a config and a pattern table, and their variables: abstract (shapes only) or initialised.
+
+Functions take a config, checked or not; a checked one is used as it is.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,8 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fos_jax.encoders.config import complete_foreground, complete_query
-from fos_jax.encoders.convert import convert_backbone, read_state_dict
+from fos_jax.encoders import extras
+from fos_jax.encoders.config import check_config
 from fos_jax.encoders.foreground import ForegroundEncoder, make_foreground_encoder
 from fos_jax.encoders.query import QueryEncoder, make_query_encoder
 from fos_jax.pattern_table import PatternTable
@@ -18,7 +21,10 @@ def build_foreground_encoder(
 ) -> ForegroundEncoder:
     """The foreground encoder of a whole config (its `foreground`) for a pattern table."""
     return make_foreground_encoder(
-        config["foreground"], num_patterns=table.num_patterns, num_categories=len(table.categories), axis_name=axis_name
+        check_config(config)["foreground"],
+        num_patterns=table.num_patterns,
+        num_categories=len(table.categories),
+        axis_name=axis_name,
     )
 
 
@@ -26,36 +32,38 @@ def build_query_encoder(
     config: Mapping[str, Any], table: PatternTable, *, axis_name: str | None = None
 ) -> QueryEncoder:
     """The query encoder of a whole config (its `query`, and the embedding size of its `foreground`)."""
-    uses_attributes = complete_query(config["query"])["uses_attributes"]
+    config = check_config(config)
+    uses_attributes = config["query"]["uses_attributes"]
     return make_query_encoder(
         config["query"],
         num_categories=len(table.categories),
         category_of_pattern=tuple(map(int, table.category_of_pattern)),
         num_attribute_values=len(table.attribute_values) if uses_attributes else 0,
-        embedding_size=complete_foreground(config["foreground"])["embedding_size"],
+        embedding_size=config["foreground"]["embedding_size"],
         axis_name=axis_name,
     )
 
 
 def init_foreground(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
     """Initial variables of the foreground encoder; its backbone starts from `init_weights` where the config has any."""
-    fields = complete_foreground(config["foreground"])
-    return with_public_weights(run_once(lambda k: _fresh_foreground(k, config, table), key), fields)
+    config = check_config(config)
+    return with_public_weights(run_once(lambda k: _fresh_foreground(k, config, table), key), config["foreground"])
 
 
 def init_query(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
     """Initial variables of the query encoder; its backbones start from `init_weights` where the config has any."""
-    fields = complete_query(config["query"])
-    return with_public_weights(run_once(lambda k: _fresh_query(k, config, table), key), fields)
+    config = check_config(config)
+    return with_public_weights(run_once(lambda k: _fresh_query(k, config, table), key), config["query"])
 
 
 def abstract_variables(config: Mapping[str, Any], table: PatternTable, *, has_query: bool) -> dict[str, Any]:
-    """Shapes and dtypes of the variables, by encoder ("foreground", "query"); nothing is computed."""
-    key = jax.random.key(0)
-    made = {"foreground": jax.eval_shape(lambda k: _fresh_foreground(k, config, table), key)}
+    """Shapes and dtypes of the variables by network: "foreground", "query", and extra ones; nothing is computed."""
+    config, key = check_config(config), jax.random.key(0)
+    fresh: dict[str, Callable[..., dict[str, Any]]] = {"foreground": _fresh_foreground}
     if has_query:
-        made["query"] = jax.eval_shape(lambda k: _fresh_query(k, config, table), key)
-    return made
+        extra = [name for name in extras.names(extras.NETWORKS) if name in config]
+        fresh |= {"query": _fresh_query, **{name: extras.load(extras.NETWORKS, name).fresh for name in extra}}
+    return {name: jax.eval_shape(lambda k, f=f: f(k, config, table), key) for name, f in fresh.items()}
 
 
 def run_once(function: Callable[[jax.Array], Any], key: jax.Array) -> Any:
@@ -64,20 +72,20 @@ def run_once(function: Callable[[jax.Array], Any], key: jax.Array) -> Any:
 
 
 def _fresh_foreground(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
-    size = complete_foreground(config["foreground"])["image_size"]
+    size = config["foreground"]["image_size"]
     image, category = jnp.zeros((1, size, size, 4), jnp.uint8), jnp.zeros((1,), jnp.int32)
     return dict(build_foreground_encoder(config, table).init(key, image, category))
 
 
 def _fresh_query(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
-    size = complete_query(config["query"])["image_size"]
+    size = config["query"]["image_size"]
     image = jnp.zeros((1, size, size, 3), jnp.uint8)
     box = jnp.array([[0.25, 0.25, 0.75, 0.75]], jnp.float32)
     return dict(build_query_encoder(config, table).init(key, image, box, jnp.zeros((1,), jnp.int32)))
 
 
 def with_public_weights(variables: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Replaces every backbone (one a view) by the public weights that the config names.
+    """Replaces every backbone (one per view) by the public weights that the config names.
 
     Args:
       variables: of one encoder.
@@ -85,13 +93,13 @@ def with_public_weights(variables: Mapping[str, Any], fields: Mapping[str, Any])
 
     Raises:
       InputError: the file cannot be read, or does not fit the backbone.
-
-    Source: design decision.
     """
     variables = {collection: dict(modules) for collection, modules in variables.items()}
     path = fields["init_weights"]
     if not path:
         return variables
+    from fos_jax.encoders.convert import convert_backbone, read_state_dict
+
     state_dict = read_state_dict(path)
     for module in [name for name in variables["params"] if name.startswith("backbone")]:
         size = (fields.get("crop_size") if module == "backbone_crop" else None) or fields["image_size"]

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder
 from fos_jax.encoders.bundle_files import read_bundle
 from fos_jax.encoders.bundle_files import save_bundle as save_bundle
+from fos_jax.encoders.config import check_config
 from fos_jax.encoders.foreground import ForegroundOutput
 from fos_jax.encoders.query import QueryOutput
 from fos_jax.errors import InputError
@@ -52,7 +53,7 @@ class Bundle:
       table: the pattern table.
       metrics: what the model was measured at.
       fingerprint: hex digest of everything that encodings depend on.
-      variables: "foreground" and, where there are any, "query", "interaction", "composite" (`pair_networks`) -> the
+      variables: "foreground" and, where there are any, "query", "interaction", "composite" (`extras`) -> the
         network's flax variables (numpy).
     """
 
@@ -67,7 +68,8 @@ class Bundle:
     ):
         from ml_collections import FrozenConfigDict
 
-        self.config = FrozenConfigDict(dict(config))
+        self._checked = check_config(config)
+        self.config = FrozenConfigDict(dict(self._checked))
         self.table = table
         self.variables = dict(variables)
         self.metrics = dict(metrics)
@@ -145,7 +147,7 @@ class Bundle:
 
     @functools.cached_property
     def _foreground_step(self) -> Callable[..., tuple[jax.Array, ...]]:
-        encoder = build_foreground_encoder(self.config, self.table)
+        encoder = build_foreground_encoder(self._checked, self.table)
         scale = self.config.foreground.posterior_scale
         variables = jax.device_put(self.variables["foreground"])
         categories = self.table.category_of_pattern
@@ -159,7 +161,7 @@ class Bundle:
 
     @functools.cached_property
     def _query_step(self) -> Callable[..., tuple[jax.Array, ...]]:
-        encoder = build_query_encoder(self.config, self.table)
+        encoder = build_query_encoder(self._checked, self.table)
         config, table = self.config.query, self.table
         variables = jax.device_put(self.variables["query"])
         prototypes = self.prototypes if config.posterior == "prototypes" else None
@@ -208,7 +210,7 @@ def load_bundle(path: str | Path) -> Bundle:
     Raises:
       InputError: not a bundle, damaged, or arrays that do not match its config (by name).
 
-    Source: design decision.
+    Source: decision 18.
     """
     config, table, variables, metrics, fingerprint = read_bundle(path)
     return Bundle(config=config, table=table, variables=variables, metrics=metrics, fingerprint=fingerprint)

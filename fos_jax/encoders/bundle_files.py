@@ -9,7 +9,6 @@ variables/     an Orbax checkpoint of all arrays
 """
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -23,23 +22,23 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import traverse_util
 
+from fos_jax.encoders import extras
 from fos_jax.encoders.build import abstract_variables
 from fos_jax.encoders.config import (
     FOREGROUND_DEFAULTS,
     QUERY_DEFAULTS,
-    complete_foreground,
-    complete_query,
+    CheckedConfig,
+    check_config,
     without_later_defaults,
 )
-from fos_jax.encoders.pair_networks import PAIR_DEFAULTS, PAIR_NETWORKS, abstract_pair_variables, complete_pair_network
 from fos_jax.errors import InputError
 from fos_jax.files import published_directory
 from fos_jax.pattern_table import PatternTable
+from fos_jax.run_metadata import versions
 
 FORMAT_VERSION = 1
 _PACKAGES = ("fos-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _COLLECTIONS = ("params", "batch_stats")
-_OPTIONAL = ("query", *PAIR_NETWORKS)  # parts of a bundle beside the foreground encoder
 _SHOWN = 3  # names in a message, of possibly hundreds
 
 
@@ -71,13 +70,14 @@ def save_bundle(
     Raises:
       InputError: wrong config, arrays that do not match it (by name), or the disk refuses; nothing is left behind then.
 
-    Source: design decision.
+    Source: decision 18.
     """
     given = {"query": query_variables, **(pair_variables or {})}
     more = {name: _collections(variables) for name, variables in given.items() if variables is not None}
     resolved = _resolved(config, parts=tuple(more), where="config")
     arrays = {"foreground": _collections(foreground_variables), **more}
-    check_arrays(_shapes(arrays), expected_shapes(resolved, table, has_query=query_variables is not None), str(path))
+    expected = abstract_variables(resolved, table, has_query=query_variables is not None)
+    check_arrays(_shapes(arrays), _shapes(expected), str(path))
     fingerprint = _fingerprint(resolved, table, arrays)
     manifest = {"format_version": FORMAT_VERSION, "fingerprint": fingerprint}
     needed = sum(array.nbytes for array in jax.tree.leaves(arrays))
@@ -85,13 +85,13 @@ def save_bundle(
         _write_json(aside / "config.json", resolved)
         (aside / "patterns.json").write_text(table.to_json(), "utf-8")
         _write_json(aside / "metrics.json", metrics or {})
-        _write_json(aside / "versions.json", versions())
+        _write_json(aside / "versions.json", {"python": platform.python_version(), **versions(_PACKAGES)})
         _write_json(aside / "manifest.json", manifest)
         _save_arrays(aside / "variables", arrays)
     return fingerprint
 
 
-def read_bundle(path: str | Path) -> tuple[dict[str, Any], PatternTable, dict[str, Any], dict[str, Any], str]:
+def read_bundle(path: str | Path) -> tuple[CheckedConfig, PatternTable, dict[str, Any], dict[str, Any], str]:
     """Reads and checks a bundle: config, pattern table, variables by encoder, metrics, fingerprint.
 
     Raises:
@@ -106,11 +106,12 @@ def read_bundle(path: str | Path) -> tuple[dict[str, Any], PatternTable, dict[st
         found = manifest.get("format_version")
         raise InputError(f"{path / 'manifest.json'}: format_version is {found!r}, expected {FORMAT_VERSION}")
     raw = _read_json(path / "config.json")
-    config = _resolved(raw, parts=[name for name in _OPTIONAL if name in raw], where=str(path / "config.json"))
+    parts = [name for name in ("query", *extras.names(extras.NETWORKS)) if name in raw]
+    config = _resolved(raw, parts=parts, where=str(path / "config.json"))
     table = PatternTable.read(path / "patterns.json")
     metrics = _read_json(path / "metrics.json")
     shapes, variables = _load_arrays(path / "variables")
-    check_arrays(shapes, expected_shapes(config, table, has_query="query" in config), str(path))
+    check_arrays(shapes, _shapes(abstract_variables(config, table, has_query="query" in config)), str(path))
     fingerprint = _fingerprint(config, table, variables)
     if fingerprint != manifest.get("fingerprint"):
         raise InputError(
@@ -118,23 +119,6 @@ def read_bundle(path: str | Path) -> tuple[dict[str, Any], PatternTable, dict[st
             "the bundle was changed after it was written"
         )
     return config, table, variables, metrics, fingerprint
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages a bundle depends on."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "unknown"
-    return found
-
-
-def expected_shapes(config: Mapping[str, Any], table: PatternTable, *, has_query: bool) -> dict[str, tuple[int, ...]]:
-    """Array name -> shape of the networks that a config and a table describe, without computing them."""
-    made = abstract_variables(config, table, has_query=has_query)
-    return _shapes(made | abstract_pair_variables(config, table) if has_query else made)
 
 
 def check_arrays(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], where: str) -> None:
@@ -160,18 +144,14 @@ def _listed(kind: str, names: list[str]) -> str:
     return f"{len(names)} {kind} ({', '.join(names[:_SHOWN])}{more})"
 
 
-def _resolved(config: Mapping[str, Any], *, parts: Collection[str], where: str) -> dict[str, Any]:
-    """Plain dict with defaults filled in; of the optional sections it has those of `parts` only."""
+def _resolved(config: Mapping[str, Any], *, parts: Collection[str], where: str) -> CheckedConfig:
+    """The checked config; of the optional sections it has those of `parts` only."""
     plain = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-    for field in ("foreground", *parts):
-        if not isinstance(plain.get(field), Mapping):
-            raise InputError(f"{where}: {field} is {plain.get(field)!r}, expected a mapping of fields")
-    plain["foreground"] = complete_foreground(plain["foreground"], where=f"{where}: foreground")
-    for name in parts:
-        complete = complete_query(plain[name], where=f"{where}: query") if name == "query" else None
-        plain[name] = complete or complete_pair_network(name, plain[name], where=where)
-    plain = {name: value for name, value in plain.items() if name in parts or name not in _OPTIONAL}
-    return json.loads(json.dumps(plain))
+    for name in ("foreground", *parts):
+        if not isinstance(plain.get(name), Mapping):
+            raise InputError(f"{where}: {name} is {plain.get(name)!r}, expected a mapping of fields")
+    left_out = {"query", *extras.names(extras.NETWORKS)} - set(parts)
+    return check_config({name: value for name, value in plain.items() if name not in left_out}, where=where)
 
 
 def _collections(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,7 +169,8 @@ def _shapes(tree: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
 
 def _fingerprint(config: Mapping[str, Any], table: PatternTable, arrays: Mapping[str, Any]) -> str:
     """Hex digest of what encodings and scores depend on: all networks' configs, the table, every array."""
-    defaults = {"foreground": FOREGROUND_DEFAULTS, "query": QUERY_DEFAULTS, **PAIR_DEFAULTS}
+    defaults: dict[str, dict[str, Any]] = {"foreground": FOREGROUND_DEFAULTS, "query": QUERY_DEFAULTS}
+    defaults |= {name: {} for name in extras.names(extras.NETWORKS)}
     models = {name: without_later_defaults(config[name], defaults[name]) for name in defaults if name in config}
     digest = hashlib.sha256(json.dumps([models, table.fingerprint()], sort_keys=True).encode())
     for name, array in sorted(_flat(arrays).items()):

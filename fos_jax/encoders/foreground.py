@@ -1,4 +1,4 @@
-"""The foreground encoder (teacher): cut-out -> unit embedding, and its cosine to each pattern's prototype."""
+"""The foreground encoder (teacher): from a cut-out to a unit embedding and its cosine to each prototype."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,9 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fos_jax.encoders import extras
 from fos_jax.encoders.backbones import make_backbone
-from fos_jax.encoders.bilinear import compact_bilinear, signed_root
-from fos_jax.encoders.config import complete_foreground
 from fos_jax.encoders.inputs import foreground_input
 from fos_jax.errors import InputError
 from fos_jax.posteriors import unit
@@ -30,13 +29,13 @@ class ForegroundEncoder(nn.Module):
       embedding_size: D.
       backbone: a name of `encoders.backbones`.
       num_categories: C, read where the category is fused.
-      fusion: "none", or "bilinear": compact bilinear pooling of pooled features and an embedding of the category.
+      fusion: "none", or a registered fusion (`extras`) of pooled features and an embedding of the category.
       fusion_size: numbers in the sketch.
       condition_size: width of the category's embedding.
       dtype: computation dtype of the backbone, "float32" or "bfloat16"; parameters and outputs are float32.
       axis_name: pmap axis over which batch statistics are averaged; None where the whole batch is in one program.
 
-    Source: design decision; bilinear fusion: CFO-Search (Zhao et al., ECCV 2018).
+    Source: decisions 1, 3.
     """
 
     num_patterns: int
@@ -53,16 +52,18 @@ class ForegroundEncoder(nn.Module):
     def __call__(self, image: jax.Array, category: jax.Array | None = None, *, train: bool = False) -> ForegroundOutput:
         """Encodes cut-outs: uint8 (or float in 0..255) [B, S, S, 4], matted on the mean colour.
 
-        Their category, int32 [B], is read by bilinear fusion only; `InputError` where that has none.
+        Their category, int32 [B], is read by a fusion only; `InputError` where that has none.
         """
         x = foreground_input(image)
         features = make_backbone(self.backbone, dtype=self.dtype, axis_name=self.axis_name)(x, train)
         pooled = features.pooled.astype(jnp.float32)
-        if self.fusion == "bilinear":
+        if self.fusion != "none":
             if category is None:
-                raise InputError("config: foreground.fusion: 'bilinear', but this method gives no categories to it")
+                raise InputError(
+                    f"config: foreground.fusion: {self.fusion!r}, but this method gives no categories to it"
+                )
             condition = nn.Embed(self.num_categories, self.condition_size, name="category")(category)
-            pooled = signed_root(compact_bilinear(pooled, condition, size=self.fusion_size))
+            pooled = extras.load(extras.FUSIONS, self.fusion)(pooled, condition, size=self.fusion_size)
         embedding = unit(nn.Dense(self.embedding_size, name="embedding")(pooled))
         init = nn.initializers.normal(self.embedding_size**-0.5)
         shape = (self.num_patterns, self.embedding_size)
@@ -72,10 +73,9 @@ class ForegroundEncoder(nn.Module):
 
 
 def make_foreground_encoder(
-    config: Mapping[str, Any], *, num_patterns: int, num_categories: int = 0, axis_name: str | None = None
+    fields: Mapping[str, Any], *, num_patterns: int, num_categories: int = 0, axis_name: str | None = None
 ) -> ForegroundEncoder:
-    """The encoder that `config.foreground` describes; `InputError` for an unknown or wrong field."""
-    fields = complete_foreground(config)
+    """The encoder that the complete fields of `config.foreground` describe."""
     return ForegroundEncoder(
         num_patterns=num_patterns,
         embedding_size=fields["embedding_size"],

@@ -7,9 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from fos_jax.encoders import extras
 from fos_jax.encoders.backbones import make_backbone
-from fos_jax.encoders.bilinear import compact_bilinear, signed_root
-from fos_jax.encoders.config import complete_query
 from fos_jax.encoders.inputs import query_input
 from fos_jax.errors import InputError
 from fos_jax.posteriors import pattern_log_posterior, unit
@@ -24,7 +23,7 @@ class QueryOutput(NamedTuple):
 
 
 class QueryEncoder(nn.Module):
-    """One backbone a view, conditioned on category and rectangle, with three linear heads on a shared layer.
+    """One backbone per view, conditioned on category and rectangle, with three linear heads on a shared layer.
 
     The condition modulates each position of the feature map (FiLM) before pooling, so that a category can choose what
     it looks at: a road's direction matters to a car, a table's edge to a bottle. It is also concatenated to the pooled
@@ -32,7 +31,7 @@ class QueryEncoder(nn.Module):
 
     The pattern head is linear in the shared layer, not a cosine to prototypes: several far apart patterns may fit one
     query, which no single vector on the sphere can be close to. The embedding lives in the teacher's space. It has a
-    head of its own, or is read out of the pattern posterior: one vector a pattern, summed in proportion. A query that
+    head of its own, or is read out of the pattern posterior: one vector per pattern, summed in proportion. A query that
     cannot tell some patterns apart then points between their vectors by construction, and what the posterior learns
     the embedding knows.
 
@@ -47,14 +46,14 @@ class QueryEncoder(nn.Module):
       crop_context: side of the crop window in lengths of the rectangle's longer side.
       hidden_size: width of the shared layer.
       condition_size: width of the category and rectangle embedding.
-      fusion: "film" as above, or "bilinear": compact bilinear pooling of pooled features and the same condition.
+      fusion: "film" as above, or a registered fusion (`extras`) of pooled features and the same condition.
       fusion_size: numbers in the sketch.
       uses_category: whether the condition holds the category; the rectangle is always in it.
       readout: "head", or "patterns" for an embedding read out of the pattern posterior.
       dtype: computation dtype of the backbones; parameters and outputs are float32.
       axis_name: pmap axis over which batch statistics are averaged; None where the whole batch is in one program.
 
-    Source: design decision; FiLM: Perez et al., AAAI 2018; bilinear fusion: CFO-Search (Zhao et al., ECCV 2018).
+    Source: decisions 2 to 6; FiLM: Perez et al., AAAI 2018.
     """
 
     num_categories: int
@@ -99,9 +98,9 @@ class QueryEncoder(nn.Module):
                 self.backbone, dtype=self.dtype, axis_name=self.axis_name, module_name=f"backbone_{view}"
             )
             features = backbone(x, train)
-            if self.fusion == "bilinear":
-                fused = compact_bilinear(features.pooled, condition, size=self.fusion_size)
-                parts.append(signed_root(fused))
+            if self.fusion != "film":
+                fuse = extras.load(extras.FUSIONS, self.fusion)
+                parts.append(fuse(features.pooled, condition, size=self.fusion_size))
                 continue
             channels = features.map.shape[-1]
             film = nn.Dense(2 * channels, name=f"film_{view}", kernel_init=nn.initializers.zeros_init())(condition)
@@ -136,7 +135,7 @@ def box_numbers(box_yxyx_norm: jax.Array) -> jax.Array:
 
 
 def make_query_encoder(
-    config: Mapping[str, Any],
+    fields: Mapping[str, Any],
     *,
     num_categories: int,
     category_of_pattern: tuple[int, ...],
@@ -144,8 +143,7 @@ def make_query_encoder(
     embedding_size: int,
     axis_name: str | None = None,
 ) -> QueryEncoder:
-    """The encoder that `config.query` describes; `InputError` for an unknown or wrong field."""
-    fields = complete_query(config)
+    """The encoder that the complete fields of `config.query` describe; `InputError` without patterns to read out."""
     if fields["readout"] == "patterns" and not category_of_pattern:
         raise InputError("config: query.readout: 'patterns', expected 'head' for a data set without patterns")
     return QueryEncoder(

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fos_jax.encoders.features import Features
+from fos_jax.encoders.backbones import Features
 
 
 def quick_gelu(x: jax.Array) -> jax.Array:

@@ -12,11 +12,11 @@ import numpy as np
 from fos_jax.encoders.build import build_query_encoder
 from fos_jax.encoders.bundle import Bundle
 from fos_jax.encoders.operations import count_gflop
-from fos_jax.encoders.pair_networks import PAIR_NETWORKS
-from fos_jax.encoders.pair_scores import PairScorer
 from fos_jax.evaluation.methods import EvaluatedModel
 from fos_jax.evaluation.scores import Ranking
 from fos_jax.evaluation.truth import Truth
+from fos_jax.rivals.pair_networks import PAIR_NETWORKS
+from fos_jax.rivals.pair_scores import PairScorer
 
 BATCH_SIZE = 64
 

@@ -10,13 +10,13 @@ from absl import logging
 
 from fos_jax.data.arrays import Foregrounds, Queries
 from fos_jax.encoders.bundle import Bundle, ForegroundEncoding
-from fos_jax.encoders.pair_networks import PAIR_NETWORKS
-from fos_jax.encoders.pair_scores import PairScorer
 from fos_jax.errors import InputError
 from fos_jax.evaluation import controls, scores
 from fos_jax.evaluation.conventions import box_aspects, foreground_aspects
 from fos_jax.evaluation.truth import Block, Truth
 from fos_jax.rivals.cfo import silhouettes
+from fos_jax.rivals.pair_networks import PAIR_NETWORKS
+from fos_jax.rivals.pair_scores import PairScorer
 
 OURS, RIVAL, CONTROL, ORACLE = "ours", "rival", "control", "oracle"
 COMPATIBLE_SET = "compatible-set oracle"

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fos_jax.encoders.pair_networks import COMPOSITE as COMPOSITE
-from fos_jax.encoders.pair_networks import INTERACTION as INTERACTION
 from fos_jax.errors import InputError
 from fos_jax.evaluation.truth import Block
+from fos_jax.rivals.pair_networks import COMPOSITE as COMPOSITE
+from fos_jax.rivals.pair_networks import INTERACTION as INTERACTION
 
 COSINE = "cosine"
 FLAT = "flat"

@@ -16,20 +16,11 @@ import jax
 import jax.numpy as jnp
 
 from fos_jax import losses
-from fos_jax.encoders.discriminator import CompositeDiscriminator, PairOutput
 from fos_jax.encoders.foreground import ForegroundEncoder
-from fos_jax.encoders.interaction import InteractionNetwork, apply_with_map
-from fos_jax.encoders.pair_networks import (
-    COMPOSITE,
-    INTERACTION,
-    build_composite,
-    build_interaction,
-    complete_pair_network,
-    init_pair_network,
-)
 from fos_jax.encoders.query import QueryEncoder
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
+from fos_jax.rivals.composite import CompositeDiscriminator, PairOutput
 from fos_jax.rivals.disco_pairs import (
     balanced_accuracy,
     drawn_negatives,
@@ -38,7 +29,16 @@ from fos_jax.rivals.disco_pairs import (
     teacher_task,
     with_own,
 )
+from fos_jax.rivals.interaction import InteractionNetwork, apply_with_map
 from fos_jax.rivals.joint import Split, build_encoders, joint_task, pair_cross_entropy, part_of
+from fos_jax.rivals.pair_networks import (
+    COMPOSITE,
+    INTERACTION,
+    build_composite,
+    build_interaction,
+    complete_pair_network,
+    init_pair_network,
+)
 from fos_jax.rivals.settings import NUMBER, checked, remaining_steps, stage_config
 from fos_jax.rivals.triplets import triplet_rows
 from fos_jax.training import augment

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from fos_jax import losses
-from fos_jax.encoders.discriminator import CompositeDiscriminator, PairOutput
-from fos_jax.encoders.pair_networks import COMPOSITE, build_composite, init_pair_network
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
+from fos_jax.rivals.composite import CompositeDiscriminator, PairOutput
 from fos_jax.rivals.joint import Split, input_fingerprints, pair_cross_entropy
+from fos_jax.rivals.pair_networks import COMPOSITE, build_composite, init_pair_network
 from fos_jax.rivals.triplets import triplet_rows
 from fos_jax.training import augment
 from fos_jax.training.loop import Task

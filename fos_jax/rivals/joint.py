@@ -254,7 +254,7 @@ def joint_task(
       make_loss: of the two encoders; params are {"foreground": ..., "query": ...}, and those of `trained_too`.
       bundle_path: where the bundle goes.
       axis_name: `parallelism.AXIS` when it will run under pmap, else None.
-      trained_too: initial variables of networks that judge pairs, by name (`encoders.pair_networks`).
+      trained_too: initial variables of networks that judge pairs, by name (`rivals.pair_networks`).
       frozen: variables of such networks that the bundle holds as they are; the loss finds them in its constants.
     """
     foreground_encoder, query_encoder = build_encoders(config, table, axis_name=axis_name)

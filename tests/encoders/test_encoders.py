@@ -112,7 +112,7 @@ def test_an_embedding_read_out_of_the_posterior_is_the_patterns_vectors_in_propo
 def test_no_patterns_no_readout():
     fields = {"num_categories": 1, "num_attribute_values": 0, "embedding_size": 4}
     with pytest.raises(InputError, match="expected 'head' for a data set without patterns"):
-        make_query_encoder({"readout": "patterns"}, category_of_pattern=(), **fields)
+        make_query_encoder(complete_query({"readout": "patterns"}), category_of_pattern=(), **fields)
 
 
 def test_no_attributes_give_an_empty_head():

@@ -10,12 +10,12 @@ from evaluation_world import make_split
 
 from fos_jax.encoders.build import init_foreground, init_query
 from fos_jax.encoders.bundle import Bundle
-from fos_jax.encoders.pair_networks import PAIR_NETWORKS, init_pair_network
 from fos_jax.evaluation.cost import encoding_cost, ranking_ms
 from fos_jax.evaluation.methods import EvaluatedModel, looked_up
 from fos_jax.evaluation.run import evaluate
 from fos_jax.evaluation.scores import PAIR_RANKINGS
 from fos_jax.evaluation.truth import Block, truth_of
+from fos_jax.rivals.pair_networks import PAIR_NETWORKS, init_pair_network
 
 sys.path.append(str(Path(__file__).parents[1] / "training"))
 from tests_synthetic import BACKBONE

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fos_jax.encoders.discriminator import PairOutput
 from fos_jax.errors import InputError
 from fos_jax.rivals import disco
+from fos_jax.rivals.composite import PairOutput
 from fos_jax.rivals.disco_pairs import (
     balanced_accuracy,
     drawn_negatives,

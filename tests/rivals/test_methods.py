@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from fos_jax.encoders.bundle import load_bundle
-from fos_jax.encoders.pair_scores import PairScorer
 from fos_jax.errors import InputError
 from fos_jax.launch.configs import cfo as cfo_config
 from fos_jax.launch.configs import disco as disco_config
@@ -19,6 +18,7 @@ from fos_jax.launch.configs import ufo as ufo_config
 from fos_jax.metrics import average_precision, rank_relevant
 from fos_jax.pattern_table import PatternTable
 from fos_jax.rivals.methods import RIVALS, train_rival
+from fos_jax.rivals.pair_scores import PairScorer
 from fos_jax.rivals.settings import NUMBER, checked
 from fos_jax.training.loop import Runner
 

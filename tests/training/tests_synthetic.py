@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fos_jax.data.arrays import Foregrounds, Queries
-from fos_jax.encoders.backbones import BACKBONES
-from fos_jax.encoders.features import Features
+from fos_jax.encoders.backbones import BACKBONES, Features
 from fos_jax.pattern_table import Pattern, PatternTable
 
 SIDE = 16

@@ -10,20 +10,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fos_jax.encoders import pair_scores
-from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, init_foreground, init_query
-from fos_jax.encoders.discriminator import standardised
-from fos_jax.encoders.interaction import InteractionNetwork, apply_with_map
-from fos_jax.encoders.pair_networks import (
+from fos_jax.encoders.build import (
+    abstract_variables,
+    build_foreground_encoder,
+    build_query_encoder,
+    init_foreground,
+    init_query,
+)
+from fos_jax.errors import InputError
+from fos_jax.rivals import pair_scores
+from fos_jax.rivals.composite import standardised
+from fos_jax.rivals.interaction import InteractionNetwork, apply_with_map
+from fos_jax.rivals.pair_networks import (
     PAIR_NETWORKS,
-    abstract_pair_variables,
     build_composite,
     build_interaction,
     complete_pair_network,
     init_pair_network,
 )
-from fos_jax.encoders.pair_scores import PairScorer
-from fos_jax.errors import InputError
+from fos_jax.rivals.pair_scores import PairScorer
 
 sys.path.append(str(Path(__file__).parents[1] / "training"))
 from tests_synthetic import BACKBONE
@@ -128,8 +133,10 @@ def test_scores_of_all_pairs_are_those_of_single_ones(name, tile, monkeypatch, w
 
 
 def test_shapes_are_known_without_computing(whole, table, variables):
-    shapes = jax.tree.map(lambda x: (x.shape, x.dtype), abstract_pair_variables(whole, table))
-    assert shapes == jax.tree.map(lambda x: (x.shape, x.dtype), {name: variables[name] for name in PAIR_NETWORKS})
+    shapes = jax.tree.map(lambda x: (x.shape, x.dtype), abstract_variables(whole, table, has_query=True))
+    assert shapes == jax.tree.map(
+        lambda x: (x.shape, x.dtype), {name: variables[name] for name in ("foreground", "query", *PAIR_NETWORKS)}
+    )
 
 
 @pytest.mark.parametrize(

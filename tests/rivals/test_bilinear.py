@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fos_jax.encoders.bilinear import compact_bilinear, count_sketch, signed_root, sketch_hashes
 from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, init_foreground, init_query
 from fos_jax.encoders.bundle import load_bundle, save_bundle
 from fos_jax.encoders.config import FOREGROUND_DEFAULTS, complete_foreground, complete_query, without_later_defaults
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import Pattern, PatternTable
+from fos_jax.rivals.bilinear import compact_bilinear, count_sketch, signed_root, sketch_hashes
 
 TABLE = PatternTable(
     ("car", "boat"), {}, (Pattern(0, "car", {}, "a car", -1, {}), Pattern(1, "boat", {}, "a boat", -1, {}))

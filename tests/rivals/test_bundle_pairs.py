@@ -9,8 +9,8 @@ import pytest
 
 from fos_jax.encoders.build import init_foreground, init_query
 from fos_jax.encoders.bundle import load_bundle, save_bundle
-from fos_jax.encoders.pair_networks import PAIR_NETWORKS, init_pair_network
 from fos_jax.errors import InputError
+from fos_jax.rivals.pair_networks import PAIR_NETWORKS, init_pair_network
 
 sys.path.append(str(Path(__file__).parents[1] / "training"))
 from tests_synthetic import BACKBONE

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from fos_jax.compose import paste_cutout
-from fos_jax.encoders.composites import composite_input, placed
 from fos_jax.encoders.inputs import DEVIATION, MEAN, rectangle_mask
 from fos_jax.images import prepare_cutout
+from fos_jax.rivals.composite import composite_input, placed
 
 
 def cutout(width, height, colour=(255, 0, 0), side=16):

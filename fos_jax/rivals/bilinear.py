@@ -14,6 +14,14 @@ import numpy as np
 from fos_jax.posteriors import unit
 
 
+def bilinear_fusion(pooled: jax.Array, condition: jax.Array, *, size: int) -> jax.Array:
+    """The fusion "bilinear" of encoders: float [B, m] and [B, n] to float32 [B, size], unit.
+
+    Source: CFO-Search (Zhao et al., ECCV 2018).
+    """
+    return signed_root(compact_bilinear(pooled, condition, size=size))
+
+
 def compact_bilinear(a: jax.Array, b: jax.Array, *, size: int, seed: int = 0) -> jax.Array:
     """Count sketch of the outer products of rows.
 

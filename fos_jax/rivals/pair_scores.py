@@ -8,11 +8,11 @@ import numpy as np
 from tqdm import tqdm
 
 from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder
-from fos_jax.encoders.discriminator import PairOutput
-from fos_jax.encoders.interaction import InteractionNetwork, apply_with_map
 from fos_jax.encoders.operations import count_gflop
-from fos_jax.encoders.pair_networks import INTERACTION, PAIR_NETWORKS, build_composite, build_interaction
 from fos_jax.pattern_table import PatternTable
+from fos_jax.rivals.composite import PairOutput
+from fos_jax.rivals.interaction import InteractionNetwork, apply_with_map
+from fos_jax.rivals.pair_networks import INTERACTION, PAIR_NETWORKS, build_composite, build_interaction
 
 Arrays = tuple[np.ndarray, ...]
 Variables = Mapping[str, Any]

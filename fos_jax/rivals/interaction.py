@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from fos_jax.encoders.discriminator import PairOutput, standardised
 from fos_jax.encoders.inputs import crop_around
+from fos_jax.rivals.composite import PairOutput, standardised
 
 _MAPS = ("backbone", "backbone_frame")  # the foreground encoder's backbone, and that of a query's whole frame
 

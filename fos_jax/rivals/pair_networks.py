@@ -1,9 +1,10 @@
-"""Networks that judge pairs of a query and a foreground, which a bundle may hold beside its two encoders.
+"""Networks that judge pairs of a query and a foreground, as bundles hold them beside the two encoders.
 
-"interaction" works on the features of both encoders, "composite" on the composite itself. A config that has a section
-of that name describes one; DiscoFOS trains them (`baselines.disco`).
+"interaction" works on the features of both encoders, "composite" on the composite itself; `disco` trains them. They
+are registered as entry points of the group "fos_jax.networks" (`encoders.extras`).
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,11 +13,12 @@ import jax.numpy as jnp
 
 from fos_jax.encoders.backbones import BACKBONES
 from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, run_once, with_public_weights
-from fos_jax.encoders.config import complete_foreground, complete_query
-from fos_jax.encoders.discriminator import CompositeDiscriminator
-from fos_jax.encoders.interaction import InteractionNetwork, apply_with_map
+from fos_jax.encoders.config import check_config
+from fos_jax.encoders.extras import ExtraNetwork
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
+from fos_jax.rivals.composite import CompositeDiscriminator
+from fos_jax.rivals.interaction import InteractionNetwork, apply_with_map
 
 INTERACTION = "interaction"
 COMPOSITE = "composite"
@@ -44,8 +46,6 @@ def complete_pair_network(name: str, config: Mapping[str, Any], *, where: str = 
 
     Raises:
       InputError: an unknown or wrong field, by name.
-
-    Source: design decision.
     """
     defaults, given = PAIR_DEFAULTS[name], dict(config.items())
     for field in sorted(set(given) - set(defaults)):
@@ -67,19 +67,24 @@ def complete_pair_network(name: str, config: Mapping[str, Any], *, where: str = 
     return fields
 
 
+def _complete_section(name: str, config: Mapping[str, Any], *, where: str) -> dict[str, Any]:
+    return complete_pair_network(name, config, where=where.removesuffix(f": {name}"))
+
+
 def build_interaction(config: Mapping[str, Any]) -> InteractionNetwork:
     """The network that a whole config's `interaction` describes; `InputError` where the query encoder has no map."""
-    views = complete_query(config["query"])["views"]
+    config = check_config(config)
+    views = config["query"]["views"]
     if "frame" not in views:
         raise InputError(f"config: query.views: {', '.join(views) or 'none'}, expected 'frame' for an interaction")
-    return InteractionNetwork(**complete_pair_network(INTERACTION, config[INTERACTION]))
+    return InteractionNetwork(**config[INTERACTION])
 
 
 def build_composite(
     config: Mapping[str, Any], table: PatternTable, *, axis_name: str | None = None
 ) -> CompositeDiscriminator:
     """The discriminator that a whole config's `composite` describes."""
-    fields = complete_pair_network(COMPOSITE, config[COMPOSITE])
+    fields = check_config(config)[COMPOSITE]
     return CompositeDiscriminator(
         num_categories=len(table.categories),
         feature_size=fields["feature_size"],
@@ -92,25 +97,15 @@ def build_composite(
 
 def init_pair_network(name: str, key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
     """Initial variables of "interaction" or "composite"; a backbone starts from `init_weights` where there are any."""
+    config = check_config(config)
     variables = run_once(lambda k: _fresh(name, k, config, table), key)
     if name == INTERACTION:
         return variables
-    fields = complete_pair_network(COMPOSITE, config[COMPOSITE])
-    return with_public_weights(variables, {**fields, "image_size": complete_query(config["query"])["image_size"]})
-
-
-def abstract_pair_variables(config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
-    """Shapes and dtypes of the variables of the pair networks that a whole config describes; nothing is computed."""
-    key = jax.random.key(0)
-    return {
-        name: jax.eval_shape(lambda k, name=name: _fresh(name, k, config, table), key)
-        for name in PAIR_NETWORKS
-        if name in config
-    }
+    return with_public_weights(variables, {**config[COMPOSITE], "image_size": config["query"]["image_size"]})
 
 
 def _fresh(name: str, key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:
-    sizes = {part: complete(config[part])["image_size"] for part, complete in _COMPLETE.items()}
+    sizes = {part: config[part]["image_size"] for part in ("query", "foreground")}
     image = jnp.zeros((1, sizes["query"], sizes["query"], 3), jnp.uint8)
     foreground = jnp.zeros((1, sizes["foreground"], sizes["foreground"], 4), jnp.uint8)
     box, category = jnp.array([[0.25, 0.25, 0.75, 0.75]], jnp.float32), jnp.zeros((1,), jnp.int32)
@@ -134,4 +129,6 @@ def _fresh(name: str, key: jax.Array, config: Mapping[str, Any], table: PatternT
     return dict(build_interaction(config).init(key, query_map, box, query, foreground_map, of_foreground))
 
 
-_COMPLETE = {"query": complete_query, "foreground": complete_foreground}
+INTERACTION_NETWORK, COMPOSITE_NETWORK = (
+    ExtraNetwork(functools.partial(_complete_section, name), functools.partial(_fresh, name)) for name in PAIR_NETWORKS
+)

@@ -1,4 +1,9 @@
-"""The discriminator of composites: does this cut-out fit, pasted there? One pass of a backbone a pair."""
+"""Composites inside the step, and the discriminator that judges them: one pass of a backbone per pair.
+
+Cut-outs are pasted into the rectangles of backgrounds as an image model sees them: what `compose.paste_cutout` does to
+a photograph, for batches and in jax.numpy. The rectangle is filled with the mean colour first, as it is for query
+encoders: nobody sees what lies in it.
+"""
 
 from typing import NamedTuple
 
@@ -7,8 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from fos_jax.encoders.backbones import make_backbone
-from fos_jax.encoders.composites import composite_input
+from fos_jax.encoders.inputs import foreground_input, normalise, rectangle_mask
 from fos_jax.encoders.query import box_numbers
+
+_VISIBLE_ALPHA = 8  # as in `images.visible_box_xyxy_px`
 
 
 class PairOutput(NamedTuple):
@@ -81,3 +88,62 @@ def standardised(x: jax.Array) -> jax.Array:
     """Each row with mean 0 and variance 1: float32 [..., F] to the same, finite gradients where all are equal."""
     centred = x - x.mean(axis=-1, keepdims=True)
     return centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + 1e-5)
+
+
+def composite_input(image: jax.Array, box_yxyx_norm: jax.Array, foreground: jax.Array) -> jax.Array:
+    """Model input of composites.
+
+    Args:
+      image: uint8 (or float in 0..255) [B, S, S, 3], backgrounds.
+      box_yxyx_norm: float32 [B, 4], the rectangles.
+      foreground: uint8 (or float in 0..255) [B, F, F, 4], cut-outs matted on the mean colour.
+
+    Returns:
+      float32 [B, S, S, 4]: normalised colours of the composite, and the rectangle's mask.
+
+    Source: DiscoFOS (Zhang et al., ICCV 2023) judges composites; how they are made is a design decision.
+    """
+    size = image.shape[1]
+    mask = rectangle_mask(box_yxyx_norm, size)[..., None]  # [B, S, S, 1]
+    is_visible = foreground[..., 3] >= _VISIBLE_ALPHA
+    layer = placed(foreground_input(foreground), is_visible, box_yxyx_norm, size) * mask  # [B, S, S, 4]
+    # The mean colour is 0 here, so a cut-out matted on it is premultiplied by its alpha.
+    colours = normalise(image) * (1.0 - mask) * (1.0 - layer[..., 3:]) + layer[..., :3]
+    return jnp.concatenate([colours, mask], axis=-1)
+
+
+def placed(layer: jax.Array, is_visible: jax.Array, box_yxyx_norm: jax.Array, size: int) -> jax.Array:
+    """What is visible of each layer, fitted into its rectangle with its aspect kept, at the bottom centre.
+
+    Args:
+      layer: float32 [B, F, F, C], premultiplied.
+      is_visible: bool [B, F, F]; where nothing is, the whole layer counts.
+      box_yxyx_norm: float32 [B, 4].
+      size: side of the result in pixels.
+
+    Returns:
+      float32 [B, size, size, C], 0 outside; antialiased, bilinear.
+
+    Source: design decision (`compose.paste`: fit "contain", anchor at the bottom centre).
+    """
+    low, high = _extent(is_visible)  # [B, 2]
+    box_px = box_yxyx_norm.astype(jnp.float32) * size
+    box_size = jnp.maximum(box_px[:, 2:] - box_px[:, :2], 1.0)
+    scale = jnp.min(box_size / (high - low), axis=1)  # [B]
+    shift_y = box_px[:, 2] - scale * high[:, 0]
+    shift_x = (box_px[:, 1] + box_px[:, 3]) / 2 - scale * (low[:, 1] + high[:, 1]) / 2
+
+    def one(layer: jax.Array, scale: jax.Array, shift: jax.Array) -> jax.Array:
+        shape = (size, size, layer.shape[-1])
+        return jax.image.scale_and_translate(layer, shape, (0, 1), jnp.stack([scale, scale]), shift, method="linear")
+
+    return jax.vmap(one)(layer, scale, jnp.stack([shift_y, shift_x], axis=1))
+
+
+def _extent(is_visible: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Half-open bounds (y, x) of what is visible: two float32 [B, 2]."""
+    size = is_visible.shape[1]
+    along = jnp.stack([is_visible.any(axis=2), is_visible.any(axis=1)], axis=1)  # [B, 2, F]
+    low = jnp.argmax(along, axis=2)
+    high = size - jnp.argmax(along[:, :, ::-1], axis=2)
+    return low.astype(jnp.float32), high.astype(jnp.float32)
