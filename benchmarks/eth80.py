@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.extraction import extract
 from fos_jax.cutouts.filters import config_with
-from fos_jax.cutouts.running import extract
 from fos_jax.data.arrays import Foregrounds
 from fos_jax.images import prepare_cutout
 from fos_jax.pattern_table import Pattern, PatternTable

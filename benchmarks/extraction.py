@@ -28,8 +28,8 @@ from PIL import Image, ImageFilter
 from pycocotools.coco import COCO
 
 from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.extraction import extract
 from fos_jax.cutouts.filters import config_with
-from fos_jax.cutouts.running import extract
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real" / "coco_sample"
 ROUNDS = 3

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.extraction import extract
 from fos_jax.cutouts.filters import config_with
-from fos_jax.cutouts.running import extract
 from fos_jax.images import encode_png
 from fos_jax.patterns.agreement import measure_agreement, worst_groups
 from fos_jax.patterns.contact_sheet import contact_sheet

@@ -1,4 +1,4 @@
-"""Publishing a directory, or a text file, whole or not at all."""
+"""Directories and files published whole or not at all."""
 
 import contextlib
 import ctypes
@@ -35,7 +35,7 @@ def published_directory(target: str | Path, *, needed_bytes: int = 0) -> Iterato
     Raises:
       InputError: `target` is a file, or the operating system refuses (a full disk, no permission).
 
-    Source: design decision; rename(2).
+    Source: rename(2).
     """
     target = Path(target).absolute()
     if target.exists() and not target.is_dir():
@@ -62,25 +62,32 @@ def published_directory(target: str | Path, *, needed_bytes: int = 0) -> Iterato
     shutil.rmtree(aside, ignore_errors=True)  # holds the earlier `target` where the two were exchanged
 
 
-def write_whole(path: str | Path, text: str) -> None:
-    """Writes a text file aside, flushes it and renames it: `path` is the old file or the whole new one.
+@contextlib.contextmanager
+def published_file(path: str | Path) -> Iterator[Path]:
+    """Yields the path of a file to write beside `path`; it is flushed and renamed to `path` when the block ends.
+
+    After an exception `path` is what it was. Folders on the way are made.
 
     Raises: InputError naming the file where the operating system refuses (full disk, no permission, a directory).
     """
     path = Path(path)
-    aside = path.with_name(f".{path.name}{_ASIDE}{uuid.uuid4().hex[:8]}")
+    aside = path.with_name(f".{path.name[:100]}{_ASIDE}{uuid.uuid4().hex[:8]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        yield aside
+        _flush(aside)
         aside.replace(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         with contextlib.suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, contents: str | bytes) -> None:
+    """Writes a file so that `path` is the old one or the whole new one; see `published_file`."""
+    with published_file(path) as aside:
+        aside.write_bytes(contents.encode("utf-8") if isinstance(contents, str) else contents)
 
 
 def _remove(directory: Path) -> None:
@@ -94,10 +101,10 @@ def _remove(directory: Path) -> None:
         time.sleep(_PAUSE_S)
 
 
-def _flush(directory: Path) -> None:
-    """Forces every file and directory of a tree to the disk, so that the rename never outruns the contents."""
-    for path in [*directory.rglob("*"), directory]:
-        descriptor = os.open(path, os.O_RDONLY)
+def _flush(path: Path) -> None:
+    """Forces a file, or a directory with all that is in it, to the disk, so that no rename outruns the contents."""
+    for written in [*path.rglob("*"), path] if path.is_dir() else [path]:
+        descriptor = os.open(written, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 
 from fos_jax.boxes import BoxXyxyPx
-from fos_jax.cutouts.sources.fields import check_inside
+from fos_jax.cutouts.sources.reading import check_inside
 from fos_jax.datasets.fos_patterns.benchmark import Benchmark, Entry, Settings
 from fos_jax.errors import InputError
 from fos_jax.images import MEAN_COLOUR, read_image, resize_rgb, resize_rgba

@@ -15,7 +15,6 @@ The schema's metadata holds JSON under the key `fos_jax`: `format_version`, `cut
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fos_jax.cutouts.shards import publish
 from fos_jax.errors import InputError
+from fos_jax.files import published_file
 from fos_jax.patterns.grouping import OUTLIER, combine, group_rows
 
 FORMAT_VERSION = 1
@@ -114,7 +113,6 @@ def propose(
 
 def write_proposals(path: str | Path, proposals: Proposals) -> None:
     """Writes the file; see the top of the module."""
-    path = Path(path)
     metadata = {
         "format_version": FORMAT_VERSION,
         "cutouts": proposals.cutouts,
@@ -131,12 +129,8 @@ def write_proposals(path: str | Path, proposals: Proposals) -> None:
         },
         schema=_SCHEMA.with_metadata({"fos_jax": json.dumps(metadata)}),
     )
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with published_file(path) as aside:
         pq.write_table(table, aside, compression="zstd")
-        publish(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def read_proposals(path: str | Path) -> Proposals:

@@ -14,8 +14,8 @@ from PIL import Image
 
 from fos_jax.boxes import box_yxyx_norm_to_xyxy_px
 from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.extraction import extract
 from fos_jax.cutouts.filters import config_with
-from fos_jax.cutouts.running import extract
 from fos_jax.data.splits import load_split
 from fos_jax.datasets.fos_patterns import layout
 from fos_jax.datasets.fos_patterns.benchmark import Settings, check_splits, plan_benchmark

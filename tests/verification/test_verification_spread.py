@@ -92,8 +92,8 @@ def test_it_ends_where_descriptors_say_nothing():
 def test_fewer_actions_on_eth80(tmp_path):
     """One category, by elevation: the truth with few patterns and many members, where groups can save anything."""
     from fos_jax.cutouts.cutout_set import CutoutSet
+    from fos_jax.cutouts.extraction import extract
     from fos_jax.cutouts.filters import config_with
-    from fos_jax.cutouts.running import extract
     from fos_jax.patterns.agreement import viewpoint_bins
     from fos_jax.patterns.descriptors import describe
     from fos_jax.patterns.grouping import default_config
