@@ -13,10 +13,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.datasets.building import Problem
 from fos_jax.datasets.fos_patterns.benchmark import SPLITS, Benchmark, Settings, plan_benchmark
 from fos_jax.datasets.fos_patterns.benchmark_pictures import query_picture
 from fos_jax.datasets.fos_patterns.sizes import SIZES
-from fos_jax.datasets.problems import Problem
 from fos_jax.errors import InputError
 from fos_jax.verification.export import VerifiedPatterns, read_export
 
