@@ -40,7 +40,7 @@ def _from_cutouts():
     from fos_jax.patterns.agreement import viewpoint_bins
     from fos_jax.patterns.proposal_report import annotated_truth
     from fos_jax.patterns.proposals import read_proposals
-    from fos_jax.verification.features import Features, read_or_describe
+    from fos_jax.verification.spread import Features, read_or_describe
 
     if _PROPOSALS.value is None or _CUTOUTS.value is None:
         raise InputError("--cutouts and --proposals: one is missing, expected both")

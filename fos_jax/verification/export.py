@@ -1,11 +1,11 @@
-"""Verified patterns as one JSON file: what a builder of data sets reads. Written at any time, also half way.
+"""Verified patterns as one JSON file, which builders of data sets read. Written at any time, also half way.
 
     format_version   1
     cutouts          fingerprint of the cut-out set, as `CutoutSet.fingerprint`
     proposals        fingerprint of the proposals that verification began with
     last_action      number of the last action in the history; at: when this was written (UTC)
     annotators       names
-    agreement        as `verdicts.agreement` gives it, over all categories
+    agreement        as `state.agreement` gives it, over all categories
     attributes       category -> attribute name -> its values, sorted; only of patterns that have members
     patterns         list, by category and id, of those that have members:
         id               number, stable from one export of a verification to the next
@@ -23,15 +23,14 @@ Which cut-outs come with what pictures, source photographs and licences stands i
 import dataclasses
 import datetime
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fos_jax.errors import InputError
-from fos_jax.verification.state import OUTLIERS, PATTERN, REJECTED, State
+from fos_jax.files import write_whole
+from fos_jax.verification.state import OUTLIERS, PATTERN, REJECTED, State, agreement
 from fos_jax.verification.store import Store
-from fos_jax.verification.verdicts import agreement
 
 FORMAT_VERSION = 1
 
@@ -131,18 +130,7 @@ def _member(store: Store, state: State, cutout: int) -> dict[str, Any]:
 
 def write_export(path: str | Path, store: Store) -> None:
     """Writes the export aside and renames it; `InputError` where the disk refuses."""
-    path = Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            json.dump(export(store), file, indent=1, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        aside.unlink(missing_ok=True)
+    write_whole(path, json.dumps(export(store), indent=1, ensure_ascii=False))
 
 
 def read_export(path: str | Path) -> VerifiedPatterns:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from fos_jax.experiments.simulation import clustered_descriptors, simulate, summary, together
-from fos_jax.verification.features import Features
-from fos_jax.verification.spread import UNLABELLED, nearest_groups, spread_labels
+from fos_jax.verification.spread import UNLABELLED, Features, nearest_groups, spread_labels
 
 ETH80 = Path(__file__).resolve().parents[3] / "shared" / "real" / "eth80"
 
