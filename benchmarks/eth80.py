@@ -13,7 +13,7 @@ from fos_jax.cutouts.filters import config_with
 from fos_jax.data.arrays import Foregrounds
 from fos_jax.images import prepare_cutout
 from fos_jax.pattern_table import Pattern, PatternTable
-from fos_jax.patterns.agreement import viewpoint_bins
+from fos_jax.patterns.proposal_report import viewpoint_bins
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real" / "eth80"
 NUM_BINS, RINGS, SPLITS = 25, ("steep", "raised", "level"), 3

@@ -19,11 +19,9 @@ from fos_jax.cutouts.cutout_set import CutoutSet
 from fos_jax.cutouts.extraction import extract
 from fos_jax.cutouts.filters import config_with
 from fos_jax.images import encode_png
-from fos_jax.patterns.agreement import measure_agreement, worst_groups
-from fos_jax.patterns.contact_sheet import contact_sheet
 from fos_jax.patterns.descriptors import describe_pictures
 from fos_jax.patterns.grouping import METHODS, default_config
-from fos_jax.patterns.proposal_report import annotated_truth
+from fos_jax.patterns.proposal_report import annotated_truth, contact_sheet, measure_agreement, worst_groups
 from fos_jax.patterns.proposals import propose
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real" / "eth80"

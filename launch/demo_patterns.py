@@ -75,8 +75,7 @@ def main() -> int:
 def _pictures(work: Path) -> list:
     """What was kept, what was proposed, and what was verified."""
     from fos_jax.cutouts.cutout_set import CutoutSet
-    from fos_jax.patterns.contact_sheet import contact_sheet
-    from fos_jax.patterns.proposal_report import group_sheet
+    from fos_jax.patterns.proposal_report import contact_sheet, group_sheet
     from fos_jax.patterns.proposals import read_proposals
     from fos_jax.report.contents import Picture
     from fos_jax.verification.export import read_export

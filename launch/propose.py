@@ -42,10 +42,9 @@ def main() -> None:
     from fos_jax.cutouts.cutout_set import CutoutSet
     from fos_jax.files import write_whole
     from fos_jax.images import encode_png
-    from fos_jax.patterns.agreement import measure_agreement
     from fos_jax.patterns.descriptors import describe
     from fos_jax.patterns.grouping import default_config
-    from fos_jax.patterns.proposal_report import annotated_truth, group_sheet, worst_sheet
+    from fos_jax.patterns.proposal_report import annotated_truth, group_sheet, measure_agreement, worst_sheet
     from fos_jax.patterns.proposals import propose, write_proposals
 
     config = default_config()

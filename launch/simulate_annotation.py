@@ -37,8 +37,7 @@ def _synthetic():
 
 def _from_cutouts():
     from fos_jax.cutouts.cutout_set import CutoutSet
-    from fos_jax.patterns.agreement import viewpoint_bins
-    from fos_jax.patterns.proposal_report import annotated_truth
+    from fos_jax.patterns.proposal_report import annotated_truth, viewpoint_bins
     from fos_jax.patterns.proposals import read_proposals
     from fos_jax.verification.spread import Features, read_or_describe
 

@@ -20,9 +20,7 @@ from fos_jax.datasets.building import (
     query_features,
 )
 from fos_jax.datasets.fos_patterns import data_card, layout
-from fos_jax.datasets.fos_patterns.benchmark import SPLITS, Benchmark
-from fos_jax.datasets.fos_patterns.benchmark_pictures import query_picture, stored_cutout
-from fos_jax.datasets.fos_patterns.sizes import SIZES
+from fos_jax.datasets.fos_patterns.benchmark import SIZES, SPLITS, Benchmark, query_picture, stored_cutout
 from fos_jax.images import encode_png
 
 

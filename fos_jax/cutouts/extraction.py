@@ -166,7 +166,7 @@ def make_plan(
             count = num_shards = 0
             while batch := list(itertools.islice(photographs, photographs_per_shard)):
                 with (aside / f"photographs-{num_shards:05d}.jsonl").open("w", encoding="utf-8") as file:
-                    file.writelines(json.dumps(dataclasses.asdict(photograph)) + "\n" for photograph in batch)
+                    file.writelines(json.dumps(photograph.to_json()) + "\n" for photograph in batch)
                 count, num_shards = count + len(batch), num_shards + 1
         finally:
             reader.close()

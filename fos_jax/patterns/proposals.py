@@ -1,6 +1,6 @@
-"""Proposed patterns on disk: what the grouping writes and verification reads.
+"""Proposed patterns on disk: written by grouping, read by verification.
 
-One Parquet file, `proposals.parquet`, written aside and renamed. One row a cut-out:
+One Parquet file, `proposals.parquet`, written aside and renamed. One row per cut-out:
 
     cutout_id    string   id in the extraction's index
     category     string

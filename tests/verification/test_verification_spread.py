@@ -93,9 +93,9 @@ def test_fewer_actions_on_eth80(tmp_path):
     from fos_jax.cutouts.cutout_set import CutoutSet
     from fos_jax.cutouts.extraction import extract
     from fos_jax.cutouts.filters import config_with
-    from fos_jax.patterns.agreement import viewpoint_bins
     from fos_jax.patterns.descriptors import describe
     from fos_jax.patterns.grouping import default_config
+    from fos_jax.patterns.proposal_report import viewpoint_bins
     from fos_jax.patterns.proposals import propose
 
     source = {"kind": "coco", "annotations": str(ETH80 / "instances.json"), "images": str(ETH80 / "images")}
