@@ -1,6 +1,5 @@
 """JSON values of the state for the page, and thumbnails of cut-outs."""
 
-import collections
 import functools
 import io
 import threading
@@ -134,7 +133,7 @@ def suggestions(labels: np.ndarray, rejected: np.ndarray, features: Features, ca
 SIDE_PX = 128
 _KEPT_THUMBNAILS = 20_000  # about 4 kB each
 _KEPT_SHARDS = 16
-_KEPT_BYTES = 256_000_000  # of whole cut-outs, in the row groups read last
+_KEPT_ROW_GROUPS = 16  # of at most 128 whole cut-outs each
 
 
 class Thumbnails:
@@ -147,9 +146,8 @@ class Thumbnails:
         self._folder = cutouts.folder / "shards"
         self._shards, self._rows = cutouts.table["shard"].to_numpy(), cutouts.table["row"].to_numpy()
         self._lock = threading.Lock()
-        self._groups: collections.OrderedDict[tuple[int, int], tuple[pa.ChunkedArray, int]] = collections.OrderedDict()
-        self._bytes = 0
         self._file = functools.lru_cache(_KEPT_SHARDS)(self._open)
+        self._group = functools.lru_cache(_KEPT_ROW_GROUPS)(self._read)
         self.webp = functools.lru_cache(_KEPT_THUMBNAILS)(self._webp)
 
     def _webp(self, cutout: int) -> bytes:
@@ -163,20 +161,14 @@ class Thumbnails:
         shard, row = int(self._shards[cutout]), int(self._rows[cutout])
         with self._lock:  # a Parquet file is not to be read by two threads at once
             try:
-                file, starts = self._file(shard)
+                starts = self._file(shard)[1]
                 part = int(np.searchsorted(starts, row, side="right")) - 1
-                column = self._groups.get((shard, part))
-                if column is None:
-                    column = (file.read_row_group(part, columns=["png"])["png"], 0)
-                    column = (column[0], column[0].nbytes)
-                    self._groups[shard, part] = column
-                    self._bytes += column[1]
-                    while self._bytes > _KEPT_BYTES and len(self._groups) > 1:
-                        self._bytes -= self._groups.popitem(last=False)[1][1]
-                self._groups.move_to_end((shard, part))
-                return column[0][row - int(starts[part])].as_py()
+                return self._group(shard, part)[row - int(starts[part])].as_py()
             except (OSError, pa.ArrowException) as error:
                 raise InputError(f"cut-out {cutout}: cannot be read ({' '.join(str(error).split())})") from None
+
+    def _read(self, shard: int, part: int) -> pa.ChunkedArray:
+        return self._file(shard)[0].read_row_group(part, columns=["png"])["png"]
 
     def _open(self, shard: int) -> tuple[pq.ParquetFile, np.ndarray]:
         file = pq.ParquetFile(self._folder / f"cutouts-{shard:05d}.parquet")
