@@ -10,12 +10,12 @@ import numpy as np
 import reporting
 
 from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.extraction import extract
 from fos_jax.cutouts.filters import config_with
-from fos_jax.cutouts.running import extract
 from fos_jax.data.arrays import Foregrounds
 from fos_jax.images import prepare_cutout
 from fos_jax.pattern_table import Pattern, PatternTable
-from fos_jax.patterns.agreement import viewpoint_bins
+from fos_jax.patterns.proposal_report import viewpoint_bins
 
 REAL = reporting.REAL / "eth80"
 ANNOTATIONS = REAL / "instances.json"

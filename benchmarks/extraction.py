@@ -25,8 +25,8 @@ from pycocotools.coco import COCO
 from reporting import REAL, Report, machine, make_parser, work_folder
 
 from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.extraction import extract
 from fos_jax.cutouts.filters import config_with
-from fos_jax.cutouts.running import extract
 
 SAMPLE = REAL / "coco_sample"
 ROUNDS = 3

@@ -49,9 +49,9 @@ from fos_jax import metrics
 from fos_jax.data.arrays import Foregrounds
 from fos_jax.evaluation import bootstrap
 from fos_jax.images import encode_png, prepare_cutout
-from fos_jax.patterns.contact_sheet import contact_sheet
 from fos_jax.patterns.descriptors import describe_pictures
 from fos_jax.patterns.grouping import combine, default_config
+from fos_jax.patterns.proposal_report import contact_sheet
 
 if TYPE_CHECKING:
     from fos_jax.encoders.bundle import Bundle

@@ -15,10 +15,9 @@ from eth80 import ANNOTATIONS, read_eth80
 from reporting import Report, make_parser, work_folder
 
 from fos_jax.images import encode_png
-from fos_jax.patterns.agreement import measure_agreement, worst_groups
-from fos_jax.patterns.contact_sheet import contact_sheet
 from fos_jax.patterns.descriptors import describe_pictures
 from fos_jax.patterns.grouping import METHODS, default_config
+from fos_jax.patterns.proposal_report import contact_sheet, measure_agreement, worst_groups
 from fos_jax.patterns.proposals import propose
 
 ROUNDED = ("outliers", "purity", "chance_purity", "ari", "nmi", "chance_nmi")

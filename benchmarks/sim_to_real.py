@@ -47,7 +47,7 @@ from fos_jax.evaluation import bootstrap
 from fos_jax.evaluation.conventions import box_aspects, foreground_aspects
 from fos_jax.experiments import over_seeds
 from fos_jax.images import encode_png, prepare_cutout
-from fos_jax.patterns.contact_sheet import contact_sheet
+from fos_jax.patterns.proposal_report import contact_sheet
 from fos_jax.scenes.attributes import YAW_RAD
 
 if TYPE_CHECKING:

@@ -58,8 +58,8 @@ def _source() -> dict[str, Any]:
 
 
 def main() -> None:
+    from fos_jax.cutouts.extraction import extract
     from fos_jax.cutouts.filters import config_with
-    from fos_jax.cutouts.running import extract
 
     try:
         changes = json.loads(_FILTERS.value)

@@ -40,12 +40,11 @@ def _embedder(bundle):
 def main() -> None:
     import fos_jax
     from fos_jax.cutouts.cutout_set import CutoutSet
-    from fos_jax.cutouts.shards import write_json
+    from fos_jax.files import write_whole
     from fos_jax.images import encode_png
-    from fos_jax.patterns.agreement import measure_agreement
     from fos_jax.patterns.descriptors import describe
     from fos_jax.patterns.grouping import default_config
-    from fos_jax.patterns.proposal_report import annotated_truth, group_sheet, worst_sheet
+    from fos_jax.patterns.proposal_report import annotated_truth, group_sheet, measure_agreement, worst_sheet
     from fos_jax.patterns.proposals import propose, write_proposals
 
     config = default_config()
@@ -65,7 +64,7 @@ def main() -> None:
     (output / "groups.png").write_bytes(encode_png(group_sheet(cutouts, proposals)))
     if truth is not None:
         agreement = measure_agreement(proposals.categories, proposals.group, truth)
-        write_json(output / "agreement.json", agreement)
+        write_whole(output / "agreement.json", json.dumps(agreement, indent=1) + "\n")
         (output / "worst_groups.png").write_bytes(encode_png(worst_sheet(cutouts, proposals, truth)))
         print(json.dumps(agreement["all"]))
     write_proposals(output / "proposals.parquet", proposals)

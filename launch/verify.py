@@ -38,11 +38,10 @@ def main() -> None:
         raise InputError(f"--{missing.name}: missing, the page needs it (--export needs only --store)")
     from fos_jax.cutouts.cutout_set import CutoutSet
     from fos_jax.patterns.proposals import read_proposals
-    from fos_jax.verification.features import Features, read_or_describe
-    from fos_jax.verification.server import make_app
-    from fos_jax.verification.serving import serve
+    from fos_jax.verification.server import make_app, serve
+    from fos_jax.verification.spread import Features, read_or_describe
     from fos_jax.verification.store import Store
-    from fos_jax.verification.thumbnails import Thumbnails
+    from fos_jax.verification.views import Thumbnails
 
     cutouts, proposals = CutoutSet(_CUTOUTS.value), read_proposals(_PROPOSALS.value)
     if proposals.cutouts != cutouts.fingerprint or list(proposals.cutout_ids) != cutouts.column("id"):

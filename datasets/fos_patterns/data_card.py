@@ -1,4 +1,4 @@
-"""What a benchmark made from photographs is, told beside it: a data card for people and the same as JSON."""
+"""Data card of a benchmark made from photographs, as Markdown and as JSON."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -11,16 +11,20 @@ from etils import epath
 
 from fos_jax.boxes import box_xyxy_px_to_yxyx_norm
 from fos_jax.cutouts.cutout_set import CutoutSet
-from fos_jax.datasets.features import FOREGROUNDS, QUERIES, foreground_features, query_features
+from fos_jax.datasets.builders import (
+    FOREGROUNDS,
+    QUERIES,
+    LocalBuilder,
+    foreground_features,
+    manual_folder,
+    query_features,
+)
 from fos_jax.datasets.fos_patterns import data_card, layout
-from fos_jax.datasets.fos_patterns.benchmark import SPLITS, Benchmark
-from fos_jax.datasets.fos_patterns.benchmark_pictures import query_picture, stored_cutout
-from fos_jax.datasets.fos_patterns.sizes import SIZES
-from fos_jax.errors import InputError
+from fos_jax.datasets.fos_patterns.benchmark import SIZES, SPLITS, Benchmark, query_picture, stored_cutout
 from fos_jax.images import encode_png
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(LocalBuilder, tfds.core.GeneratorBasedBuilder):
     """Configs `{tight,jittered}_{foregrounds,queries}`, splits train, validation and test."""
 
     # TFDS would look below fos_jax/datasets, which an editable installation maps elsewhere.
@@ -40,16 +44,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         features = foreground_features(category) if self._kind == FOREGROUNDS else query_features(category)
         return self.dataset_info_from_configs(features=features)
 
-    @property
-    def _kind(self) -> str:
-        return self.builder_config.name.split("_")[1]
-
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        try:
-            manual_dir = Path(dl_manager.manual_dir)
-        except AssertionError:
-            raise InputError("manual_dir: no such directory, expected one with cutouts/ and verified.json") from None
-        plan = layout.plan(manual_dir, SIZES[self.builder_config.name.split("_")[0]])
+        manual_dir = manual_folder(dl_manager, expected="one with cutouts/ and verified.json")
+        plan = layout.plan(manual_dir, SIZES[self._size])
         cutouts, verified, _ = layout.read_inputs(manual_dir)
         self.info.features["category"].names = list(plan.table.categories)
         folder = Path(self.data_dir)
@@ -59,43 +56,31 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         (folder / "DATA_CARD.md").write_text(data_card.markdown(card), encoding="utf-8")
         return {split: self._generate_examples(plan, cutouts, split) for split in SPLITS}
 
-    def _generate_examples(
-        self, plan: Benchmark, cutouts: CutoutSet, split: str
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        examples = self._foregrounds if self._kind == FOREGROUNDS else self._queries
-        return examples(plan, cutouts, split)
-
-    def _foregrounds(self, plan: Benchmark, cutouts: CutoutSet, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _foregrounds(self, plan: Benchmark, cutouts: CutoutSet, split: str) -> Iterator[dict[str, Any]]:
         entry_of = {entry.index: entry for entry in plan.of_split(split)}
         for index, rgba in cutouts.pictures(sorted(entry_of)):
             entry = entry_of[index]
-            yield (
-                entry.id,
-                {
-                    "id": entry.id,
-                    "image": encode_png(stored_cutout(rgba, plan.settings.cutout_side_px)),
-                    "category": entry.category,
-                    "pattern": entry.pattern,
-                    "source_id": entry.source_id,
-                    "licence": entry.licence,
-                },
-            )
+            yield {
+                "id": entry.id,
+                "image": encode_png(stored_cutout(rgba, plan.settings.cutout_side_px)),
+                "category": entry.category,
+                "pattern": entry.pattern,
+                "source_id": entry.source_id,
+                "licence": entry.licence,
+            }
 
-    def _queries(self, plan: Benchmark, cutouts: CutoutSet, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _queries(self, plan: Benchmark, cutouts: CutoutSet, split: str) -> Iterator[dict[str, Any]]:
         for entry in plan.of_split(split):
             if not entry.photograph:
                 continue
             rgb, box, (width, height) = query_picture(entry, plan)
             y0, x0, y1, x1 = map(float, box_xyxy_px_to_yxyx_norm(box, width, height))
-            yield (
-                entry.id,
-                {
-                    "id": entry.id,
-                    "image": encode_png(rgb),
-                    "box": tfds.features.BBox(ymin=y0, xmin=x0, ymax=y1, xmax=x1),
-                    "category": entry.category,
-                    "foreground_id": entry.id,
-                    "patterns": np.flatnonzero(plan.is_compatible[entry.pattern]).tolist(),
-                    "relevant_foregrounds": [],
-                },
-            )
+            yield {
+                "id": entry.id,
+                "image": encode_png(rgb),
+                "box": tfds.features.BBox(ymin=y0, xmin=x0, ymax=y1, xmax=x1),
+                "category": entry.category,
+                "foreground_id": entry.id,
+                "patterns": np.flatnonzero(plan.is_compatible[entry.pattern]).tolist(),
+                "relevant_foregrounds": [],
+            }

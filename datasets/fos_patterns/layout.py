@@ -1,4 +1,4 @@
-"""What the manual directory must hold, read and checked before anything is written.
+"""Contents of the manual directory, read and checked before anything is written.
 
     <manual_dir>/cutouts/        folder that fos cutouts wrote
     <manual_dir>/verified.json   export of the verification (fos verify --export)
@@ -13,10 +13,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from fos_jax.cutouts.cutout_set import CutoutSet
-from fos_jax.datasets.fos_patterns.benchmark import SPLITS, Benchmark, Settings, plan_benchmark
-from fos_jax.datasets.fos_patterns.benchmark_pictures import query_picture
-from fos_jax.datasets.fos_patterns.sizes import SIZES
-from fos_jax.datasets.problems import Problem
+from fos_jax.datasets.builders import Problem
+from fos_jax.datasets.fos_patterns.benchmark import SIZES, SPLITS, Benchmark, Settings, plan_benchmark, query_picture
 from fos_jax.errors import InputError
 from fos_jax.verification.export import VerifiedPatterns, read_export
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from fos_jax.datasets.features import FOREGROUNDS, QUERIES, foreground_features, query_features
+from fos_jax.datasets.builders import FOREGROUNDS, QUERIES, LocalBuilder, foreground_features, query_features
 from fos_jax.scenes.attributes import CATEGORIES, pattern_rows, pattern_table
 from fos_jax.scenes.streams import SPLITS, cutout_stream, query_stream
 
@@ -59,33 +59,25 @@ SIZES = {
 }
 
 
-@dataclasses.dataclass
-class FosSyntheticConfig(tfds.core.BuilderConfig):
-    """One kind of example (foregrounds or queries) of one size."""
-
-    size: str = "demo"
-    kind: str = FOREGROUNDS
-
-
 def example_id(split: str, category: str, index: int) -> str:
     """Name of an object, shared by a query and its own foreground."""
     return f"{split}-{category}-{index:06d}"
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(LocalBuilder, tfds.core.GeneratorBasedBuilder):
     """Scenes rendered by `fos_jax.scenes`: queries without their object, cut-outs, pattern truth."""
 
-    pkg_dir_path = epath.Path(
-        __file__
-    ).parent  # TFDS would look below fos_jax/, where the repository has no such folder
+    # TFDS would look below fos_jax/datasets, which an editable installation maps elsewhere.
+    pkg_dir_path = epath.Path(__file__).parent
     VERSION = tfds.core.Version("1.2.0")
     RELEASE_NOTES: ClassVar = {
-        "1.2.0": "Another seed: splits that nobody had looked at while the scenes were shaped.",
+        "1.2.0": "Another seed: splits not looked at while the scenes were shaped. Size mini was called tiny before; "
+        "its contents are unchanged.",
         "1.1.0": "Light and chairs easier to read: lower sun, stronger contrast, nearer bystanders, more tables.",
         "1.0.0": "Eight categories; sizes mini, demo and full.",
     }
     BUILDER_CONFIGS: ClassVar = [
-        FosSyntheticConfig(name=f"{size}_{kind}", description=f"{kind} of the {size} size", size=size, kind=kind)
+        tfds.core.BuilderConfig(name=f"{size}_{kind}", description=f"{kind} of the {size} size")
         for size in SIZES
         for kind in (FOREGROUNDS, QUERIES)
     ]
@@ -93,22 +85,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     @property
     def size(self) -> Size:
         """What this config holds."""
-        return SIZES[self.builder_config.size]
+        return SIZES[self._size]
 
     def _info(self) -> tfds.core.DatasetInfo:
         category = tfds.features.ClassLabel(names=list(self.size.categories))
-        if self.builder_config.kind == FOREGROUNDS:
+        if self._kind == FOREGROUNDS:
             features = foreground_features(category, side_px=FOREGROUND_PX)
         else:
             features = query_features(category, side_px=QUERY_PX)
         return self.dataset_info_from_configs(features=features)
 
-    def _split_generators(self, dl_manager) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
+    def _split_generators(self, dl_manager) -> dict[str, Iterator[dict[str, Any]]]:
         (self.data_path / "patterns.json").write_text(self._table().to_json())
         return {split: self._generate_examples(split) for split in SPLITS}
-
-    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        return self._foregrounds(split) if self.builder_config.kind == FOREGROUNDS else self._queries(split)
 
     def _table(self):
         """The pattern table with counts: scene i of a category has pattern i modulo the number of its patterns."""
@@ -123,39 +112,33 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         before = self.size.categories[: self.size.categories.index(category)]
         return sum(len(pattern_rows(c)) for c in before)
 
-    def _foregrounds(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _foregrounds(self, split: str) -> Iterator[dict[str, Any]]:
         counts = {c: self.size.num_foregrounds(split) for c in self.size.categories}
         for row in cutout_stream(SEED, split, counts, size=FOREGROUND_PX, samples=FOREGROUND_SAMPLES):
             name = example_id(split, row["category"], row["index"])
-            yield (
-                name,
-                {
-                    "id": name,
-                    "image": png(row["image"]),
-                    "category": row["category"],
-                    "pattern": self._first_pattern(row["category"]) + int(row["pattern"]),
-                    "source_id": name,
-                    "licence": LICENCE,
-                },
-            )
+            yield {
+                "id": name,
+                "image": png(row["image"]),
+                "category": row["category"],
+                "pattern": self._first_pattern(row["category"]) + int(row["pattern"]),
+                "source_id": name,
+                "licence": LICENCE,
+            }
 
-    def _queries(self, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _queries(self, split: str) -> Iterator[dict[str, Any]]:
         counts = dict.fromkeys(self.size.categories, self.size.queries[split])
         for row in query_stream(SEED, split, counts, size=QUERY_PX, samples=QUERY_SAMPLES):
             name = example_id(split, row["category"], row["index"])
             first = self._first_pattern(row["category"])
-            yield (
-                name,
-                {
-                    "id": name,
-                    "image": png(row["image"]),
-                    "box": tfds.features.BBox(*(float(v) for v in row["box_yxyx_norm"])),
-                    "category": row["category"],
-                    "foreground_id": name,
-                    "patterns": [first + int(i) for i in np.flatnonzero(row["compatible"])],
-                    "relevant_foregrounds": [],
-                },
-            )
+            yield {
+                "id": name,
+                "image": png(row["image"]),
+                "box": tfds.features.BBox(*(float(v) for v in row["box_yxyx_norm"])),
+                "category": row["category"],
+                "foreground_id": name,
+                "patterns": [first + int(i) for i in np.flatnonzero(row["compatible"])],
+                "relevant_foregrounds": [],
+            }
 
 
 def png(image: np.ndarray) -> bytes:

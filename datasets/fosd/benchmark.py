@@ -1,14 +1,17 @@
-"""S-FOSD and R-FOSD as records: annotations with the files they name, found but opened by nobody yet."""
+"""S-FOSD and R-FOSD as records: annotations with the files they name, and their splits; no image is opened.
+
+No two of train, validation and test share a photograph, and no label points from one into another.
+"""
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from fos_jax.datasets.builders import Problem, Report, shown
 from fos_jax.datasets.fosd import annotations
-from fos_jax.datasets.fosd.annotations import Annotation
-from fos_jax.datasets.fosd.names import Tree, identifier, mask_place, source_id
-from fos_jax.datasets.fosd.segmentations import read_segmentations
-from fos_jax.datasets.problems import Problem, Report, shown
+from fos_jax.datasets.fosd.annotations import Annotation, read_segmentations
+from fos_jax.datasets.fosd.checks import Tree, identifier, mask_place, source_id
 from fos_jax.errors import InputError
 
 BENCHMARKS = ("sfosd", "rfosd")
@@ -177,3 +180,47 @@ def _find_queries(
             )
         )
     return out
+
+
+SPLITS = ("train", "validation", "test")
+VALIDATION_PERCENT = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Foregrounds (the split's gallery) and queries, whose labels name foregrounds of this split only."""
+
+    foregrounds: tuple[Foreground, ...]
+    queries: tuple[Query, ...]
+
+
+def is_validation(source_id: str) -> bool:
+    """Whether a photograph of FOSD's train part belongs to validation: by its id alone, the same on every machine.
+
+    FOSD has no validation split. Source: decision 16.
+    """
+    digest = hashlib.sha256(f"fosd validation {source_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % 100 < VALIDATION_PERCENT
+
+
+def split_benchmark(benchmark: Benchmark) -> dict[str, Split]:
+    """Name of the split -> its share of a benchmark, in the annotations' order."""
+    train, queries = benchmark.foregrounds["train"], benchmark.queries["train"]
+    out = {}
+    for name in SPLITS:
+        if name == "test":
+            ids, share = benchmark.foregrounds["test"], benchmark.queries["test"]
+        else:
+            wanted = name == "validation"
+            ids = {i: f for i, f in train.items() if is_validation(f.source_id) == wanted}
+            share = [query for query in queries if is_validation(query.source_id) == wanted]
+        out[name] = Split(tuple(ids.values()), tuple(_within(query, ids) for query in share))
+    return out
+
+
+def _within(query: Query, foregrounds: dict[str, Foreground]) -> Query:
+    return dataclasses.replace(
+        query,
+        relevant=tuple(i for i in query.relevant if i in foregrounds),
+        irrelevant=tuple(i for i in query.irrelevant if i in foregrounds),
+    )

@@ -8,12 +8,18 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from fos_jax.boxes import box_xyxy_px_to_yxyx_norm
-from fos_jax.datasets.features import FOREGROUNDS, QUERIES, foreground_features, query_features
-from fos_jax.datasets.fosd import pixels
-from fos_jax.datasets.fosd.benchmark import BENCHMARKS, read_benchmark
+from fos_jax.datasets.builders import (
+    FOREGROUNDS,
+    QUERIES,
+    LocalBuilder,
+    Problem,
+    foreground_features,
+    manual_folder,
+    query_features,
+)
+from fos_jax.datasets.fosd import layout
+from fos_jax.datasets.fosd.benchmark import BENCHMARKS, SPLITS, Split, read_benchmark, split_benchmark
 from fos_jax.datasets.fosd.layout import make_cutout, require_valid
-from fos_jax.datasets.fosd.splits import SPLITS, Split, split_benchmark
-from fos_jax.datasets.problems import Problem
 from fos_jax.errors import InputError
 from fos_jax.images import encode_png
 from fos_jax.pattern_table import PatternTable
@@ -21,7 +27,7 @@ from fos_jax.pattern_table import PatternTable
 LICENCE = "Open Images (photographs CC BY 2.0, annotations CC BY 4.0)"
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(LocalBuilder, tfds.core.GeneratorBasedBuilder):
     """Configs `{sfosd,rfosd}_{foregrounds,queries}`, splits train, validation and test."""
 
     # TFDS would look below fos_jax/datasets, which an editable installation maps elsewhere.
@@ -38,14 +44,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         for kind in (FOREGROUNDS, QUERIES)
     ]
 
-    @property
-    def _kind(self) -> str:
-        return self.builder_config.name.split("_")[1]
-
-    @property
-    def _benchmark(self) -> str:
-        return self.builder_config.name.split("_")[0]
-
     def _info(self) -> tfds.core.DatasetInfo:
         category = tfds.features.ClassLabel()  # its names are data, as in FOSD's own code: category.json has them
         if self._kind == FOREGROUNDS:
@@ -60,12 +58,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        try:
-            root = Path(dl_manager.manual_dir)
-        except AssertionError:
-            raise InputError("manual_dir: no such directory, expected FOSD's folder with train/ and test/") from None
+        root = manual_folder(dl_manager, expected="FOSD's folder with train/ and test/")
         problems: list[Problem] = []
-        benchmark = read_benchmark(root, self._benchmark, problems.append)
+        benchmark = read_benchmark(root, self._size, problems.append)
         require_valid(problems, root)
         self.info.features["category"].names = list(benchmark.categories)
         splits = split_benchmark(benchmark)
@@ -79,39 +74,30 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         (Path(self.data_dir) / "patterns.json").write_text(table.to_json(), encoding="utf-8")
         return {name: self._generate_examples(root, splits[name]) for name in SPLITS}
 
-    def _generate_examples(self, root: Path, split: Split) -> Iterator[tuple[str, dict[str, Any]]]:
-        return self._foregrounds(root, split) if self._kind == FOREGROUNDS else self._queries(root, split)
-
-    def _foregrounds(self, root: Path, split: Split) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _foregrounds(self, root: Path, split: Split) -> Iterator[dict[str, Any]]:
         for foreground in split.foregrounds:
-            yield (
-                foreground.id,
-                {
-                    "id": foreground.id,
-                    "image": encode_png(make_cutout(root, foreground)),
-                    "category": foreground.category,
-                    "pattern": -1,
-                    "source_id": foreground.source_id,
-                    "licence": LICENCE,
-                },
-            )
+            yield {
+                "id": foreground.id,
+                "image": encode_png(make_cutout(root, foreground)),
+                "category": foreground.category,
+                "pattern": -1,
+                "source_id": foreground.source_id,
+                "licence": LICENCE,
+            }
 
-    def _queries(self, root: Path, split: Split) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _queries(self, root: Path, split: Split) -> Iterator[dict[str, Any]]:
         for query in split.queries:
             file = query.background.relative_to(root).as_posix()
-            width, height = pixels.frame_size(query.background, file)
-            box = pixels.pixel_box(query.box_xyxy_norm, width, height, file)
+            width, height = layout.frame_size(query.background, file)
+            box = layout.pixel_box(query.box_xyxy_norm, width, height, file)
             y0, x0, y1, x1 = map(float, box_xyxy_px_to_yxyx_norm(box, width, height))
-            yield (
-                query.id,
-                {
-                    "id": query.id,
-                    "image": pixels.query_bytes(query.background, file),
-                    "box": tfds.features.BBox(ymin=y0, xmin=x0, ymax=y1, xmax=x1),
-                    "category": query.category,
-                    "foreground_id": query.foreground_id,
-                    "patterns": [],
-                    "relevant_foregrounds": list(query.relevant),
-                    "irrelevant_foregrounds": list(query.irrelevant),
-                },
-            )
+            yield {
+                "id": query.id,
+                "image": layout.query_bytes(query.background, file),
+                "box": tfds.features.BBox(ymin=y0, xmin=x0, ymax=y1, xmax=x1),
+                "category": query.category,
+                "foreground_id": query.foreground_id,
+                "patterns": [],
+                "relevant_foregrounds": list(query.relevant),
+                "irrelevant_foregrounds": list(query.irrelevant),
+            }

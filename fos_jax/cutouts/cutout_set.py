@@ -1,5 +1,6 @@
 """A finished extraction, opened for reading: kept cut-outs with metadata and pictures."""
 
+import hashlib
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -21,9 +22,9 @@ class CutoutSet:
 
     Attributes:
       folder: of the extraction.
-      manifest: as `finishing.finish` wrote it.
+      manifest: as `extraction.finish` wrote it.
       fingerprint: of source, thresholds and pictures; proposals carry it.
-      table: one row a kept cut-out, columns as in `finishing.INDEX_SCHEMA`.
+      table: one row per kept cut-out, columns as in `index.parquet`.
     """
 
     def __init__(self, folder: str | Path):
@@ -39,7 +40,7 @@ class CutoutSet:
             if self.manifest["format_version"] != FORMAT_VERSION:
                 raise InputError(f"{path}: format_version is not {FORMAT_VERSION}")
             sums = "".join(shard["sha256"] for shard in self.manifest["shards"])
-            self.fingerprint = f"{self.manifest['plan']}-{hash_text(sums)}"
+            self.fingerprint = f"{self.manifest['plan']}-{hashlib.sha256(sums.encode()).hexdigest()[:16]}"
             table = pq.read_table(self.folder / "index.parquet")
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}), expected a finished extraction") from None
@@ -55,7 +56,7 @@ class CutoutSet:
         return self.table[name].to_pylist()
 
     def attributes(self) -> list[dict[str, Any]]:
-        """What the annotation of each cut-out says besides (keypoints, viewpoint, ...)."""
+        """Further facts of each annotation (keypoints, viewpoint, ...)."""
         return [json.loads(text) for text in self.column("attributes")]
 
     def pictures(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[tuple[int, np.ndarray]]:
@@ -65,17 +66,7 @@ class CutoutSet:
         for shard in np.unique(shards[wanted]):
             here = wanted[shards[wanted] == shard]
             index_of_row = dict(zip(rows[here].tolist(), here.tolist(), strict=True))
-            first = 0
-            for batch in read_rows(self.folder / "shards" / f"cutouts-{shard:05d}.parquet", ("png",)):
-                for offset in range(batch.num_rows):
-                    index = index_of_row.get(first + offset)
-                    if index is not None:
-                        yield index, np.asarray(Image.open(io.BytesIO(batch["png"][offset].as_py())))
-                first += batch.num_rows
-
-
-def hash_text(text: str) -> str:
-    """Sixteen hex digits."""
-    import hashlib
-
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+            path = self.folder / "shards" / f"cutouts-{shard:05d}.parquet"
+            for row, (png,) in enumerate(read_rows(path, ("png",))):
+                if row in index_of_row:
+                    yield index_of_row[row], np.asarray(Image.open(io.BytesIO(png)))

@@ -1,4 +1,4 @@
-"""From a photograph and its annotated objects to cut-outs."""
+"""Cut the annotated objects of a photograph out by their masks."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping

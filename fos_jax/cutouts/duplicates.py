@@ -41,8 +41,8 @@ def near_duplicates(hashes: np.ndarray, max_distance_bits: int) -> np.ndarray:
     Returns:
       int64 [n]: index of the item that is kept instead, its own where the item is kept.
 
-    Source: design decision. Of d + 1 bands of bits, two hashes within distance d agree wholly in at least one, so
-      only items that share a band are compared.
+    Of d + 1 bands of bits, two hashes within distance d agree wholly in at least one, so only
+    items that share a band are compared. Source: decision 21.
     """
     hashes = np.asarray(hashes, np.uint64)
     kept = np.arange(hashes.size)

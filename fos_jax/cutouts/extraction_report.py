@@ -1,4 +1,4 @@
-"""What fell to which filter, with example pictures: `report.json` and one self-contained `report.html`."""
+"""Report of an extraction: counts per filter with example pictures, as `report.json` and `report.html`."""
 
 import base64
 import json
@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from fos_jax.cutouts.filters import FILTERS
-from fos_jax.cutouts.shard_rows import example_jpeg
-from fos_jax.cutouts.shards import read_rows, write_json
+from fos_jax.cutouts.shards import example_jpeg, read_rows
 from fos_jax.files import write_whole
 from fos_jax.images import read_cutout
 
@@ -23,16 +22,14 @@ _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 def write_report(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Writes the report of a finished extraction beside its manifest."""
-    report = {
-        **{key: manifest[key] for key in ("source", "photographs", "counts", "by_category", "left_out", "defects")},
-        "messages": manifest["messages"],
-        "config": manifest["config"],
-        "measures": _quantiles(folder),
-    }
-    write_json(folder / "report.json", report)
+    keys = ("source", "photographs", "counts", "by_category", "left_out", "defects", "messages", "config")
+    report = {key: manifest[key] for key in keys} | {"measures": _quantiles(folder)}
+    write_whole(folder / "report.json", json.dumps(report, indent=1) + "\n")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fos_jax.cutouts", "."), autoescape=True, undefined=jinja2.StrictUndefined
+    )
     pictures = _pictures(folder)
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(_PAGE)
-    page = template.render(
+    page = environment.get_template("extraction_report.html.jinja").render(
         report=report,
         names=[name for name in ("kept", *FILTERS) if report["counts"].get(name)],
         pictures={name: [base64.b64encode(data).decode() for data in group] for name, group in pictures.items()},
@@ -61,58 +58,16 @@ def _pictures(folder: Path) -> dict[str, list[bytes]]:
         for place in places[np.linspace(0, len(places) - 1, min(_EXAMPLES, len(places))).astype(int)]:
             wanted.setdefault(int(shards[place]), {})[int(rows[place])] = name
     found: dict[str, list[bytes]] = {}
-    every = max(1, (int(shards.max()) + 1 if shards.size else 1) // _EXAMPLES)
-    for shard in range(int(shards.max()) + 1 if shards.size else 0):
+    num_shards = int(shards.max(initial=-1)) + 1
+    every = max(1, num_shards // _EXAMPLES)
+    for shard in range(num_shards):
         here = wanted.get(shard, {})
         if not here and shard % every:
             continue
-        row = 0
-        for batch in read_rows(folder / "shards" / f"cutouts-{shard:05d}.parquet", ("rejected_by", "png", "example")):
-            for offset in range(batch.num_rows):
-                if row in here:
-                    picture = example_jpeg(read_cutout(batch["png"][offset].as_py()))
-                    found.setdefault(here[row] or "kept", []).append(picture)
-                elif batch["example"][offset].is_valid:
-                    group = found.setdefault(batch["rejected_by"][offset].as_py(), [])
-                    if len(group) < _EXAMPLES:
-                        group.append(batch["example"][offset].as_py())
-                row += 1
+        path = folder / "shards" / f"cutouts-{shard:05d}.parquet"
+        for row, (verdict, png, example) in enumerate(read_rows(path, ("rejected_by", "png", "example"))):
+            if row in here:
+                found.setdefault(here[row] or "kept", []).append(example_jpeg(read_cutout(png)))
+            elif example is not None and len(found.setdefault(verdict, [])) < _EXAMPLES:
+                found[verdict].append(example)
     return found
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Extraction of cut-outs</title>
-<style>
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 1300px; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .2rem .8rem; text-align: right }
-th:first-child, td:first-child { text-align: left } tr { border-bottom: 1px solid #ddd }
-img { width: 96px; height: 96px; margin: 2px; border-radius: 3px } code { color: #555 }
-</style>
-<h1>Extraction of cut-outs</h1>
-<p>{{ report.source }}: {{ report.photographs }} photographs.</p>
-{% for name in names %}
-<h2>{{ name }}: {{ report.counts[name] }}</h2>
-{% if name in thresholds %}<p><code>{{ thresholds[name] }}</code></p>{% endif %}
-<p>
-{% for data in pictures.get(name, []) %}<img src="data:image/jpeg;base64,{{ data }}" alt="{{ name }}">
-{% endfor %}</p>
-{% endfor %}
-<h2>By category</h2>
-<table><tr><th>category</th>{% for name in names %}<th>{{ name }}</th>{% endfor %}</tr>
-{% for category, counts in report.by_category.items() %}
-<tr><td>{{ category }}</td>{% for name in names %}<td>{{ counts.get(name, 0) }}</td>{% endfor %}</tr>
-{% endfor %}</table>
-<p>Objects that fell by their annotation alone are in the sums above, not in this table.</p>
-<h2>Measures</h2>
-<table><tr><th>quantile</th>{% for q in quantiles %}<th>{{ q }}</th>{% endfor %}</tr>
-{% for name, values in report.measures.items() %}
-<tr><td>{{ name }}</td>{% for value in values %}<td>{{ "%.3g" % value }}</td>{% endfor %}</tr>
-{% endfor %}</table>
-{% if report.left_out or report.defects %}
-<h2>Left out</h2>
-<ul>{% for name, count in (report.left_out.items() | list) + (report.defects.items() | list) %}
-<li>{{ name }}: {{ count }}</li>{% endfor %}</ul>
-<ul>{% for message in report.messages %}<li><code>{{ message }}</code></li>{% endfor %}</ul>
-{% endif %}
-</html>
-"""

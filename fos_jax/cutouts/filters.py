@@ -1,4 +1,4 @@
-"""Which cut-outs are worth keeping: thresholds in a config, one named filter each."""
+"""Filters of cut-outs: one named filter per defect, thresholds in a config."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,7 +24,7 @@ FILTERS = (
 
 
 def default_config() -> ConfigDict:
-    """Thresholds, each a design decision; set by looking at the pictures that fall to them.
+    """Thresholds, set by looking at the pictures that fall to them. Source: decision 21.
 
     `truncated.allowed_sides` and `max_sides`: an object cut by one side is a pattern of its own (a person cut by the
     lower edge goes to the lower edge), so the sides are kept as metadata and only more than `max_sides` reject it.

@@ -1,7 +1,7 @@
 """Masks of annotations, checked before they are decoded, as a window of the photograph.
 
 Polygons become run lengths by pycocotools. Run lengths are decoded here: given too few runs, pycocotools 2.0.11
-returns memory that it never wrote (seen: a 35-pixel mask with a sum of 1140), and it fills the whole frame, of which an
+returns uninitialised memory (seen: a 35-pixel mask with a sum of 1140), and it fills the whole frame, of which an
 object is a small part.
 """
 
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from fos_jax.boxes import BoxXyxyPx
-from fos_jax.cutouts.sources.fields import brief
+from fos_jax.cutouts.sources.reading import brief
 from fos_jax.errors import InputError
 
-_MAX_CHARACTERS_A_RUN = 7  # 35 bits; an image of 100,000 x 100,000 px needs 34
+_MAX_CHARACTERS_PER_RUN = 7  # 35 bits; an image of 100,000 x 100,000 px needs 34
 _MAX_OUTLINE = 1000  # in widths + heights of the photograph; a mask of noise has some hundred
 
 
@@ -55,7 +55,7 @@ def tighten(box: BoxXyxyPx, mask: np.ndarray, *, where: str) -> tuple[BoxXyxyPx,
 def decode_counts(text: str, *, where: str) -> np.ndarray:
     """Compressed run lengths as int64 [runs].
 
-    Six bits a character from "0" on: five of value, the lowest first, and one that says that more follow; from the
+    Six bits per character from "0" on: five of value, the lowest first, and one that says that more follow; from the
     fourth run on the value is the difference to the run before the last.
 
     Raises:
@@ -69,7 +69,7 @@ def decode_counts(text: str, *, where: str) -> np.ndarray:
     ends = np.flatnonzero(codes & 32 == 0)
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
-    if lengths.max() > _MAX_CHARACTERS_A_RUN:
+    if lengths.max() > _MAX_CHARACTERS_PER_RUN:
         raise InputError(f"{where}: counts hold a number of more than 35 bits")
     shifts = 5 * (np.arange(codes.size) - np.repeat(starts, lengths))
     runs = np.add.reduceat((codes & 31) << shifts, starts)
@@ -114,14 +114,14 @@ def _fill_polygons(polygons: list, width: int, height: int, where: str) -> tuple
     from pycocotools import mask as coco_mask
 
     points = [_check_polygon(polygon, width, height, where=f"{where}[{i}]") for i, polygon in enumerate(polygons)]
-    # pycocotools walks the outlines, which costs what they are long; filling the whole frame is what it is spared.
+    # Only the outlines are walked here; pycocotools would fill the whole frame.
     merged = coco_mask.merge(coco_mask.frPyObjects(points, height, width))
     return _fill_columns(decode_counts(merged["counts"].decode("ascii"), where=where), height, where)
 
 
 def _check_polygon(polygon: Any, width: int, height: int, *, where: str) -> list[float]:
     """Finite coordinates x0, y0, x1, y1, ... near the frame: annotators overshoot it a little. The outline is walked
-    step by step, so that one far outside, or winding on and on, would be walked for ever."""
+    step by step, so a very long one would take for ever."""
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         raise InputError(f"{where}: got {brief(polygon)}, expected at least three points x, y")
     if not all(type(value) in (int, float) for value in polygon):

@@ -1,4 +1,4 @@
-"""What can be measured on one cut-out: the numbers that filters and reports read."""
+"""Measures of one cut-out, read by filters and reports."""
 
 import dataclasses
 
@@ -54,7 +54,7 @@ def measure(cutout: Cutout, *, border_margin_px: int = 2, border_contact: float 
       border_contact: share of the bounding box's side that must touch for the object to count as cut there: an object
         that stands on the edge with one corner is not.
 
-    Source: design decision; sharpness after Pech-Pacheco et al., ICPR 2000 (variance of the Laplacian).
+    Sharpness is after Pech-Pacheco et al., ICPR 2000 (variance of the Laplacian).
     """
     mask = cutout.rgba[..., 3] >= _VISIBLE
     height, width = mask.shape

@@ -1,4 +1,4 @@
-"""What readers of annotated photographs yield, whatever the format on disk.
+"""Annotated photographs as their readers yield them, whatever the format on disk.
 
 Every record can be written as JSON, so that work can be planned in one process and done in another.
 """
@@ -63,7 +63,7 @@ class Photograph:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "Photograph":
-        """Reads what `to_json` wrote (a file of our own: nothing is checked)."""
+        """Reads the result of `to_json`; nothing is checked."""
         objects = tuple(
             AnnotatedObject(**{**entry, "box_xyxy_px": entry["box_xyxy_px"] and tuple(entry["box_xyxy_px"])})
             for entry in raw["objects"]

@@ -135,8 +135,7 @@ def summary(photographs: str | None) -> str:
 def pictures(work: Path) -> list:
     """The report's pictures of what was kept, proposed and verified."""
     from fos_jax.cutouts.cutout_set import CutoutSet
-    from fos_jax.patterns.contact_sheet import contact_sheet
-    from fos_jax.patterns.proposal_report import group_sheet
+    from fos_jax.patterns.proposal_report import contact_sheet, group_sheet
     from fos_jax.patterns.proposals import read_proposals
     from fos_jax.report.contents import Picture
     from fos_jax.verification.export import read_export

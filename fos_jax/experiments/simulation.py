@@ -20,12 +20,10 @@ import numpy as np
 
 from fos_jax.cutouts.cutout_set import CutoutSet
 from fos_jax.errors import InputError
-from fos_jax.patterns.agreement import viewpoint_bins
 from fos_jax.patterns.grouping import default_config, group_rows
-from fos_jax.patterns.proposal_report import annotated_truth
+from fos_jax.patterns.proposal_report import annotated_truth, viewpoint_bins
 from fos_jax.patterns.proposals import read_proposals
-from fos_jax.verification.features import Features, read_or_describe
-from fos_jax.verification.spread import UNLABELLED, Spread, spread_labels
+from fos_jax.verification.spread import UNLABELLED, Features, Spread, read_or_describe, spread_labels
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""From photographs with instance masks to cut-outs, and from cut-outs to proposed patterns."""
+"""Proposed patterns of cut-outs."""

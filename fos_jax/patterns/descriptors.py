@@ -1,4 +1,4 @@
-"""What cut-outs are grouped by: blocks of numbers, each from one view of the cut-out.
+"""Descriptors by which cut-outs are grouped: blocks of numbers, each from one view of the cut-out.
 
 Blocks (name: what, width):
     embedding    an encoder's unit vector

@@ -1,4 +1,4 @@
-"""From descriptors of one category to groups that are more and smaller than patterns, with a confidence each.
+"""Groups of descriptors of one category, more and smaller than patterns, with a confidence each.
 
 Over-segmented on purpose: merging two pure groups is one action of an annotator, splitting a mixed one is many.
 """
@@ -34,7 +34,7 @@ class Grouping:
 
 
 def default_config() -> ConfigDict:
-    """How to group. Source: design decision, chosen on ETH-80 by purity at few groups."""
+    """Settings of grouping, chosen on ETH-80 by purity at few groups. Source: decision 22."""
     config = ConfigDict()
     config.method = "agglomerative"
     config.members_per_group = 5.0  # average; with hdbscan the smallest group is a third of it
@@ -49,7 +49,7 @@ def default_config() -> ConfigDict:
 
 
 def combine(blocks: Mapping[str, np.ndarray], weights: Mapping[str, float], *, components: int) -> np.ndarray:
-    """One vector a row from several blocks, for rows of one category.
+    """One vector per row from several blocks, for rows of one category.
 
     Each block is centred and scaled to its weight: the mean squared length over the known rows is weight squared,
     however wide it is. Unknown rows (NaN) lie at the block's centre. Principal components keep what varies.

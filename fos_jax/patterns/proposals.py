@@ -1,6 +1,6 @@
-"""Proposed patterns on disk: what the grouping writes and verification reads.
+"""Proposed patterns on disk: written by grouping, read by verification.
 
-One Parquet file, `proposals.parquet`, written aside and renamed. One row a cut-out:
+One Parquet file, `proposals.parquet`, written aside and renamed. One row per cut-out:
 
     cutout_id    string   id in the extraction's index
     category     string
@@ -113,7 +113,6 @@ def propose(
 
 def write_proposals(path: str | Path, proposals: Proposals) -> None:
     """Writes the file; see the top of the module."""
-    path = Path(path)
     metadata = {
         "format_version": FORMAT_VERSION,
         "cutouts": proposals.cutouts,

@@ -1,4 +1,4 @@
-"""What annotators can do: each action reads the state and says what would change.
+"""Actions of annotators: each reads the state and says what would change.
 
     kind        parameters                     changes
     confirm     group, cutouts (all members    own verdict: they belong to it
@@ -19,8 +19,9 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from fos_jax.cutouts.sources.reading import brief
 from fos_jax.errors import InputError
-from fos_jax.verification.state import OUTLIERS, PATTERN, REJECTED, Changes, Group, State
+from fos_jax.verification.state import PATTERN, REJECTED, Changes, Group, State
 
 _MAX_NAME = 200
 _MAX_ATTRIBUTES = 50
@@ -184,10 +185,10 @@ def _verdicts(state: State, annotator: str, cutouts: Iterable[int], group: int) 
 def _numbers(parameters: Mapping[str, Any], name: str) -> list[int]:
     values = parameters.get(name)
     if not isinstance(values, list) or not values:
-        raise InputError(f"{name}: got {_short(values)}, expected a list of numbers")
+        raise InputError(f"{name}: got {brief(values)}, expected a list of numbers")
     wrong = [value for value in values if type(value) is not int]
     if wrong:
-        raise InputError(f"{name}: got {_short(wrong[0])}, expected whole numbers")
+        raise InputError(f"{name}: got {brief(wrong[0])}, expected whole numbers")
     return values
 
 
@@ -202,7 +203,7 @@ def _cutouts(state: State, parameters: Mapping[str, Any]) -> list[int]:
 def _group(state: State, parameters: Mapping[str, Any], name: str) -> int:
     group = parameters.get(name)
     if type(group) is not int:
-        raise InputError(f"{name}: got {_short(group)}, expected the number of a group")
+        raise InputError(f"{name}: got {brief(group)}, expected the number of a group")
     _check_standing(state, group)
     return group
 
@@ -229,13 +230,8 @@ def _check_category(state: State, groups: Iterable[int]) -> None:
 
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str) or len(value) > _MAX_NAME or not value.isprintable():
-        raise InputError(f"{name}: got {_short(value)}, expected at most {_MAX_NAME} printable characters")
+        raise InputError(f"{name}: got {brief(value)}, expected at most {_MAX_NAME} printable characters")
     return value.strip()
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 _PLANS: dict[str, tuple[Callable[[State, str, Mapping[str, Any]], Plan], tuple[str, ...]]] = {
@@ -249,4 +245,3 @@ _PLANS: dict[str, tuple[Callable[[State, str, Mapping[str, Any]], Plan], tuple[s
     "compatible": (_compatible, ("groups", "is_marked")),
 }
 KINDS = (*_PLANS, "undo")
-SPECIAL = (OUTLIERS, REJECTED)

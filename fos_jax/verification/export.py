@@ -1,11 +1,11 @@
-"""Verified patterns as one JSON file: what a builder of data sets reads. Written at any time, also half way.
+"""Verified patterns as one JSON file, which builders of data sets read. Written at any time, also half way.
 
     format_version   1
     cutouts          fingerprint of the cut-out set, as `CutoutSet.fingerprint`
     proposals        fingerprint of the proposals that verification began with
     last_action      number of the last action in the history; at: when this was written (UTC)
     annotators       names
-    agreement        as `verdicts.agreement` gives it, over all categories
+    agreement        as `state.agreement` gives it, over all categories
     attributes       category -> attribute name -> its values, sorted; only of patterns that have members
     patterns         list, by category and id, of those that have members:
         id               number, stable from one export of a verification to the next
@@ -29,9 +29,8 @@ from typing import Any
 
 from fos_jax.errors import InputError
 from fos_jax.files import write_whole
-from fos_jax.verification.state import OUTLIERS, PATTERN, REJECTED, State
+from fos_jax.verification.state import OUTLIERS, PATTERN, REJECTED, State, agreement
 from fos_jax.verification.store import Store
-from fos_jax.verification.verdicts import agreement
 
 FORMAT_VERSION = 1
 

@@ -7,7 +7,7 @@
     GET  /api/groups/<group>?annotator=         `views.group_detail`
     GET  /api/changes?since=                    actions after one, for pages that look whether others did something
     GET  /api/suggestions?category=             `views.suggestions`, with the revisions of all groups concerned
-    GET  /api/agreement?category=               `verdicts.agreement`;  /api/disagreements?category=  the queue
+    GET  /api/agreement?category=               `state.agreement`;  /api/disagreements?category=  the queue
     GET  /api/history?limit=&before=            the last actions
     GET  /api/export                            `export.export` as a download
     POST /api/actions                           {annotator, kind, parameters, revisions, request}: `Store.act`
@@ -16,16 +16,18 @@ Errors are {"error": one line}: 400 for what means nothing, 404 for what does no
 somebody else changed, 413 for a body beyond a few megabytes, 415 for another type, 503 where the disk refuses.
 
 For one machine and its users: it listens on the loopback address, and refuses requests that name another host or come
-from another site's page. It asks nobody who he is: the annotator's name is what the page says.
+from another site's page. Annotators are not authenticated: the page sends a name.
 """
 
 import json
+import socket
 import sqlite3
 from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
 import numpy as np
+import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -37,10 +39,9 @@ from fos_jax.errors import InputError
 from fos_jax.verification import views
 from fos_jax.verification.actions import UnknownError, check_annotator
 from fos_jax.verification.export import export
-from fos_jax.verification.features import Features
-from fos_jax.verification.state import REJECTED
+from fos_jax.verification.spread import Features
+from fos_jax.verification.state import REJECTED, agreement, disagreements, progress
 from fos_jax.verification.store import StaleError, Store
-from fos_jax.verification.verdicts import agreement, disagreements, progress
 
 _MAX_BODY = 8_000_000
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -302,3 +303,29 @@ def _page_files() -> dict[str, tuple[str, bytes]]:
         for entry in folder.iterdir()
         if "." + entry.name.rsplit(".", 1)[-1] in _TYPES
     }
+
+
+def serve(app: Any, *, port: int = 0, ready: Callable[[str], None] = lambda address: None) -> None:
+    """Serves an ASGI application on 127.0.0.1 until it is interrupted.
+
+    Args:
+      app: the application.
+      port: 0 takes a free one.
+      ready: called with the address when connections are accepted.
+
+    Raises:
+      InputError: the port is taken or not allowed.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise InputError(f"port: {port} cannot be used ({error.strerror})") from None
+    with listener:
+        # Connections wait in the listener's queue until the server takes them: the address is good from here on.
+        ready(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=3)
+        uvicorn.Server(config).run(sockets=[listener])

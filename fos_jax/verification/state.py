@@ -1,16 +1,17 @@
-"""What is known about patterns after some actions: which cut-out lies in which group, and who said so.
+"""State of a verification: the group of each cut-out, and the verdicts of annotators.
 
 All annotators work on one shared grouping. Beside it each annotator has verdicts: the group that he or she said a
 cut-out belongs to, by confirming it there or by moving it there. Where another annotator moves a cut-out later, the
 verdicts differ, and that is a disagreement. A merge says that two groups are one pattern and renames the verdicts of
 both; it judges no member. Nobody works blind, so agreement measures what annotators let stand, an upper bound of what
-they would find alone. Source: design decision.
+they would find alone. Source: decision 23.
 
 Every action is a set of changes, each with the value before and after: applying them gives the next state, applying
 them reversed undoes it.
 """
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -243,3 +244,74 @@ def proposed_state(categories: list[str], proposed: list[int]) -> State:
         following += 2
     group_of = [g if g >= 0 else outliers[c] for g, c in zip(proposed, categories, strict=True)]
     return State(group_of, dict(sorted(groups.items())))
+
+
+def agreement(state: State, *, category: str | None = None) -> list[dict[str, Any]]:
+    """Compares the verdicts of every two annotators.
+
+    Args:
+      state: of the verification.
+      category: only its cut-outs.
+
+    Returns:
+      For each pair that judged some cut-out both: `annotators` (two names), `cutouts` (how many both judged), `same`
+      (share with the same verdict), `ari` (adjusted Rand index of the two groupings) and `kappa` (Cohen's; the group is
+      the label, and the rejected are a group too). Kappa is None where both used one and the same label
+      throughout, ARI where there is one cut-out only.
+
+    Source: Hubert and Arabie, 1985, and Cohen, 1960, as scikit-learn has them; see `state` for what the verdicts mean.
+    """
+    from sklearn.metrics import adjusted_rand_score, cohen_kappa_score
+
+    common: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for cutout, verdicts in sorted(state.verdicts.items()):
+        if category is None or state.groups[state.group_of[cutout]].category == category:
+            for a, b in itertools.combinations(sorted(verdicts), 2):
+                common.setdefault((a, b), []).append((verdicts[a], verdicts[b]))
+    result = []
+    for pair, labels in sorted(common.items()):
+        first, second = zip(*labels, strict=True)
+        is_varied = len({*first, *second}) > 1
+        result.append(
+            {
+                "annotators": list(pair),
+                "cutouts": len(labels),
+                "same": sum(a == b for a, b in labels) / len(labels),
+                "ari": float(adjusted_rand_score(first, second)) if len(labels) > 1 else None,
+                "kappa": float(cohen_kappa_score(first, second)) if is_varied else None,
+            }
+        )
+    return result
+
+
+def disagreements(state: State, *, category: str | None = None) -> list[dict[str, Any]]:
+    """The queue of cut-outs without a majority: `cutout`, `group` (where it lies) and `verdicts`.
+
+    Those that most annotators judged come first. One more verdict, or a changed one, that makes a majority takes a
+    cut-out off the queue.
+    """
+    queue = [
+        {"cutout": cutout, "group": state.group_of[cutout], "verdicts": dict(sorted(verdicts.items()))}
+        for cutout, verdicts in state.verdicts.items()
+        if state.is_disputed(cutout) and (category is None or state.groups[state.group_of[cutout]].category == category)
+    ]
+    return sorted(queue, key=lambda entry: (-len(entry["verdicts"]), entry["cutout"]))
+
+
+def progress(state: State, annotator: str) -> dict[str, dict[str, int]]:
+    """Category -> `cutouts`, `patterns`, `judged` (by anybody), `mine` (by the annotator), `disputed`, `rejected`."""
+    result: dict[str, dict[str, int]] = {}
+    for group in state.standing():
+        record, members = state.groups[group], state.members[group]
+        names = ("cutouts", "patterns", "judged", "mine", "disputed", "rejected")
+        entry = result.setdefault(record.category, dict.fromkeys(names, 0))
+        entry["cutouts"] += len(members)
+        entry["patterns"] += record.kind == "pattern" and bool(members)
+        entry["rejected"] += len(members) if record.kind == "rejected" else 0
+        for cutout in members:
+            verdicts = state.verdicts.get(cutout)
+            if verdicts:
+                entry["judged"] += 1
+                entry["mine"] += annotator in verdicts
+                entry["disputed"] += state.is_disputed(cutout)
+    return result

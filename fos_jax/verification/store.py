@@ -115,14 +115,14 @@ class Store:
         with self._transaction():
             if self._database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
                 return
-            for statement in _split_statements(_SCHEMA):
+            for statement in _SCHEMA.split(";\n"):
                 self._database.execute(statement)
-            facts = {
-                "format_version": FORMAT_VERSION,
-                "proposals": fingerprint(proposals),
-                "cutouts": proposals.cutouts,
-            }
-            self._database.executemany("INSERT INTO meta VALUES (?, ?)", [(k, str(v)) for k, v in facts.items()])
+            facts = [
+                ("format_version", str(FORMAT_VERSION)),
+                ("proposals", fingerprint(proposals)),
+                ("cutouts", proposals.cutouts),
+            ]
+            self._database.executemany("INSERT INTO meta VALUES (?, ?)", facts)
             columns = (proposals.cutout_ids, proposals.categories, proposals.group.tolist())
             rows = zip(*columns, map(float, proposals.confidence), strict=True)
             self._database.executemany(
@@ -325,12 +325,3 @@ def _who(conflicts: list[dict[str, Any]]) -> str:
         return ""
     entry = max(last, key=lambda entry: entry["action"])
     return f": {entry['kind']} by {entry['annotator']} (action {entry['action']})"
-
-
-def _split_statements(script: str) -> Iterator[str]:
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""

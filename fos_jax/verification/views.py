@@ -1,14 +1,21 @@
-"""What the page shows, as JSON values made from the state."""
+"""JSON values of the state for the page, and thumbnails of cut-outs."""
 
+import functools
+import io
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
 
+from fos_jax.cutouts.cutout_set import CutoutSet
 from fos_jax.errors import InputError
+from fos_jax.images import prepare_cutout
 from fos_jax.verification.actions import UnknownError
-from fos_jax.verification.features import Features
-from fos_jax.verification.spread import UNLABELLED, nearest_groups, spread_labels
+from fos_jax.verification.spread import UNLABELLED, Features, nearest_groups, spread_labels
 from fos_jax.verification.state import PATTERN, State
 from fos_jax.verification.store import Store
 
@@ -121,3 +128,49 @@ def suggestions(labels: np.ndarray, rejected: np.ndarray, features: Features, ca
         entry = [int(features.rows[category][row]), round(float(spread.certainty[row]), 4)]
         found.setdefault(int(spread.label[row]), []).append(entry)
     return [{"group": group, "cutouts": entries} for group, entries in found.items()]
+
+
+SIDE_PX = 128
+_KEPT_THUMBNAILS = 20_000  # about 4 kB each
+_KEPT_SHARDS = 16
+_KEPT_ROW_GROUPS = 16  # of at most 128 whole cut-outs each
+
+
+class Thumbnails:
+    """WebP pictures with transparency, `SIDE_PX` square.
+
+    Rows of a shard are read a row group at a time (some hundred cut-outs); cut-outs that lie together come cheap.
+    """
+
+    def __init__(self, cutouts: CutoutSet):
+        self._folder = cutouts.folder / "shards"
+        self._shards, self._rows = cutouts.table["shard"].to_numpy(), cutouts.table["row"].to_numpy()
+        self._lock = threading.Lock()
+        self._file = functools.lru_cache(_KEPT_SHARDS)(self._open)
+        self._group = functools.lru_cache(_KEPT_ROW_GROUPS)(self._read)
+        self.webp = functools.lru_cache(_KEPT_THUMBNAILS)(self._webp)
+
+    def _webp(self, cutout: int) -> bytes:
+        """The picture of a cut-out, by its number; `InputError` where its shard is gone."""
+        rgba = np.asarray(Image.open(io.BytesIO(self._png(cutout))))
+        buffer = io.BytesIO()
+        Image.fromarray(prepare_cutout(rgba, SIDE_PX)).save(buffer, "WEBP", quality=80, method=2)
+        return buffer.getvalue()
+
+    def _png(self, cutout: int) -> bytes:
+        shard, row = int(self._shards[cutout]), int(self._rows[cutout])
+        with self._lock:  # a Parquet file is not to be read by two threads at once
+            try:
+                starts = self._file(shard)[1]
+                part = int(np.searchsorted(starts, row, side="right")) - 1
+                return self._group(shard, part)[row - int(starts[part])].as_py()
+            except (OSError, pa.ArrowException) as error:
+                raise InputError(f"cut-out {cutout}: cannot be read ({' '.join(str(error).split())})") from None
+
+    def _read(self, shard: int, part: int) -> pa.ChunkedArray:
+        return self._file(shard)[0].read_row_group(part, columns=["png"])["png"]
+
+    def _open(self, shard: int) -> tuple[pq.ParquetFile, np.ndarray]:
+        file = pq.ParquetFile(self._folder / f"cutouts-{shard:05d}.parquet")
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        return file, np.concatenate([[0], np.cumsum(sizes)])[:-1]

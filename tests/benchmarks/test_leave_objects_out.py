@@ -5,7 +5,7 @@ import leave_objects_out
 import numpy as np
 import pytest
 
-from fos_jax.patterns.agreement import viewpoint_bins
+from fos_jax.patterns.proposal_report import viewpoint_bins
 
 
 def test_precision_leaves_the_own_object_out():

@@ -4,8 +4,8 @@ import pytest
 
 pytest.importorskip("apache_beam", reason="Apache Beam is not installed (extra: beam)")
 
+from fos_jax.cutouts.extraction import extract
 from fos_jax.cutouts.filters import default_config
-from fos_jax.cutouts.running import extract
 from fos_jax.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("default")  # Beam's own are not ours to mend

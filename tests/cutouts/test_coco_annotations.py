@@ -6,9 +6,9 @@ from PIL import Image
 
 from fos_jax.cutouts.cutting import cut_objects
 from fos_jax.cutouts.records import Photograph
+from fos_jax.cutouts.sources import open_source
 from fos_jax.cutouts.sources.coco import CocoSource
 from fos_jax.cutouts.sources.folder import FolderSource
-from fos_jax.cutouts.sources.opening import open_source
 from fos_jax.errors import InputError
 
 

@@ -11,12 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fos_jax.cutouts import shards
+from fos_jax.cutouts import extraction
 from fos_jax.cutouts.cutout_set import CutoutSet
-from fos_jax.cutouts.extraction import make_plan, read_plan, run_shard
+from fos_jax.cutouts.extraction import extract, finish, make_plan, read_plan, run_shard
 from fos_jax.cutouts.filters import config_with, default_config
-from fos_jax.cutouts.finishing import finish
-from fos_jax.cutouts.running import extract
 from fos_jax.cutouts.shards import read_summary
 from fos_jax.errors import InputError
 from fos_jax.patterns.proposals import read_proposals
@@ -112,7 +110,7 @@ def test_a_finished_run_does_nothing_and_another_is_refused(coco_folder, tmp_pat
     paths = coco_folder()
     _extract(tmp_path / "out", _source(paths))
     before = _files(tmp_path / "out")
-    monkeypatch.setattr(shards, "ShardWriter", None)  # would fail if a shard were written
+    monkeypatch.setattr(extraction, "write_shard", None)  # would fail if a shard were written
     _extract(tmp_path / "out", _source(paths))
     assert _files(tmp_path / "out") == before
     with pytest.raises(InputError, match="other thresholds"):
@@ -148,8 +146,8 @@ def test_a_full_disk_leaves_no_half_shard(coco_folder, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shards.os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="No space"):
         run_shard(plan, 0)
     assert list((tmp_path / "out" / "shards").iterdir()) == []
 
@@ -157,7 +155,7 @@ def test_a_full_disk_leaves_no_half_shard(coco_folder, tmp_path, monkeypatch):
 _KILLED = """
 import sys
 from fos_jax.patterns.proposals import read_proposals
-from fos_jax.cutouts.running import extract
+from fos_jax.cutouts.extraction import extract
 from fos_jax.cutouts.filters import default_config
 source = {"kind": "coco", "annotations": sys.argv[2], "images": sys.argv[3]}
 print("started", flush=True)
@@ -186,7 +184,7 @@ def test_killed_at_any_moment_and_started_again(coco_folder, tmp_path):
             assert read_summary(path)["plan"]  # what is there is whole
     assert moments >= 1
     _extract(out, _source(paths))
-    leftovers = [name for name in _files(out) if ".partial-" in name or name.endswith(".tmp")]
+    leftovers = [name for name in _files(out) if ".partial-" in name]
     assert {k: v for k, v in _files(out).items() if k not in leftovers} == _files(tmp_path / "whole")
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fos_jax.cutouts.sources import json_stream
-from fos_jax.cutouts.sources.json_stream import stream_entries
+from fos_jax.cutouts.sources import reading
+from fos_jax.cutouts.sources.reading import stream_entries
 from fos_jax.errors import InputError
 
 _JSON = st.recursive(
@@ -47,7 +47,7 @@ def test_any_object_in_blocks_of_any_size(tmp_path_factory, value, block, indent
     path = tmp_path_factory.mktemp("j") / "a.json"
     path.write_text(json.dumps(value, ensure_ascii=False, indent=2 if indent else None), "utf-8", "surrogatepass")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "_CHUNK_CHARS", block)
+        patch.setattr(reading, "_CHUNK_CHARS", block)
         assert _collect(path) == value
 
 
@@ -94,7 +94,7 @@ def test_an_endless_entry_is_refused_before_it_fills_memory(tmp_path):
     path = tmp_path / "long.json"
     path.write_text('{"a": ["' + "x" * 5000 + '"]}')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_stream, "_CHUNK_CHARS", 100)
+        patch.setattr(reading, "_CHUNK_CHARS", 100)
         with pytest.raises(InputError, match="longer than 1,000 characters"):
             list(stream_entries(path, max_entry_chars=1000))
         assert _collect(path, max_entry_chars=10_000) == {"a": ["x" * 5000]}

@@ -36,7 +36,9 @@ class Small(tfds.core.GeneratorBasedBuilder):
                 "patterns": tfds.features.Sequence(np.int64),
             },
         }[self.builder_config.name]
-        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({**common, **own}))
+        info = tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({**common, **own}))
+        info.initialize_from_bucket = lambda: None  # TFDS's bucket is not asked: that leaves a temporary folder
+        return info
 
     def _split_generators(self, dl_manager):
         return {split: self._generate_examples(split) for split in ("train", "validation")}

@@ -14,14 +14,12 @@ from PIL import Image
 
 from fos_jax.boxes import box_yxyx_norm_to_xyxy_px
 from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.extraction import extract
 from fos_jax.cutouts.filters import config_with
-from fos_jax.cutouts.running import extract
 from fos_jax.data.splits import load_split
 from fos_jax.datasets.building import build, validate
 from fos_jax.datasets.fos_patterns import layout
-from fos_jax.datasets.fos_patterns.benchmark import Settings, check_splits, plan_benchmark
-from fos_jax.datasets.fos_patterns.benchmark_pictures import grown_box
-from fos_jax.datasets.fos_patterns.sizes import SIZES
+from fos_jax.datasets.fos_patterns.benchmark import SIZES, Settings, check_splits, grown_box, plan_benchmark
 from fos_jax.errors import InputError
 from fos_jax.experiments.simulated_session import review, true_attributes, verify_all
 from fos_jax.images import MEAN_COLOUR

@@ -13,10 +13,10 @@ from fosd_miniature import CATEGORIES, write_miniature, write_object
 from PIL import Image
 
 from fos_jax.data.splits import load_split
-from fos_jax.datasets.fosd import evaluation, pixels
+from fos_jax.datasets.fosd import evaluation, layout
+from fos_jax.datasets.fosd.benchmark import is_validation
+from fos_jax.datasets.fosd.checks import identifier, source_id
 from fos_jax.datasets.fosd.fosd_dataset_builder import Builder
-from fos_jax.datasets.fosd.names import identifier, source_id
-from fos_jax.datasets.fosd.splits import is_validation
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
 
@@ -220,18 +220,18 @@ def test_exif_orientation_is_not_applied(tmp_path):
     exif[0x0112] = 6
     image.save(tmp_path / "a.png", exif=exif)
     image.save(tmp_path / "b.png")
-    np.testing.assert_array_equal(pixels.read_rgb(tmp_path / "a.png", "a"), stored)
-    encoded = pixels.query_bytes(tmp_path / "a.png", "a")
+    np.testing.assert_array_equal(layout.read_rgb(tmp_path / "a.png", "a"), stored)
+    encoded = layout.query_bytes(tmp_path / "a.png", "a")
     with Image.open(io.BytesIO(encoded)) as reread:
         assert reread.getexif().get(0x0112, 1) == 1
         np.testing.assert_array_equal(np.asarray(reread), stored)
-    assert pixels.query_bytes(tmp_path / "b.png", "b") == (tmp_path / "b.png").read_bytes()  # nothing to change
+    assert layout.query_bytes(tmp_path / "b.png", "b") == (tmp_path / "b.png").read_bytes()  # nothing to change
 
 
 def test_pixel_boxes_truncate_and_clip():
-    assert pixels.pixel_box((0.19, 0.39, 0.99, 1.2), 10, 5, "x") == (1, 1, 9, 5)
+    assert layout.pixel_box((0.19, 0.39, 0.99, 1.2), 10, 5, "x") == (1, 1, 9, 5)
     with pytest.raises(InputError, match="at least one pixel"):
-        pixels.pixel_box((0.51, 0.1, 0.59, 0.9), 10, 10, "x")
+        layout.pixel_box((0.51, 0.1, 0.59, 0.9), 10, 10, "x")
 
 
 def test_evaluation_of_set1_by_hand(built):

@@ -12,9 +12,8 @@ from fosd_miniature import write_miniature
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fos_jax.datasets.fosd import layout, pixels
-from fos_jax.datasets.fosd.benchmark import BENCHMARKS, PARTS, read_benchmark
-from fos_jax.datasets.fosd.splits import split_benchmark
+from fos_jax.datasets.fosd import layout
+from fos_jax.datasets.fosd.benchmark import BENCHMARKS, PARTS, read_benchmark, split_benchmark
 
 JSON_FILES = (
     "train/labels/category.json",
@@ -87,11 +86,11 @@ def build_all(root, benchmark, part) -> None:
         rgba = layout.make_cutout(root, foreground)
         assert rgba[..., 3].any()
     for query in benchmark.queries[part]:
-        width, height = pixels.frame_size(query.background, "background")
-        x0, y0, x1, y1 = pixels.pixel_box(query.box_xyxy_norm, width, height, "background")
+        width, height = layout.frame_size(query.background, "background")
+        x0, y0, x1, y1 = layout.pixel_box(query.box_xyxy_norm, width, height, "background")
         assert 0 <= x0 < x1 <= width
         assert 0 <= y0 < y1 <= height
-        assert pixels.query_bytes(query.background, "background")
+        assert layout.query_bytes(query.background, "background")
 
 
 def damaged(data, original: bytes) -> bytes:

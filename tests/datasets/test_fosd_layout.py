@@ -11,10 +11,9 @@ from fosd_miniature import CATEGORIES, FRAME, write_miniature
 from PIL import Image
 
 from fos_jax.datasets.fosd import layout
-from fos_jax.datasets.fosd.benchmark import read_benchmark
-from fos_jax.datasets.fosd.names import identifier, name_defect
-from fos_jax.datasets.fosd.segmentations import read_segmentations
-from fos_jax.datasets.fosd.splits import VALIDATION_PERCENT, is_validation
+from fos_jax.datasets.fosd.annotations import read_segmentations
+from fos_jax.datasets.fosd.benchmark import VALIDATION_PERCENT, is_validation, read_benchmark
+from fos_jax.datasets.fosd.checks import identifier, name_defect
 from fos_jax.errors import InputError
 
 TRAIN = "train/labels/train_sfosd.json"

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.extraction import extract
 from fos_jax.cutouts.filters import default_config
-from fos_jax.cutouts.running import extract
 from fos_jax.errors import InputError
 from fos_jax.images import prepare_cutout
 from fos_jax.patterns.descriptors import (

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fos_jax.errors import InputError
-from fos_jax.patterns.agreement import measure_agreement, purity, viewpoint_bins, worst_groups
 from fos_jax.patterns.grouping import METHODS, OUTLIER, combine, default_config, group_rows
+from fos_jax.patterns.proposal_report import measure_agreement, purity, viewpoint_bins, worst_groups
 from fos_jax.patterns.proposals import propose, read_proposals, write_proposals
 
 

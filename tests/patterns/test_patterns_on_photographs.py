@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.extraction import extract
 from fos_jax.cutouts.filters import config_with
-from fos_jax.cutouts.running import extract
-from fos_jax.patterns.agreement import measure_agreement
 from fos_jax.patterns.descriptors import describe
 from fos_jax.patterns.grouping import default_config
-from fos_jax.patterns.proposal_report import annotated_truth, group_sheet, worst_sheet
+from fos_jax.patterns.proposal_report import annotated_truth, group_sheet, measure_agreement, worst_sheet
 from fos_jax.patterns.proposals import propose
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "real"

@@ -79,6 +79,8 @@ def test_no_data_set_there(tmp_path):
 def _build_data_set(path):
     import tensorflow_datasets as tfds
 
+    from fos_jax.datasets.builders import LocalBuilder
+
     features = tfds.features.FeaturesDict(
         {
             "id": tfds.features.Text(),
@@ -90,7 +92,7 @@ def _build_data_set(path):
         }
     )
 
-    class TinyForegrounds(tfds.core.GeneratorBasedBuilder):
+    class TinyForegrounds(LocalBuilder, tfds.core.GeneratorBasedBuilder):
         VERSION = tfds.core.Version("1.0.0")
         pkg_dir_path = path  # a test module is no package to take metadata from
         name = "mini_foregrounds"

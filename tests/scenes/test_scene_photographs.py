@@ -50,8 +50,8 @@ def test_unknown_category_is_one_line(tmp_path):
 
 def test_the_program_writes_what_extraction_reads(tmp_path):
     from fos_jax.cutouts.cutout_set import CutoutSet
+    from fos_jax.cutouts.extraction import extract
     from fos_jax.cutouts.filters import config_with
-    from fos_jax.cutouts.running import extract
     from fos_jax.experiments.simulated_session import true_attributes
 
     folder = tmp_path / "photographs"

@@ -44,8 +44,8 @@ class World:
 def world(tmp_path_factory):
     """Arrows (three directions, in groups of which one is mixed) and cups, extracted by the real pipeline."""
     from fos_jax.cutouts.cutout_set import CutoutSet
+    from fos_jax.cutouts.extraction import extract
     from fos_jax.cutouts.filters import config_with
-    from fos_jax.cutouts.running import extract
 
     folder = tmp_path_factory.mktemp("world")
     for kind, category in enumerate(["arrow", "arrow", "arrow", "cup"]):

@@ -6,8 +6,8 @@ from fos_jax.cutouts.cutout_set import CutoutSet
 from fos_jax.errors import InputError
 from fos_jax.experiments.simulated_session import review, true_attributes, verify_all
 from fos_jax.patterns.proposals import read_proposals
+from fos_jax.verification.state import agreement, disagreements
 from fos_jax.verification.store import Store
-from fos_jax.verification.verdicts import agreement, disagreements
 
 
 @pytest.fixture

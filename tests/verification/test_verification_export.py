@@ -8,8 +8,8 @@ import pytest
 from fos_jax.errors import InputError
 from fos_jax.patterns.proposals import Proposals
 from fos_jax.verification.export import read_export, write_export
+from fos_jax.verification.state import agreement, disagreements, progress
 from fos_jax.verification.store import Store
-from fos_jax.verification.verdicts import agreement, disagreements, progress
 
 GROUP = [0, 0, 0, 1, 1, 2, 2, -1]
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from fos_jax.experiments.simulation import clustered_descriptors, simulate, summary, together
-from fos_jax.verification.features import Features
-from fos_jax.verification.spread import UNLABELLED, nearest_groups, spread_labels
+from fos_jax.verification.spread import UNLABELLED, Features, nearest_groups, spread_labels
 
 ETH80 = Path(__file__).resolve().parents[3] / "shared" / "real" / "eth80"
 
@@ -92,11 +91,11 @@ def test_it_ends_where_descriptors_say_nothing():
 def test_fewer_actions_on_eth80(tmp_path):
     """One category, by elevation: the truth with few patterns and many members, where groups can save anything."""
     from fos_jax.cutouts.cutout_set import CutoutSet
+    from fos_jax.cutouts.extraction import extract
     from fos_jax.cutouts.filters import config_with
-    from fos_jax.cutouts.running import extract
-    from fos_jax.patterns.agreement import viewpoint_bins
     from fos_jax.patterns.descriptors import describe
     from fos_jax.patterns.grouping import default_config
+    from fos_jax.patterns.proposal_report import viewpoint_bins
     from fos_jax.patterns.proposals import propose
 
     source = {"kind": "coco", "annotations": str(ETH80 / "instances.json"), "images": str(ETH80 / "images")}

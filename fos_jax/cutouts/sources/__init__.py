@@ -1,1 +1,31 @@
 """Readers of annotated photographs, behind one interface (`fos_jax.cutouts.records.PhotographSource`)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fos_jax.cutouts.records import PhotographSource
+from fos_jax.cutouts.sources.coco import CocoSource
+from fos_jax.cutouts.sources.folder import FolderSource
+from fos_jax.cutouts.sources.open_images import OpenImagesSource
+from fos_jax.cutouts.sources.reading import brief
+from fos_jax.errors import InputError
+
+KINDS = {"coco": CocoSource, "open_images": OpenImagesSource, "folder": FolderSource}
+
+
+def open_source(description: Mapping[str, Any]) -> PhotographSource:
+    """Opens {"kind": "coco" | "open_images" | "folder", ...the reader's arguments}, which can be stored as JSON.
+
+    Raises:
+      InputError: unknown kind; a field that the reader does not know or needs; and whatever the reader finds.
+    """
+    fields = dict(description)
+    kind = fields.pop("kind", None)
+    if kind not in KINDS:
+        raise InputError(f"source: kind is {brief(kind)}, expected one of {', '.join(KINDS)}")
+    try:
+        return KINDS[kind](**fields)
+    except TypeError as error:
+        if "argument" not in str(error):
+            raise
+        raise InputError(f"source: {' '.join(str(error).split())} (kind {kind})") from None

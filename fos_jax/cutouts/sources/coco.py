@@ -1,4 +1,4 @@
-"""Photographs with annotations in COCO's instances format (objects, keypoints, and whatever else entries carry)."""
+"""Photographs with annotations in COCO's instances format: objects, keypoints and any further fields."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,8 @@ from typing import Any
 
 from fos_jax.boxes import box_xywh_px_to_xyxy_px
 from fos_jax.cutouts.records import AnnotatedObject, Defects, Photograph
-from fos_jax.cutouts.sources.fields import (
+from fos_jax.cutouts.sources.grouping_index import GroupingIndex
+from fos_jax.cutouts.sources.reading import (
     brief,
     check_folder,
     check_id,
@@ -15,9 +16,8 @@ from fos_jax.cutouts.sources.fields import (
     check_side_px,
     check_text,
     required,
+    stream_entries,
 )
-from fos_jax.cutouts.sources.grouping_index import GroupingIndex
-from fos_jax.cutouts.sources.json_stream import stream_entries
 from fos_jax.errors import InputError
 
 _OWN_FIELDS = {"id", "image_id", "category_id", "bbox", "segmentation", "iscrowd", "area"}

@@ -1,11 +1,11 @@
-"""A folder of ready cut-outs: RGBA images in one folder a category."""
+"""A folder of ready cut-outs: RGBA images in one folder per category."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fos_jax.cutouts.records import AnnotatedObject, Defects, Photograph
-from fos_jax.cutouts.sources.fields import check_folder, check_inside
+from fos_jax.cutouts.sources.reading import check_folder, check_inside
 from fos_jax.errors import InputError
 
 _SUFFIXES = (".png", ".webp", ".tif", ".tiff")  # what can carry an alpha channel
@@ -26,7 +26,7 @@ class FolderSource:
         """Lists the folder without opening an image.
 
         Args:
-          root: folder with one folder a category.
+          root: folder with one folder per category.
           categories: names that are known, after mapping; a folder of another name is an error, lest a misspelt one
             be left out. All by default.
           category_names: folder name -> known name, where they differ.

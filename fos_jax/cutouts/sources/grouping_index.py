@@ -15,7 +15,7 @@ Row = tuple[str, int, Any]  # key, position in its file, JSON value
 class GroupingIndex:
     """A temporary SQLite file that groups objects by photograph; memory does not grow with their number.
 
-    Source: design decision; 100,000 annotations with polygons are hundreds of megabytes as Python objects.
+    100,000 annotations with polygons are hundreds of megabytes as Python objects.
     """
 
     def __init__(self) -> None:

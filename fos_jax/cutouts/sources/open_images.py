@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from fos_jax.cutouts.records import AnnotatedObject, Defects, Photograph
-from fos_jax.cutouts.sources.csv_stream import stream_columns, stream_rows
-from fos_jax.cutouts.sources.fields import brief, check_folder, check_inside, check_text
 from fos_jax.cutouts.sources.grouping_index import GroupingIndex
+from fos_jax.cutouts.sources.reading import (
+    brief,
+    check_folder,
+    check_inside,
+    check_text,
+    stream_columns,
+    stream_rows,
+)
 from fos_jax.errors import InputError
 
 _COLUMNS = ("MaskPath", "ImageID", "LabelName", "BoxID", "BoxXMin", "BoxXMax", "BoxYMin", "BoxYMax")
