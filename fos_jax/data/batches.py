@@ -1,8 +1,8 @@
-"""Batches of rows: a Grain iterator for training, whose state saves and restores, and padded ones for evaluation."""
+"""Batches of rows for training: a Grain iterator whose state saves and restores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,18 +67,6 @@ def training_batches(
 
     rows = grain.MapDataset.source(range(n)).shuffle(seed=seed).repeat(_ENDLESS_EPOCHS).batch(batch_size).map(gather)
     return iter(rows.to_iter_dataset(grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=prefetch)))
-
-
-def evaluation_batches(arrays: Mapping[str, Rows], *, batch_size: int) -> Iterator[Batch]:
-    """All rows once and in order; the last batch is filled up with row 0 at weight 0, so that shapes never change.
-
-    Args and batches are those of `training_batches`; `weight` is 1 for rows of the data and 0 for padding.
-    """
-    n = _check(arrays)
-    for start in range(0, n, batch_size):
-        index = np.arange(start, start + batch_size)
-        is_row = index < n
-        yield _rows(arrays, np.where(is_row, index, 0), is_row.astype(np.float32))
 
 
 def _check(arrays: Mapping[str, Rows]) -> int:

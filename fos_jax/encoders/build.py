@@ -3,11 +3,13 @@
 Functions take a config, checked or not; a checked one is used as it is.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
 
 from fos_jax.encoders import extras
 from fos_jax.encoders.config import check_config
@@ -69,6 +71,43 @@ def abstract_variables(config: Mapping[str, Any], table: PatternTable, *, has_qu
 def run_once(function: Callable[[jax.Array], Any], key: jax.Array) -> Any:
     """Runs a function that runs only once: compiled without optimisation, it is ready in a quarter of the time."""
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})(key)
+
+
+def run_in_batches(
+    step: Callable[..., Sequence[jax.Array]],
+    arrays: Sequence[np.ndarray],
+    *,
+    batch_size: int,
+    description: str = "",
+    unit: str = "image",
+) -> list[np.ndarray]:
+    """Outputs of all rows by a step that is compiled once: the last batch is padded and the padding cut off again.
+
+    Args:
+      step: arrays [batch_size, ...] -> arrays [batch_size, ...], row by row.
+      arrays: its arguments for all rows, [n, ...]; memory-mapped ones are read a batch at a time. Also of no rows: what
+        a padded batch gives is then the shape of the result.
+      batch_size: rows at a time.
+      description: of the progress bar; none where it is empty. unit: of the bar.
+
+    Returns:
+      numpy arrays [n, ...].
+
+    Raises:
+      ValueError: arrays of unequal length.
+    """
+    lengths = [len(array) for array in arrays]
+    if len(set(lengths)) != 1:
+        raise ValueError(f"arrays have lengths {lengths}, expected one length")
+    outputs = []
+    with tqdm(total=lengths[0], desc=description, disable=not description, unit=unit) as bar:
+        for start in range(0, max(lengths[0], 1), batch_size):
+            batch = [np.asarray(array[start : start + batch_size]) for array in arrays]
+            rows = len(batch[0])
+            padded = [np.pad(x, [(0, batch_size - rows)] + [(0, 0)] * (x.ndim - 1)) for x in batch]
+            outputs.append([np.asarray(x)[:rows] for x in step(*padded)])
+            bar.update(rows)
+    return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
 
 
 def _fresh_foreground(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -> dict[str, Any]:

@@ -1,16 +1,15 @@
 """The model bundle in memory: what encodes foregrounds and queries for everything downstream of training."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
-from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder
+from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, run_in_batches
 from fos_jax.encoders.bundle_files import read_bundle
 from fos_jax.encoders.bundle_files import save_bundle as save_bundle
 from fos_jax.encoders.config import check_config
@@ -114,7 +113,9 @@ class Bundle:
         """
         image = _checked_image(image, self.foreground_size, 4)
         category = self._checked_category(category, len(image))
-        rows = _in_batches(self._foreground_step, (image, category), batch_size, progress and "encoding foregrounds")
+        rows = _in_batches(
+            self._foreground_step, (image, category), batch_size, "encoding foregrounds" if progress else ""
+        )
         return ForegroundEncoding(*rows)
 
     def encode_queries(
@@ -141,7 +142,7 @@ class Bundle:
         image = _checked_image(image, self.query_size, 3)
         box = _checked_box(box_yxyx_norm, len(image))
         category = self._checked_category(category, len(image))
-        rows = _in_batches(self._query_step, (image, box, category), batch_size, progress and "encoding queries")
+        rows = _in_batches(self._query_step, (image, box, category), batch_size, "encoding queries" if progress else "")
         embedding, flat, factorised, both = rows
         return QueryEncoding(embedding, flat, factorised if self._has_factorised else None, both)
 
@@ -237,26 +238,10 @@ def _checked_box(box_yxyx_norm: np.ndarray, num_rows: int) -> np.ndarray:
 
 
 def _in_batches(
-    step: Callable[..., tuple[jax.Array, ...]], arrays: tuple[np.ndarray, ...], batch_size: int, progress: str | bool
+    step: Callable[..., tuple[jax.Array, ...]], arrays: tuple[np.ndarray, ...], batch_size: int, description: str
 ) -> list[np.ndarray]:
-    """Runs `step` over padded batches of one size, so that it is compiled once; returns the rows without padding."""
-    num_rows = len(arrays[0])
     if batch_size < 1:
         raise InputError(f"batch_size: {batch_size}, expected at least 1")
     # Fewer rows than a batch: the next power of two, so that a single query does not cost a whole batch.
-    batch_size = min(batch_size, 1 << max(num_rows - 1, 0).bit_length())
-    outputs = []
-    with tqdm(total=num_rows, desc=progress or None, disable=not progress, unit="image") as bar:
-        for start, batch in _padded(arrays, batch_size):
-            kept = min(batch_size, num_rows - start)
-            outputs.append([np.asarray(x)[:kept] for x in step(*batch)])
-            bar.update(max(kept, 0))
-    return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
-
-
-def _padded(arrays: tuple[np.ndarray, ...], batch_size: int) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """At least one batch, also of no rows: its shape is what an empty result takes."""
-    for start in range(0, max(len(arrays[0]), 1), batch_size):
-        batch = [array[start : start + batch_size] for array in arrays]
-        missing = batch_size - len(batch[0])
-        yield start, [np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)) for x in batch]
+    batch_size = min(batch_size, 1 << max(len(arrays[0]) - 1, 0).bit_length())
+    return run_in_batches(step, arrays, batch_size=batch_size, description=description)

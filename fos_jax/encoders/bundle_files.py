@@ -34,7 +34,6 @@ from fos_jax.encoders.config import (
 from fos_jax.errors import InputError
 from fos_jax.files import published_directory
 from fos_jax.pattern_table import PatternTable
-from fos_jax.run_metadata import versions
 
 FORMAT_VERSION = 1
 _PACKAGES = ("fos-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -72,6 +71,8 @@ def save_bundle(
 
     Source: decision 18.
     """
+    from fos_jax.run_metadata import versions  # a search saves nothing
+
     given = {"query": query_variables, **(pair_variables or {})}
     more = {name: _collections(variables) for name, variables in given.items() if variables is not None}
     resolved = _resolved(config, parts=tuple(more), where="config")

@@ -31,8 +31,7 @@ from fos_jax.rivals.joint import Split, build_encoders, part_of
 from fos_jax.rivals.settings import NUMBER, checked, remaining_steps
 from fos_jax.rivals.triplets import train_on_triplets
 from fos_jax.training.loop import Runner
-from fos_jax.training.model import Encoder
-from fos_jax.training.validation import QUERY_INPUTS
+from fos_jax.training.validation import QUERY_INPUTS, Encoder
 
 MASK_SIDE = 32  # px; silhouettes are compared at this size
 _BLOCK = 256  # queries at a time

@@ -20,8 +20,7 @@ from fos_jax.rivals.pair_networks import COMPOSITE, build_composite, init_pair_n
 from fos_jax.rivals.triplets import triplet_rows
 from fos_jax.training import augment
 from fos_jax.training.loop import Task
-from fos_jax.training.model import apply_for_training
-from fos_jax.training.step import Gather, LossFunction, Metrics
+from fos_jax.training.step import Gather, LossFunction, Metrics, apply_for_training
 
 _HELD_PAIRS = 256  # validation queries that the discriminator is measured on
 

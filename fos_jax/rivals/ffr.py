@@ -29,9 +29,8 @@ from fos_jax.rivals.other_labels import other_labels_task
 from fos_jax.rivals.settings import NUMBER, checked, remaining_steps, stage_config
 from fos_jax.training import augment
 from fos_jax.training.loop import Runner, Task
-from fos_jax.training.model import Encoder, apply_for_training
-from fos_jax.training.step import Gather, LossFunction, Metrics
-from fos_jax.training.validation import FOREGROUND_INPUTS, QUERY_INPUTS, HeldOut
+from fos_jax.training.step import Gather, LossFunction, Metrics, apply_for_training
+from fos_jax.training.validation import FOREGROUND_INPUTS, QUERY_INPUTS, Encoder, HeldOut
 
 _SWAPPED = np.array([1, 0])  # a flip makes the mirrored version of the plain one, and back
 

@@ -23,10 +23,9 @@ from fos_jax.encoders.query import QueryEncoder, QueryOutput
 from fos_jax.pattern_table import PatternTable
 from fos_jax.training import augment
 from fos_jax.training.loop import Task
-from fos_jax.training.model import Encoder, apply_for_training
-from fos_jax.training.step import LossFunction
+from fos_jax.training.step import LossFunction, apply_for_training
 from fos_jax.training.targets import pattern_targets
-from fos_jax.training.validation import FOREGROUND_INPUTS, QUERY_INPUTS, HeldOut
+from fos_jax.training.validation import FOREGROUND_INPUTS, QUERY_INPUTS, Encoder, HeldOut
 
 Split = tuple[Foregrounds, Queries]
 

@@ -19,9 +19,8 @@ from fos_jax.pattern_table import Pattern, PatternTable
 from fos_jax.posteriors import is_in_category
 from fos_jax.rivals.joint import mean_prototypes
 from fos_jax.training.loop import Task
-from fos_jax.training.model import Encoder
 from fos_jax.training.teacher import teacher_task
-from fos_jax.training.validation import calibrated_scale, pattern_targets_of
+from fos_jax.training.validation import Encoder, calibrated_scale, pattern_targets_of
 
 LABELS = ("categories", "instances")
 

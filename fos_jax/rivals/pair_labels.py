@@ -25,9 +25,8 @@ from fos_jax.pattern_table import PatternTable
 from fos_jax.rivals.joint import apply_both, build_encoders, init_encoders, input_fingerprints, padded_rows, part_of
 from fos_jax.training import augment
 from fos_jax.training.loop import Task
-from fos_jax.training.model import Encoder
 from fos_jax.training.step import Gather, LossFunction, Metrics
-from fos_jax.training.validation import QUERY_INPUTS, mean_average_precision
+from fos_jax.training.validation import QUERY_INPUTS, Encoder, mean_average_precision
 
 
 def label_triples(queries: Queries) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

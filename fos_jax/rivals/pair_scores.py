@@ -1,5 +1,6 @@
 """Scores of every query with every foreground by a network that judges pairs, a tile of pairs at a time."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -7,7 +8,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder
+from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, run_in_batches
 from fos_jax.encoders.operations import count_gflop
 from fos_jax.pattern_table import PatternTable
 from fos_jax.rivals.composite import PairOutput
@@ -131,10 +132,8 @@ def _prepared(step: Step | None, variables: Variables, arrays: Arrays, batch_siz
     """Rows of a step's outputs, in padded batches of one size; the arrays themselves where there is no step."""
     if step is None:
         return tuple(np.asarray(x) for x in arrays)
-    variables = jax.device_put(dict(variables))
-    size, number = min(batch_size, len(arrays[0])), len(arrays[0])
-    parts = [[np.asarray(x) for x in step(variables, *_padded(arrays, at, size))] for at in range(0, number, size)]
-    return tuple(np.concatenate(column)[:number] for column in zip(*parts, strict=True))
+    of = functools.partial(step, jax.device_put(dict(variables)))
+    return tuple(run_in_batches(of, arrays, batch_size=min(batch_size, len(arrays[0]))))
 
 
 def _padded(arrays: Arrays, start: int, size: int) -> Arrays:

@@ -42,9 +42,8 @@ from fos_jax.rivals.settings import NUMBER, checked, remaining_steps, stage_conf
 from fos_jax.rivals.triplets import train_on_triplets, triplet_rows
 from fos_jax.training import augment
 from fos_jax.training.loop import Runner, Task
-from fos_jax.training.model import Encoder
 from fos_jax.training.step import Gather, LossFunction, Metrics
-from fos_jax.training.validation import FOREGROUND_INPUTS, QUERY_INPUTS
+from fos_jax.training.validation import FOREGROUND_INPUTS, QUERY_INPUTS, Encoder
 
 _LARGEST_LAYER = 1 << 24  # numbers in the hidden layer at a time
 _HELD_PAIRS = 256  # validation queries that the discriminator is measured on, each against all their foregrounds

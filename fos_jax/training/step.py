@@ -6,6 +6,7 @@ Pure; it runs under jit, a mesh or pmap.
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -58,6 +59,16 @@ def state_variables(state: TrainState) -> dict[str, Any]:
     """Variables for evaluation: the averaged parameters where they are kept, else the plain ones."""
     params = state.params if state.ema_params is None else state.ema_params
     return {"params": params, "batch_stats": state.batch_stats} if state.batch_stats else {"params": params}
+
+
+def apply_for_training(module: nn.Module, params: Any, batch_stats: Any, *inputs: jax.Array) -> tuple[Any, Any]:
+    """Output of `module(*inputs, train=True)` and its new batch statistics (empty where it has none)."""
+    if not batch_stats:
+        return module.apply({"params": params}, *inputs, train=True), batch_stats
+    output, new = module.apply(
+        {"params": params, "batch_stats": batch_stats}, *inputs, train=True, mutable=["batch_stats"]
+    )
+    return output, new["batch_stats"]
 
 
 def example_keys(seed: int, step: jax.Array, index: jax.Array) -> jax.Array:

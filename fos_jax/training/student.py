@@ -23,10 +23,9 @@ from fos_jax.posteriors import (
 )
 from fos_jax.training import augment
 from fos_jax.training.loop import Task
-from fos_jax.training.model import Encoder, apply_for_training
-from fos_jax.training.step import Gather, LossFunction, Metrics
+from fos_jax.training.step import Gather, LossFunction, Metrics, apply_for_training
 from fos_jax.training.targets import encode_once, gallery_targets, pattern_targets
-from fos_jax.training.validation import QUERY_INPUTS, HeldOut
+from fos_jax.training.validation import QUERY_INPUTS, Encoder, HeldOut
 
 
 def make_student_loss(

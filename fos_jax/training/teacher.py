@@ -11,16 +11,15 @@ import numpy as np
 from fos_jax import losses
 from fos_jax.data.arrays import Foregrounds, fingerprint
 from fos_jax.encoders.build import build_foreground_encoder, init_foreground
-from fos_jax.encoders.bundle import save_bundle
+from fos_jax.encoders.bundle_files import save_bundle
 from fos_jax.encoders.foreground import ForegroundEncoder
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
 from fos_jax.posteriors import is_in_category
 from fos_jax.training import augment
 from fos_jax.training.loop import Task
-from fos_jax.training.model import Encoder, apply_for_training
-from fos_jax.training.step import Gather, LossFunction, Metrics
-from fos_jax.training.validation import calibrated_scale, cross_entropy, pattern_targets_of
+from fos_jax.training.step import Gather, LossFunction, Metrics, apply_for_training
+from fos_jax.training.validation import Encoder, calibrated_scale, cross_entropy, pattern_targets_of
 
 
 def make_teacher_loss(

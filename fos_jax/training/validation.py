@@ -1,10 +1,16 @@
 """Measures of a model on the validation split, and the calibration of its posteriors there."""
 
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from fos_jax.data.arrays import Foregrounds, Queries
+from fos_jax.encoders.build import run_in_batches
 from fos_jax.metrics import average_precision, rank_relevant
 from fos_jax.pattern_table import PatternTable
 from fos_jax.posteriors import is_in_category, masked_log_softmax, pattern_log_posterior
@@ -53,6 +59,30 @@ def cross_entropy(logits: np.ndarray, is_allowed: np.ndarray, target: np.ndarray
 def mean_average_precision(scores: np.ndarray, relevant: np.ndarray, valid: np.ndarray) -> float:
     """Standard mAP over all queries that have a relevant foreground; arguments [queries, foregrounds]."""
     return float(np.nanmean(average_precision(rank_relevant(scores, relevant, valid))))
+
+
+class Encoder:
+    """An encoder over many rows, compiled once for one batch size.
+
+    Args:
+      module: linen module whose output is a named tuple of arrays [B, ...].
+      inputs: names of its arguments among the arrays, in order.
+      batch_size: rows at a time; the last batch is padded and the padding cut off again.
+    """
+
+    def __init__(self, module: nn.Module, inputs: tuple[str, ...], *, batch_size: int = 256):
+        self._apply = jax.jit(lambda variables, *arrays: tuple(module.apply(variables, *arrays)))
+        self._inputs = inputs
+        self._batch_size = batch_size
+
+    def __call__(
+        self, variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], *, description: str = ""
+    ) -> tuple[np.ndarray, ...]:
+        """Outputs of all rows, float32 arrays [n, ...]; a progress bar where there is a description."""
+        step = functools.partial(self._apply, jax.device_put(variables))
+        rows = [arrays[name] for name in self._inputs]
+        size = min(self._batch_size, len(rows[0]))
+        return tuple(run_in_batches(step, rows, batch_size=size, description=description))
 
 
 class HeldOut:

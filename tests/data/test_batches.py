@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fos_jax.data.batches import evaluation_batches, training_batches
+from fos_jax.data.batches import training_batches
+from fos_jax.encoders.build import run_in_batches
 
 
 def _arrays(n):
@@ -53,17 +54,24 @@ def test_restored_state_goes_on_at_the_next_batch(n, batch_size, stop):
 
 
 @pytest.mark.parametrize("n", [7, 8, 9])
-def test_evaluation_reads_every_row_once_and_pads_with_weight_zero(n):
-    batches = list(evaluation_batches(_arrays(n), batch_size=8))
-    assert {len(b["x"]) for b in batches} == {8}
-    real = np.concatenate([b["index"][b["weight"] == 1] for b in batches])
-    np.testing.assert_array_equal(real, np.arange(n))
-    assert sum(b["weight"].sum() for b in batches) == n
+def test_a_step_runs_over_every_row_once_in_batches_of_one_size(n):
+    sizes = []
+
+    def step(x, y):
+        sizes.append((len(x), len(y)))
+        return x + 1, y
+
+    arrays = _arrays(n)
+    plus_one, same = run_in_batches(step, [arrays["x"], arrays["y"]], batch_size=8)
+    assert set(sizes) == {(8, 8)}
+    np.testing.assert_array_equal(plus_one, arrays["x"] + 1)
+    np.testing.assert_array_equal(same, arrays["y"])
+    assert len(sizes) == -(-n // 8)
 
 
 def test_arrays_that_do_not_align_are_refused():
     with pytest.raises(ValueError, match="lengths"):
-        next(evaluation_batches({"x": np.zeros(3), "y": np.zeros(4)}, batch_size=2))
+        run_in_batches(lambda x, y: (x, y), [np.zeros(3), np.zeros(4)], batch_size=2)
     with pytest.raises(ValueError, match="lengths"):
         training_batches({"x": np.zeros(0)}, batch_size=2, seed=0)
     with pytest.raises(ValueError, match="index"):

@@ -35,7 +35,7 @@ for mode, count in (("jit", 1), ("jit", 8), ("pmap", 8), ("pmap", 1), ("jit", 3)
 
 # A model with batch normalisation: its statistics are those of the whole batch in every way of running it.
 import flax.linen as nn, numpy as np, optax
-from fos_jax.training.model import apply_for_training
+from fos_jax.training.step import apply_for_training
 from fos_jax.training.step import create_state
 from fos_jax.training.step import make_train_step
 
