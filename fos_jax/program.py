@@ -1,4 +1,4 @@
-"""How every program starts and ends: flags, help, one-line errors and exit codes.
+"""Start and end of every program: flags, help, one-line errors and exit codes.
 
 Exit codes: 0 done, 1 a defect (with its traceback), 2 what the user can put right, 130 interrupted, 141 nobody reads
 the output any more.

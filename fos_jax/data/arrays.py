@@ -1,4 +1,4 @@
-"""What every data set becomes before training, evaluation or search: aligned arrays."""
+"""Aligned arrays: the form of every data set in training, evaluation and search."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""How public weights are named, and where they go: one table a family of backbones.
+"""Names of public weights and where they go: one table per family of backbones.
 
 A row is (pattern of the public name, our name, what is done to the array). Our name None: the array is known and not
 wanted (a classifier's head, a counter). Names that no row matches are errors.

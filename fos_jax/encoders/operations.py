@@ -1,4 +1,4 @@
-"""How many operations a function takes, whatever it runs on."""
+"""Operations of a function, counted whatever it runs on."""
 
 from collections.abc import Callable
 from typing import Any

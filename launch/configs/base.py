@@ -1,4 +1,4 @@
-"""What all trainings on the embedded benchmark share; the files beside this one are small changes of it.
+"""Base of all training configs on the embedded benchmark; the files beside this one are small changes of it.
 
 Modes: mini (seconds, shows that it runs), demo (two CPU cores, minutes), full_small (all data, small networks), full
 (all data, ResNet-50, meant for a GPU).

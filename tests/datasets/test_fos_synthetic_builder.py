@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of TFDS and its dependencies
 
-from fos_jax.datasets.builders import build  # noqa: E402
+from fos_jax.datasets.building import build  # noqa: E402
 from fos_jax.datasets.fos_synthetic import fos_synthetic_dataset_builder as module  # noqa: E402
 from fos_jax.errors import InputError  # noqa: E402
 from fos_jax.pattern_table import PatternTable  # noqa: E402
