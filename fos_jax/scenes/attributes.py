@@ -69,11 +69,7 @@ def reversed_way(attributes: Mapping[str, str]) -> dict[str, str]:
 
 
 def pattern_rows(category: str) -> list[dict[str, str]]:
-    """Attributes of each pattern of a category.
-
-    Raises:
-      InputError: unknown category.
-    """
+    """Attributes of each pattern of a category; `InputError` for an unknown one."""
     if category not in KINDS:
         raise InputError(f"category: unknown {category!r}, expected one of {', '.join(KINDS)}")
     return KINDS[category].combinations()
@@ -98,14 +94,11 @@ def _describe(category: str, attributes: Mapping[str, str]) -> str:
 def pattern_table(
     categories: Sequence[str] = CATEGORIES, *, counts: Mapping[tuple[str, int], Mapping[str, int]] | None = None
 ) -> PatternTable:
-    """The table of a data set with these categories.
+    """The table of a data set with these categories; `InputError` for an unknown one.
 
     Args:
       categories: in the order of the class ids.
       counts: (category, pattern inside the category) -> split -> number of foregrounds.
-
-    Raises:
-      InputError: unknown category.
     """
     patterns: list[Pattern] = []
     for category in categories:

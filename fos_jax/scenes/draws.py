@@ -7,18 +7,10 @@ NUM_DRAWS = 256
 
 
 class Draws:
-    """Hands out the entries of one uniform vector in order.
+    """Hands out the entries of one uniform vector in order; `IndexError` for more than `NUM_DRAWS` (a defect).
 
-    One `jax.random` call a scene compiles and runs much faster than hundreds of split keys; the order of the calls
+    One `jax.random` call per scene compiles and runs much faster than hundreds of split keys; the order of the calls
     is part of the data set's version.
-
-    Args:
-      key: PRNG key of the scene.
-
-    Raises:
-      IndexError: when a sampler asks for more than `NUM_DRAWS` numbers (a defect of the sampler).
-
-    Source: design decision.
     """
 
     def __init__(self, key: jax.Array):

@@ -1,6 +1,6 @@
-"""The ground: one oriented base texture and a table of decals on the plane z = 0, all data, none of it code paths.
+"""The ground: one oriented base texture and a table of decals on the plane z = 0.
 
-Because every kind of ground (road, paving, planks, beach, snow) is the same arrays with other numbers, one compiled
+Every kind of ground (road, paving, planks, beach, snow) is the same arrays with other numbers, so that one compiled
 renderer serves every category.
 """
 
@@ -87,11 +87,14 @@ def make_ground(
     nothing = Decal((0.0, 0.0), 0.0, (1.0, 1.0), np.zeros(3, np.float32), alpha=0.0)
     decals = [*decals, *[nothing] * (num_decals - len(decals))]
 
+    def row(values):
+        return jnp.stack([_f32(x) for x in values])
+
     def rows(values):
-        return jnp.stack([jnp.stack([_f32(x) for x in row]) for row in values])
+        return jnp.stack([row(x) for x in values])
 
     centre, half = rows([d.centre for d in decals]), rows([d.half for d in decals])
-    turn = jnp.stack([_f32(d.angle) for d in decals])
+    turn = row([d.angle for d in decals])
     c, s = jnp.cos(turn), jnp.sin(turn)
     along = jnp.stack([c, s, -(c * centre[:, 0] + s * centre[:, 1])], -1) / half[:, :1]
     across = jnp.stack([-s, c, s * centre[:, 0] - c * centre[:, 1]], -1) / half[:, 1:]
@@ -99,15 +102,15 @@ def make_ground(
     return Ground(
         colour=_f32(colour),
         frame=jnp.stack([jnp.stack([ca, sa, _f32(offset[0])]), jnp.stack([-sa, ca, _f32(offset[1])])]),
-        tile=jnp.stack([_f32(x) for x in tile]),
-        joint=jnp.stack([_f32(x) for x in joint]),
-        variance=jnp.stack([_f32(x) for x in variance]),
+        tile=row(tile),
+        joint=row(joint),
+        variance=row(variance),
         water=_f32(water),
         decal_frame=jnp.stack([along, across], 1),
         decal_half=half,
-        decal_colour=jnp.stack([_f32(d.colour) for d in decals]),
+        decal_colour=row([d.colour for d in decals]),
         decal_shape=rows([(d.round, d.point, d.dash, d.water) for d in decals]),
-        decal_alpha=jnp.stack([_f32(d.alpha) for d in decals]),
+        decal_alpha=row([d.alpha for d in decals]),
         decal_tile=rows([d.tile for d in decals]),
     )
 
@@ -131,16 +134,11 @@ def value_noise(u: jax.Array, v: jax.Array) -> jax.Array:
 
 
 def ground_colour(ground: Ground, x: jax.Array, y: jax.Array, footprint: jax.Array) -> tuple[tuple, jax.Array]:
-    """Colour of the ground.
+    """Linear RGB albedo (three float32 [N]) and water (float32 [N], 1 where the surface is water).
 
     Args:
-      ground: one ground.
       x, y: float32 [N], world units.
       footprint: float32 [N], width of a pixel on the ground, world units; edges are softened over it.
-
-    Returns:
-      colour: three float32 [N], linear RGB albedo.
-      water: float32 [N], 1 where the surface is water.
     """
     f = ground.frame
     u, v = f[0, 0] * x + f[0, 1] * y + f[0, 2], f[1, 0] * x + f[1, 1] * y + f[1, 2]
@@ -148,10 +146,7 @@ def ground_colour(ground: Ground, x: jax.Array, y: jax.Array, footprint: jax.Arr
     row_shift = ground.tile[0] * (0.5 * j - jnp.floor(0.5 * j))  # a running bond: every other row is shifted
     i = jnp.floor((u + row_shift) / ground.tile[0])
     in_u, in_v = u + row_shift - i * ground.tile[0], v - j * ground.tile[1]
-    edge = jnp.minimum(
-        jnp.minimum(in_u, ground.tile[0] - in_u),
-        jnp.minimum(in_v, ground.tile[1] - in_v),
-    )
+    edge = jnp.minimum(jnp.minimum(in_u, ground.tile[0] - in_u), jnp.minimum(in_v, ground.tile[1] - in_v))
     fade = 1.0 / (1.0 + (footprint / 0.15) ** 2)  # detail below a pixel turns into its mean
     joint = ground.joint[1] * fade * jnp.clip(1.0 - edge / jnp.maximum(ground.joint[0] + 0.3 * footprint, 1e-4), 0, 1)
     noise = ground.variance[1] * fade * (value_noise(1.3 * u, 1.3 * v) * 0.6 + value_noise(7.1 * u, 7.1 * v) * 0.4)

@@ -1,7 +1,9 @@
 """The places objects stand in: ground, fixed context and what each says about the object's heading and state.
 
 The target stands at the origin and heads along `theta` (radians from +x). World units: a target is about 1.5 long.
-Each setting returns a `Setting`; its cues lie outside the target's own outline, since the rectangle hides that.
+Each setting returns a `Setting`; its cues lie outside the target's own outline, since the rectangle hides that. Three
+bystanders show shadows and shading everywhere: their places are drawn from a law that is symmetric left to right and
+knows nothing of the light or the camera, so only their shadows and lit faces inform.
 """
 
 from typing import NamedTuple
@@ -10,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fos_jax.scenes.bystanders import Lane, bystanders
 from fos_jax.scenes.draws import Draws
 from fos_jax.scenes.ground import Decal, Ground, make_ground
 from fos_jax.scenes.primitives import BOX, CYLINDER_Z, ELLIPSOID, Part, Primitives, assemble, cone, taper_y
@@ -28,6 +29,14 @@ STONE = np.array([0.4, 0.38, 0.35])
 WOOD = np.array([0.36, 0.22, 0.1])
 
 
+class Lane(NamedTuple):
+    """A strip that stays free: along `angle` (radians from +x), its middle `offset` to the left of the origin."""
+
+    angle: float | jax.Array
+    half: float | jax.Array
+    offset: float | jax.Array = 0.0
+
+
 class Setting(NamedTuple):
     """One place.
 
@@ -43,6 +52,56 @@ class Setting(NamedTuple):
     places: jax.Array
 
 
+def _outside(lane: Lane, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Moves a point sideways out of the lane."""
+    s, c = jnp.sin(lane.angle), jnp.cos(lane.angle)
+    lateral = -s * x + c * y - lane.offset
+    moved = jnp.where(lateral < 0, -1.0, 1.0) * jnp.maximum(jnp.abs(lateral), lane.half)
+    return x - s * (moved - lateral), y + c * (moved - lateral)
+
+
+def _bystander(d: Draws, x, y, *, indoor: bool, snowy) -> list[Part]:
+    kind, size = d.unit(), d.uniform(0.9, 1.35)
+    colour, top = d.colour(value=(0.2, 0.85)), d.colour(value=(0.2, 0.85))
+    green = jnp.where(snowy, SNOW, d.around([0.08, 0.22, 0.05], 0.4))
+    turn = d.uniform(0.0, 1.57)
+    is_post, is_crate, is_urn = kind < 0.3, (kind >= 0.3) & (kind < 0.5), (kind >= 0.5) & (kind < 0.7)
+    is_tree = kind >= 0.7
+    bark = jnp.array([0.16, 0.1, 0.06])
+    if indoor:  # a column instead of a tree
+        is_post, is_tree = is_post | is_tree, is_tree & False
+    trunk = jnp.where(is_tree, 0.09, jnp.where(is_post, 0.085, 0.18)) * size
+    trunk_half = jnp.where(is_tree, 0.5, jnp.where(is_post, 0.85, 0.36)) * size
+    box = (0.27 * size, 0.23 * size, 0.3 * size)
+    crown = jnp.where(is_tree, 0.46, jnp.where(is_post, 0.14, 0.24)) * size
+    crown_half = crown * jnp.where(is_tree, 1.25, jnp.where(is_urn, 0.55, 1.0))
+    crown_z, stem = 2 * trunk_half + jnp.where(is_tree, 0.35 * size, 0.0), jnp.where(is_tree, bark, colour)
+    return [
+        Part(CYLINDER_Z, (x, y, trunk_half), (trunk, trunk, trunk_half), stem, exists=~is_crate),
+        Part(BOX, (x, y, box[2]), box, colour, (0, 0, turn), stripes=(0, 0, 2.0, 0.2), exists=is_crate),
+        Part(ELLIPSOID, (x, y, crown_z), (crown, crown, crown_half), jnp.where(is_tree, green, top), exists=~is_crate),
+    ]
+
+
+def _bystanders(d: Draws, lane: Lane | None, *, indoor: bool = False, snowy=False) -> tuple[list[Part], jax.Array]:
+    """Three casters: one to each side, one farther off.
+
+    Returns:
+      parts (nine), and float32 [6] the drawn places before the lane pushed them (x, y of each).
+    """
+    places = [
+        (d.uniform(-1.7, -1.05), d.uniform(-0.2, 1.8)),
+        (d.uniform(1.05, 1.7), d.uniform(-0.2, 1.8)),
+        (d.signed(2.0), d.uniform(2.2, 3.6)),
+    ]
+    parts: list[Part] = []
+    for x, y in places:
+        if lane is not None:
+            x, y = _outside(lane, x, y)
+        parts += _bystander(d, x, y, indoor=indoor, snowy=snowy)
+    return parts, jnp.stack([v for place in places for v in place])
+
+
 def _at(theta, along, across=0.0):
     c, s = jnp.cos(theta), jnp.sin(theta)
     return along * c - across * s, along * s + across * c
@@ -52,8 +111,8 @@ def _box(theta, along, across, z, half, colour, **rest) -> Part:
     return Part(BOX, (*_at(theta, along, across), z), half, colour, (0.0, 0.0, theta), **rest)
 
 
-def _finish(d, ground, decals, parts, lane, both_ways, *, indoor=False, snowy=False, **texture) -> Setting:
-    around, places = bystanders(d, lane, indoor=indoor, snowy=snowy)
+def _finish(d, ground, decals, parts, lane, both_ways=False, *, indoor=False, snowy=False, **texture) -> Setting:
+    around, places = _bystanders(d, lane, indoor=indoor, snowy=snowy)
     return Setting(
         make_ground(ground, decals, NUM_DECALS, offset=(d.signed(50.0), d.signed(50.0)), **texture),
         assemble([*parts, *around], NUM_CONTEXT),
@@ -92,51 +151,27 @@ def room(d: Draws, theta) -> Setting:
     has_table = away > -0.35
     floor = jnp.where(d.flag(0.6), d.around(WOOD * 1.4, 0.4), d.colour(saturation=(0.0, 0.3), value=(0.3, 0.7)))
     planks = d.flag(0.5)
-    wall, skirting = (
-        d.colour(saturation=(0.05, 0.5), value=(0.35, 0.85)),
-        d.colour(saturation=(0.0, 0.3), value=(0.1, 0.9)),
-    )
+    wall = d.colour(saturation=(0.05, 0.5), value=(0.35, 0.85))
+    skirting = d.colour(saturation=(0.0, 0.3), value=(0.1, 0.9))
     top, leg = d.colour(saturation=(0.1, 0.7), value=(0.2, 0.8)), 0.05
     wall_at, table_at = d.uniform(-0.85, -0.6), d.uniform(0.95, 1.1)
     height, width = d.uniform(0.7, 0.8), d.uniform(0.75, 1.05)
     rug = d.flag(0.7)
     rug_colour = d.colour(value=(0.15, 0.8))
+    leg_half, corners = (leg, leg, height / 2), [(a * 0.36, b * (width - 0.08)) for a in (-1, 1) for b in (-1, 1)]
     parts = [
         _box(theta, wall_at, 0.0, 1.1, (0.05, d.uniform(1.5, 2.1), 1.1), wall, exists=has_wall),
         _box(theta, wall_at + 0.03, 0.0, 0.09, (0.05, 1.45, 0.09), skirting, exists=has_wall),
         _box(theta, table_at, 0.0, height, (0.42, width, 0.04), top, exists=has_table),
-        *[
-            _box(
-                theta,
-                table_at + a * 0.36,
-                b * (width - 0.08),
-                height / 2,
-                (leg, leg, height / 2),
-                top * 0.7,
-                exists=has_table,
-            )
-            for a in (-1, 1)
-            for b in (-1, 1)
-        ],
+        *[_box(theta, table_at + a, b, height / 2, leg_half, top * 0.7, exists=has_table) for a, b in corners],
     ]
     decals = [
         Decal((0.0, 0.0), theta, (d.uniform(0.85, 1.2), d.uniform(0.55, 0.7)), rug_colour * 0.5, alpha=rug),
         Decal((0.0, 0.0), theta, (0.78, 0.48), rug_colour, alpha=rug),
     ]
     tile = (jnp.where(planks, 1.6, 0.5), jnp.where(planks, 0.22, 0.5))
-    return _finish(
-        d,
-        floor,
-        decals,
-        parts,
-        Lane(theta, 1.15),
-        False,
-        indoor=True,
-        angle=theta,
-        tile=tile,
-        joint=(0.02, 0.5),
-        variance=(0.15, 0.1),
-    )
+    texture = {"angle": theta, "tile": tile, "joint": (0.02, 0.5), "variance": (0.15, 0.1)}
+    return _finish(d, floor, decals, parts, Lane(theta, 1.15), indoor=True, **texture)
 
 
 def crossing(d: Draws, theta) -> Setting:
@@ -155,22 +190,10 @@ def crossing(d: Draws, theta) -> Setting:
         Decal(_at(theta, far + 1.32), theta + HALF_PI, (60.0, 0.07), stone * 1.5, alpha=solid),
         Decal((0.0, 0.0), theta, (60.0, path_half), stone * 1.2, alpha=is_path, tile=(0.4, 0.4)),
     ]
-    lane = Lane(
-        jnp.where(is_path, theta, theta + HALF_PI),
-        jnp.where(is_path, path_half + 0.3, 1.5),
-        jnp.where(is_path, 0.0, -far),
-    )
-    return _finish(
-        d,
-        jnp.where(is_path, grass, stone),
-        decals,
-        [],
-        lane,
-        is_path,
-        angle=theta,
-        tile=(jnp.where(is_path, 1e3, 0.5), jnp.where(is_path, 1e3, 0.5)),
-        variance=(0.1, 0.25),
-    )
+    on_path, at_kerb = Lane(theta, path_half + 0.3), Lane(theta + HALF_PI, 1.5, -far)
+    lane = Lane(*(jnp.where(is_path, a, b) for a, b in zip(on_path, at_kerb, strict=True)))
+    texture = {"angle": theta, "tile": (jnp.where(is_path, 1e3, 0.5),) * 2, "variance": (0.1, 0.25)}
+    return _finish(d, jnp.where(is_path, grass, stone), decals, [], lane, is_path, **texture)
 
 
 def bench(d: Draws, theta) -> Setting:
@@ -186,16 +209,8 @@ def bench(d: Draws, theta) -> Setting:
         *[_box(theta, -depth - 0.01, s * (wide - 0.12), seat + 0.2, (0.03, 0.04, 0.2), wood * 0.4) for s in (-1, 1)],
     ]
     decals = [Decal(_at(theta, 1.15), theta + HALF_PI, (60.0, 0.6), stone, tile=(0.4, 0.4))]
-    return _finish(
-        d,
-        d.around(GRASS, 0.35),
-        decals,
-        parts,
-        Lane(theta + HALF_PI, 1.5, -0.6),
-        False,
-        angle=theta,
-        variance=(0.0, 0.25),
-    )
+    lane = Lane(theta + HALF_PI, 1.5, -0.6)
+    return _finish(d, d.around(GRASS, 0.35), decals, parts, lane, angle=theta, variance=(0.0, 0.25))
 
 
 def harbour(d: Draws, theta) -> Setting:
@@ -217,17 +232,9 @@ def harbour(d: Draws, theta) -> Setting:
     ]
     decals = [Decal(_at(theta, 0.0, s * (free + 30.0)), theta, (90.0, 30.0), bank, alpha=channel) for s in (-1, 1)]
     edges = [Decal(_at(theta, 0.0, s * (free + 0.07)), theta, (90.0, 0.09), bank * 1.4, alpha=channel) for s in (-1, 1)]
-    return _finish(
-        d,
-        water,
-        [*decals, *edges],
-        parts,
-        Lane(theta, jnp.where(channel, free + 0.4, 0.8)),
-        channel,
-        angle=d.uniform(0.0, 3.0),
-        variance=(0.0, 0.2),
-        water=1.0,
-    )
+    lane = Lane(theta, jnp.where(channel, free + 0.4, 0.8))
+    texture = {"angle": d.uniform(0.0, 3.0), "variance": (0.0, 0.2), "water": 1.0}
+    return _finish(d, water, [*decals, *edges], parts, lane, channel, **texture)
 
 
 def beach(d: Draws, theta) -> Setting:
@@ -239,7 +246,7 @@ def beach(d: Draws, theta) -> Setting:
         Decal(_at(theta, -edge), theta + HALF_PI, (120.0, 0.08), WHITE),
         Decal(_at(theta, 41.5), theta, (38.0, 120.0), d.around(GRASS, 0.3)),
     ]
-    return _finish(d, sand, decals, [], Lane(theta, 0.9), False, angle=theta, variance=(0.0, 0.35))
+    return _finish(d, sand, decals, [], Lane(theta, 0.9), angle=theta, variance=(0.0, 0.35))
 
 
 def table_top(d: Draws, theta, *, lies) -> Setting:
@@ -249,38 +256,21 @@ def table_top(d: Draws, theta, *, lies) -> Setting:
     wood = jnp.where(d.flag(0.6), d.around(WOOD * 1.5, 0.4), d.colour(saturation=(0.0, 0.4), value=(0.3, 0.8)))
     board = d.around(WOOD, 0.5)
     mat = d.colour(value=(0.1, 0.9))
-    glass_at = d.uniform(1.1, 1.3)
+    glass = _at(theta, d.uniform(1.1, 1.3))
     radius = d.uniform(0.45, 0.6)
     parts = [
         _box(theta, -0.92, 0.0, 0.2, (0.09, 0.42, 0.2), board * 0.8, exists=lies),
-        Part(
-            CYLINDER_Z,
-            (*_at(theta, glass_at), 0.16),
-            (0.17, 0.17, 0.16),
-            np.array([0.55, 0.65, 0.68]),
-            gloss=0.8,
-            exists=lies,
-        ),
-        Part(cone(0.4, 0.1), (*_at(theta, glass_at), 0.03), (0.3, 0.3, 0.03), board * 0.6, exists=lies),
+        Part(CYLINDER_Z, (*glass, 0.16), (0.17, 0.17, 0.16), np.array([0.55, 0.65, 0.68]), gloss=0.8, exists=lies),
+        Part(cone(0.4, 0.1), (*glass, 0.03), (0.3, 0.3, 0.03), board * 0.6, exists=lies),
     ]
     decals = [
         Decal((0.0, 0.0), theta, (1.0, 0.42), board, alpha=lies),
         Decal((0.0, 0.0), 0.0, (radius, radius), mat, round=1.0, alpha=~lies),
         Decal((0.0, 0.0), 0.0, (radius * 0.85, radius * 0.85), mat * 0.6, round=1.0, alpha=~lies),
     ]
-    return _finish(
-        d,
-        wood,
-        decals,
-        parts,
-        Lane(theta, jnp.where(lies, 0.75, 0.0)),
-        False,
-        indoor=True,
-        angle=d.uniform(0.0, 3.14),
-        tile=(3.0, 0.4),
-        joint=(0.025, 0.5),
-        variance=(0.15, 0.12),
-    )
+    lane = Lane(theta, jnp.where(lies, 0.75, 0.0))
+    texture = {"angle": d.uniform(0.0, 3.14), "tile": (3.0, 0.4), "joint": (0.025, 0.5), "variance": (0.15, 0.12)}
+    return _finish(d, wood, decals, parts, lane, indoor=True, **texture)
 
 
 def terrace(d: Draws, *, hangs, winter) -> Setting:
@@ -304,18 +294,9 @@ def terrace(d: Draws, *, hangs, winter) -> Setting:
         Decal((0.0, 0.0), angle, (half * 0.85, half * 0.85), mat * 0.6, alpha=~hangs),
     ]
     tile = jnp.where(paved & ~winter, 0.55, 1e3)
-    return _finish(
-        d,
-        jnp.where(winter, SNOW, summer),
-        decals,
-        parts,
-        None,
-        False,
-        snowy=winter,
-        angle=d.uniform(0.0, 1.57),
-        tile=(tile, tile),
-        variance=(0.12 * ~winter, 0.3 - 0.2 * winter),
-    )
+    variance = (0.12 * ~winter, 0.3 - 0.2 * winter)
+    texture = {"angle": d.uniform(0.0, 1.57), "tile": (tile, tile), "variance": variance}
+    return _finish(d, jnp.where(winter, SNOW, summer), decals, parts, None, snowy=winter, **texture)
 
 
 def waterside(d: Draws, theta) -> Setting:
@@ -344,4 +325,4 @@ def kennel(d: Draws, theta) -> Setting:
         _box(theta, at + 0.55, 0.0, 0.32, (0.012, wide * 0.55, 0.32), np.array([0.01, 0.01, 0.01])),
         Part(ELLIPSOID, (*_at(theta, 0.75, 0.45), 0.05), (0.17, 0.17, 0.1), d.colour(saturation=(0.6, 1.0))),
     ]
-    return _finish(d, d.around(GRASS, 0.35), [], parts, Lane(theta, 1.0), False, angle=theta, variance=(0.0, 0.25))
+    return _finish(d, d.around(GRASS, 0.35), [], parts, Lane(theta, 1.0), angle=theta, variance=(0.0, 0.25))

@@ -27,17 +27,7 @@ _compiled: dict[Any, Any] = {}
 
 
 def scene_keys(seed: int, split: str, category: str, indices: np.ndarray) -> jax.Array:
-    """Keys of numbered scenes: no two splits or categories share one.
-
-    Args:
-      seed: the data set's seed.
-      split: one of `SPLITS`.
-      category: one of `attributes.CATEGORIES`.
-      indices: int [n], numbers of the scenes in their stream.
-
-    Returns:
-      PRNG keys [n].
-    """
+    """PRNG keys [n] of numbered scenes (int [n]) of a data set's seed: no two splits or categories share one."""
     key = jax.random.fold_in(jax.random.key(seed), SPLITS.index(split))
     key = jax.random.fold_in(key, CATEGORIES.index(category))
     return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(indices, jnp.uint32))
@@ -80,7 +70,7 @@ def sample_scenes(seed: int, split: str, category: str, indices: np.ndarray) -> 
     """Scenes by number, numpy arrays batched along the first axis.
 
     They are sampled on the CPU even where there is an accelerator: thousands of operations on scalars gain nothing
-    there, and so the scenes are the same whatever renders them.
+    there, and the scenes are the same whatever renders them.
     """
     sampler = jax.vmap(functools.partial(sample_scene, category=category))
     with jax.default_device(jax.local_devices(backend="cpu")[0]):

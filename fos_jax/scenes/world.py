@@ -1,4 +1,4 @@
-"""Sampling: a key and a pattern in, a scene out."""
+"""Sampling of scenes: a key and a pattern in, a scene out. Source: decision 25."""
 
 import math
 from collections.abc import Mapping
@@ -9,15 +9,13 @@ import jax.numpy as jnp
 
 from fos_jax.scenes import attributes, settings
 from fos_jax.scenes.attributes import KINDS, YAW_RAD, pattern_rows
-from fos_jax.scenes.camera import Camera, look_at
 from fos_jax.scenes.draws import Draws
 from fos_jax.scenes.objects.creatures import dog, person
 from fos_jax.scenes.objects.indoors import bottle, chair, potted_plant
 from fos_jax.scenes.objects.vehicles import boat, car, truck
 from fos_jax.scenes.primitives import assemble, place, rotation
-from fos_jax.scenes.render import Scene, target_bounds
+from fos_jax.scenes.render import Camera, Light, Scene, look_at, target_bounds
 from fos_jax.scenes.settings import Setting
-from fos_jax.scenes.shading import Light
 
 DEGREE = math.pi / 180
 NUM_TARGET: Mapping[str, int] = {
@@ -102,9 +100,6 @@ def sample_scene(key: jax.Array, pattern: jax.Array, *, category: str) -> Scene:
       key: PRNG key.
       pattern: int32 [], pattern inside the category (`attributes.pattern_rows`).
       category: one of `attributes.CATEGORIES`; static under jit.
-
-    Returns:
-      A `Scene` for `fos_jax.scenes.render`.
     """
     d = Draws(key)
     cues = _cues(category, pattern)
@@ -144,12 +139,7 @@ def sample_scene(key: jax.Array, pattern: jax.Array, *, category: str) -> Scene:
 
 
 def mirror_scene(scene: Scene, mirrored_pattern: jax.Array, mirrored_compatible: jax.Array) -> Scene:
-    """The scene seen in a mirror that swaps left and right; its image is the flipped image.
-
-    Args:
-      scene: one scene.
-      mirrored_pattern, mirrored_compatible: the mirror's labels (from the pattern table).
-    """
+    """The scene seen in a mirror that swaps left and right; its image is the flipped one, its labels are given."""
     flip = jnp.array([-1.0, 1.0, 1.0])
     camera, light, ground = scene.camera, scene.light, scene.ground
 

@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from fos_jax.scenes.camera import Camera, look_at, project, rays
+from fos_jax.scenes.render import Camera, look_at, project, rays
 
 
 def level_camera(**changes):

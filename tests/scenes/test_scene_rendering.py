@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from fos_jax.scenes.attributes import pattern_rows, pattern_table
-from fos_jax.scenes.camera import project
 from fos_jax.scenes.primitives import corners, is_solid
-from fos_jax.scenes.render import render_cutout, render_photograph, render_query, target_box
+from fos_jax.scenes.render import project, render_cutout, render_photograph, render_query, target_box
 from fos_jax.scenes.streams import CHUNK, query_stream, render_cutouts, render_queries, sample_scenes, scene_keys
 from fos_jax.scenes.world import mirror_scene
 

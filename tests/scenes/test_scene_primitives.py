@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fos_jax.scenes import tracing
+from fos_jax.scenes import primitives
 from fos_jax.scenes.primitives import (
     BOX,
     CYLINDER_Z,
@@ -33,7 +33,7 @@ def ray(*origin_and_direction):
 
 def span(quadric, origin, direction, **rest):
     row = jax.tree.map(lambda x: x[0], solid(quadric, **rest))
-    entry, exit_ = tracing.interval(row, ray(*origin), ray(*direction))
+    entry, exit_ = primitives.interval(row, ray(*origin), ray(*direction))
     return float(entry[0]), float(exit_[0])
 
 
@@ -95,31 +95,31 @@ def test_interval_agrees_with_marching():
         square, linear, constant = (np.asarray(x[0]) for x in (table.square, table.linear, table.constant))
         inside = (np.abs(u) <= 1).all(-1) & ((square * u * u + linear * u).sum(-1) + constant <= 0)
         row = jax.tree.map(lambda x: x[0], table)
-        entry, exit_ = tracing.interval(row, tuple(jnp.asarray(origin.T)), tuple(jnp.asarray(direction.T)))
+        entry, exit_ = primitives.interval(row, tuple(jnp.asarray(origin.T)), tuple(jnp.asarray(direction.T)))
         length = np.clip(np.asarray(exit_), 0, 12) - np.clip(np.asarray(entry), 0, 12)
         np.testing.assert_allclose(np.maximum(length, 0), inside.mean(1) * 12, atol=0.02)
 
 
 def test_nearest_takes_the_closest_and_reports_its_row():
     table = assemble([Part(BOX, (5, 0, 0), (1, 1, 1), RED), Part(ELLIPSOID, (2, 0, 0), (0.5, 0.5, 0.5), RED)], 4)
-    distance, index = tracing.nearest(table, ray(0, 0, 0), ray(1, 0, 0))
+    distance, index = primitives.nearest(table, ray(0, 0, 0), ray(1, 0, 0))
     assert float(distance[0]) == pytest.approx(1.5)
     assert int(index[0]) == 1
-    assert float(tracing.nearest(table, ray(0, 0, 0), ray(-1, 0, 0))[0][0]) == tracing.FAR
+    assert float(primitives.nearest(table, ray(0, 0, 0), ray(-1, 0, 0))[0][0]) == primitives.FAR
 
 
 def test_blocked_only_in_front():
     table = solid(BOX, centre=(3, 0, 0))
-    assert bool(tracing.is_blocked(table, ray(0, 0, 0), ray(1, 0, 0))[0])
-    assert not bool(tracing.is_blocked(table, ray(0, 0, 0), ray(-1, 0, 0))[0])
+    assert bool(primitives.is_blocked(table, ray(0, 0, 0), ray(1, 0, 0))[0])
+    assert not bool(primitives.is_blocked(table, ray(0, 0, 0), ray(-1, 0, 0))[0])
 
 
 def test_normals_by_hand():
     box = solid(BOX, half=(1, 2, 3))
-    normal, *_ = tracing.surface(box, jnp.zeros(1, jnp.int32), ray(1, 0.5, 0.5))
+    normal, *_ = primitives.surface(box, jnp.zeros(1, jnp.int32), ray(1, 0.5, 0.5))
     np.testing.assert_allclose([float(x[0]) for x in normal], [1, 0, 0], atol=1e-6)
     ball = solid(ELLIPSOID)
-    normal, colour, *_ = tracing.surface(ball, jnp.zeros(1, jnp.int32), ray(0.6, 0, 0.8))
+    normal, colour, *_ = primitives.surface(ball, jnp.zeros(1, jnp.int32), ray(0.6, 0, 0.8))
     np.testing.assert_allclose([float(x[0]) for x in normal], [0.6, 0, 0.8], atol=1e-5)
     np.testing.assert_allclose([float(x[0]) for x in colour], RED, atol=1e-6)
 
@@ -141,7 +141,7 @@ def test_padding_is_never_hit_and_known():
     table = solid(BOX, num=3)
     assert is_solid(table).tolist() == [True, False, False]
     empty = jax.tree.map(lambda x: x[1:], table)
-    assert not bool(tracing.is_blocked(empty, ray(-3, 0, 0), ray(1, 0, 0))[0])
+    assert not bool(primitives.is_blocked(empty, ray(-3, 0, 0), ray(1, 0, 0))[0])
 
 
 def test_too_many_parts_are_refused():
