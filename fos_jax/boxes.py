@@ -43,7 +43,7 @@ def check_box_xyxy_px(box: Any, width: int, height: int, *, where: str = "box") 
     Raises:
       InputError: the box is not four finite whole numbers, is empty or inverted, or leaves the image.
 
-    Source: design decision; a rectangle that leaves the frame is refused rather than clipped, because clipping would
+    Source: decision 30; a rectangle that leaves the frame is refused rather than clipped, because clipping would
       change the scale that the user asked for without a word.
     """
     values = _four_finite_numbers(box, where)

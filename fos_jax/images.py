@@ -24,7 +24,7 @@ MAX_PIXELS = 100_000_000
 
 ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray
 
-# Named, so that formats whose readers start other programs (EPS) never run on a stranger's input.
+# Named, so that formats whose readers start other programs (EPS) never run on untrusted input.
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "AVIF")
 # Below this an edge pixel cannot be seen, but compression noise there would spoil the bounding box.
 _VISIBLE_ALPHA = 8

@@ -20,8 +20,6 @@ def weighted_mean(values: jax.Array, weight: jax.Array) -> jax.Array:
 
     Returns:
       float32 scalar; 0 where all weights are 0.
-
-    Source: design decision.
     """
     weight = weight.astype(jnp.float32)
     total = jnp.sum(jnp.where(weight > 0, values.astype(jnp.float32), 0.0) * weight)
@@ -48,7 +46,7 @@ def pattern_softmax(
     Returns:
       float32 [B].
 
-    Source: design decision; the margin is that of Wang et al., CosFace, CVPR 2018.
+    Source: decision 7; the margin is that of Wang et al., CosFace, CVPR 2018.
     """
     is_known = pattern >= 0
     true = jnp.where(is_known, pattern, 0)
@@ -127,7 +125,7 @@ def triplet(
     Returns:
       float32 [B]; 0 for rows without negatives.
 
-    Source: Zhao et al., Compositing-Aware Image Search, ECCV 2018 (the loss); the distance is a design decision.
+    Source: Zhao et al., Compositing-Aware Image Search, ECCV 2018 (the loss); decision 20 (distance).
     """
     difference = 2.0 * (negative_cosine - positive_cosine[:, None])
     return _masked_mean(jnp.maximum(difference.astype(jnp.float32) + margin, 0.0), is_negative)
@@ -145,7 +143,7 @@ def feature_distillation(student: jax.Array, teacher: jax.Array, target_weight: 
     Returns:
       float32 [B]; rows without targets give 0.
 
-    Source: design decision.
+    Source: decision 8.
     """
     student, teacher = unit(student), unit(teacher)
     if target_weight is None:
@@ -169,7 +167,7 @@ def response_distillation(
     Returns:
       float32 [B], >= 0 up to rounding. The teacher's mass on patterns that the student holds impossible is left out.
 
-    Source: Hinton et al., 2015; its use on posteriors over patterns is a design decision.
+    Source: Hinton et al., 2015; decision 8.
     """
     is_allowed = jnp.isfinite(student_log_posterior)
     is_target = jnp.isfinite(teacher_log_posterior) & is_allowed
@@ -199,7 +197,7 @@ def ranking_distillation(
     Returns:
       float32 [B], a KL divergence, >= 0 up to rounding; 0 for rows without relevant candidates.
 
-    Source: listwise ranking as in Cao et al., ICML 2007 (ListNet); as distillation a design decision.
+    Source: listwise ranking as in Cao et al., ICML 2007 (ListNet); decision 8.
     """
     relevance = jax.lax.stop_gradient(jnp.where(is_candidate, relevance.astype(jnp.float32), 0.0))
     target = relevance / jnp.maximum(jnp.sum(relevance, axis=-1, keepdims=True), 1e-6)
@@ -223,7 +221,7 @@ def attribute_distillation(
     Returns:
       float32 [B]; attributes of other categories take no part; 0 where the category has no attributes.
 
-    Source: design decision.
+    Source: decision 8.
     """
     target = jax.lax.stop_gradient(jnp.exp(teacher_log_posterior) @ jnp.asarray(has_value, jnp.float32))  # [B, V]
     student = attribute_log_posterior(attribute_logits, attribute_group)  # [B, V]

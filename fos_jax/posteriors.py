@@ -25,7 +25,7 @@ def masked_log_softmax(logits: ArrayLike, is_allowed: ArrayLike) -> jax.Array:
     Returns:
       float32 [B, P].
 
-    Source: design decision.
+    Source: decision 5.
     """
     finite = jnp.where(is_allowed, jnp.asarray(logits, jnp.float32), _NEVER)
     return jnp.where(is_allowed, jax.nn.log_softmax(finite, axis=-1), -jnp.inf)
@@ -45,7 +45,7 @@ def pattern_log_posterior(
     Returns:
       float32 [B, P], log-probabilities, -inf outside the category.
 
-    Source: design decision (design of the pattern posterior: a softmax over prototypes within the category).
+    Source: decision 5.
     """
     return masked_log_softmax(jnp.asarray(logits, jnp.float32) * scale, is_in_category(category, category_of_pattern))
 
@@ -84,7 +84,7 @@ def factorised_log_posterior(
     Returns:
       float32 [B, P], log-probabilities, -inf outside the category.
 
-    Source: design decision.
+    Source: decision 6.
     """
     by_value = attribute_log_posterior(attribute_logits, attribute_group, scale=scale)  # [B, V]
     joint = by_value @ jnp.asarray(has_value, jnp.float32).T  # [B, P]
@@ -101,7 +101,7 @@ def combined_log_posterior(a: ArrayLike, b: ArrayLike) -> jax.Array:
     Returns:
       float32 [B, P].
 
-    Source: design decision.
+    Source: decision 6.
     """
     is_allowed = jnp.isfinite(a) & jnp.isfinite(b)
     mean = (jnp.where(is_allowed, a, 0.0) + jnp.where(is_allowed, b, 0.0)) / 2

@@ -86,7 +86,7 @@ class Queries:
 
 
 def fingerprint(split: Foregrounds | Queries) -> str:
-    """Hex digest of all arrays of a split; caches that depend on the data are keyed by it. Source: design decision."""
+    """Hex digest of all arrays of a split; caches that depend on the data are keyed by it. Source: decision 17."""
     digest = hashlib.sha256()
     arrays: dict[str, np.ndarray] = {}
     for field in dataclasses.fields(split):

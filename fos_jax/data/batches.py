@@ -42,7 +42,7 @@ def training_batches(
 
     Args:
       arrays: name -> array [n, ...], aligned by row; memory-mapped arrays are read as batches need them.
-      batch_size: rows a batch; a batch may reach over an epoch's end, none is short.
+      batch_size: rows per batch; a batch may reach over an epoch's end, none is short.
       seed: of the permutations.
       num_threads: threads that gather rows ahead of the training step.
       prefetch: batches gathered ahead.

@@ -33,7 +33,7 @@ def cached_arrays(
     Raises:
       ValueError: `key` is not safe as a file name.
 
-    Source: design decision.
+    Source: decision 17.
     """
     if not re.fullmatch(r"[\w.\-]+", key):
         raise ValueError(f"key is {key!r}, expected letters, digits, '_', '-' and '.'")

@@ -106,7 +106,7 @@ def with_merged_patterns(
       InputError: an attribute that no category has, or one that a mirror image changes (yaw, light): what is merged
         would be told apart again by the augmentation.
 
-    Source: design decision.
+    Source: decision 32.
     """
     if not attributes:
         return foregrounds, queries

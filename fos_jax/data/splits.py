@@ -49,7 +49,7 @@ def load_split(
     Raises:
       InputError: the data set is not there, incomplete, or its records do not fit its pattern table.
 
-    Source: design decision; reading without TensorFlow as in the TFDS documentation on data sources.
+    Source: decision 17; reading without TensorFlow as in the TFDS documentation on data sources.
     """
     foregrounds, table = load_foregrounds(
         data_dir,
@@ -147,7 +147,7 @@ def records_checksum(roots: Sequence[Path], split: str) -> str:
     Raises:
       InputError: a directory has no records of the split.
 
-    Source: design decision.
+    Source: decision 17.
     """
     import jax
 

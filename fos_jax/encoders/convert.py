@@ -58,7 +58,7 @@ def convert_backbone(
       InputError: one line with everything that is wrong: names no row of the table knows, arrays that are missing,
         doubled or misshapen.
 
-    Source: design decision; the names are those of the public weights.
+    Source: decision 19; the names are those of the public weights.
     """
     table = table_of(backbone)
     if table is None:
@@ -113,7 +113,7 @@ def resample_positions(embedding: np.ndarray, num_tokens: int) -> np.ndarray:
 
     Unchanged where no square grid fits, so that the caller reports the shapes.
 
-    Source: Dosovitskiy et al., ICLR 2021 (interpolation); the cubic filter is a design decision.
+    Source: Dosovitskiy et al., ICLR 2021 (interpolation); decision 19 (cubic filter).
     """
     old, new = (round((count - 1) ** 0.5) for count in (embedding.shape[1], num_tokens))
     if old == new or old * old + 1 != embedding.shape[1] or new * new + 1 != num_tokens:

@@ -30,7 +30,7 @@ def check_views(views: Sequence[str]) -> tuple[str, ...]:
 
 
 def normalise(image: jax.Array) -> jax.Array:
-    """Colours [..., 3] (uint8, or float in 0..255) to float32 with the mean colour at 0. Source: design decision."""
+    """Colours [..., 3] (uint8, or float in 0..255) to float32 with the mean colour at 0. Source: decision 1."""
     return (image.astype(jnp.float32) - MEAN) / DEVIATION
 
 
@@ -43,7 +43,7 @@ def foreground_input(image: jax.Array) -> jax.Array:
     Returns:
       float32 [B, S, S, 4]: normalised colours, 0 wherever alpha is 0, and alpha in 0..1.
 
-    Source: design decision.
+    Source: decision 1.
     """
     alpha = image[..., 3:].astype(jnp.float32) / 255.0
     return jnp.concatenate([normalise(image[..., :3]) * (alpha > 0), alpha], axis=-1)
@@ -59,7 +59,7 @@ def rectangle_mask(box_yxyx_norm: jax.Array, size: int) -> jax.Array:
     Returns:
       float32 [B, size, size], 1 inside and 0 outside.
 
-    Source: design decision (a pixel that is touched is filled, so that nothing inside the rectangle is seen).
+    Source: decision 2: a pixel that is touched is filled, so that nothing inside the rectangle is seen.
     """
     slack_px = 1e-3  # a box made of whole pixels must not reach the next one by rounding
     box_px = jnp.clip(box_yxyx_norm.astype(jnp.float32), 0.0, 1.0) * size
@@ -94,7 +94,7 @@ def query_input(
     Raises:
       InputError: an unknown view.
 
-    Source: design decision.
+    Source: decision 2.
     """
     views = check_views(views)
     if not views:
@@ -120,7 +120,7 @@ def crop_around(frame: jax.Array, box_yxyx_norm: jax.Array, *, size: int, contex
     Returns:
       float [B, size, size, C].
 
-    Source: design decision.
+    Source: decision 2.
     """
     full = frame.shape[1]
     box_px = box_yxyx_norm.astype(jnp.float32) * full

@@ -40,7 +40,7 @@ class Small(nn.Module):
       depth: number of residual blocks.
       dtype: computation dtype; parameters are float32.
 
-    Source: design decision; residual blocks: He et al., ECCV 2016.
+    Source: decision 3; residual blocks: He et al., ECCV 2016.
     """
 
     stem_width: int = 48

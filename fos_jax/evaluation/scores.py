@@ -38,7 +38,7 @@ class Ranking:
       log_posterior: float32 [Q, P] where the method has a p(pattern | query), for its calibration and its attributes.
       has_query: bool [Q], queries the method can score; None for all.
       lowest: least score possible: -1 for cosines, 0 for probabilities, the least there is for logits.
-      ranking_ms: time per query where scores were computed beforehand, so that a look-up is not taken for it.
+      ranking_ms: time per query where scores were computed beforehand; looking them up is not ranking.
     """
 
     foregrounds: Callable[[Block], np.ndarray]

@@ -70,7 +70,7 @@ def signed_root(x: jax.Array, *, softness: float = 1e-4) -> jax.Array:
       x: float [..., D].
       softness: below its root, entries pass linearly, so that gradients stay finite at zero.
 
-    Source: Gao et al., CVPR 2016 (root and length); the softness is a design decision.
+    Source: Gao et al., CVPR 2016 (root and length); decision 20 (softness).
     """
     x = x.astype(jnp.float32)
     return unit(x * jax.lax.rsqrt(jnp.abs(x) + softness))

@@ -39,7 +39,7 @@ class CompositeDiscriminator(nn.Module):
       axis_name: pmap axis over which batch statistics are averaged; None where the whole batch is in one program.
 
     Source: DiscoFOS (Zhang et al., ICCV 2023): a classifier of composites; the condition and the normalisation are
-    design decisions.
+    choices (decision 20).
     """
 
     num_categories: int
@@ -101,7 +101,7 @@ def composite_input(image: jax.Array, box_yxyx_norm: jax.Array, foreground: jax.
     Returns:
       float32 [B, S, S, 4]: normalised colours of the composite, and the rectangle's mask.
 
-    Source: DiscoFOS (Zhang et al., ICCV 2023) judges composites; how they are made is a design decision.
+    Source: DiscoFOS (Zhang et al., ICCV 2023) judges composites; decision 20.
     """
     size = image.shape[1]
     mask = rectangle_mask(box_yxyx_norm, size)[..., None]  # [B, S, S, 1]
@@ -124,7 +124,7 @@ def placed(layer: jax.Array, is_visible: jax.Array, box_yxyx_norm: jax.Array, si
     Returns:
       float32 [B, size, size, C], 0 outside; antialiased, bilinear.
 
-    Source: design decision (`compose.paste`: fit "contain", anchor at the bottom centre).
+    Source: decision 29.
     """
     low, high = _extent(is_visible)  # [B, 2]
     box_px = box_yxyx_norm.astype(jnp.float32) * size

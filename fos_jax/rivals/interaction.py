@@ -28,7 +28,7 @@ class InteractionNetwork(nn.Module):
 
     Source: DiscoFOS (Zhang et al., ICCV 2023) and its public code: maps laid over each other in the region around the
     rectangle, convolutions, a classifier; the embeddings beside the maps, the product beside the sum and the rest are
-    design decisions.
+    choices (decision 20).
     """
 
     feature_size: int = 128

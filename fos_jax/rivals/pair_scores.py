@@ -33,8 +33,6 @@ class PairScorer:
       table: the pattern table.
 
     Variables are those of a bundle: "foreground", "query" and the network's own name -> flax variables.
-
-    Source: design decision.
     """
 
     def __init__(self, name: str, config: Mapping[str, Any], table: PatternTable):
