@@ -39,7 +39,7 @@ def main() -> None:
     from fos_jax.cutouts.cutout_set import CutoutSet
     from fos_jax.patterns.proposals import read_proposals
     from fos_jax.verification.server import make_app, serve
-    from fos_jax.verification.spread import Features, read_or_describe
+    from fos_jax.verification.spread import Descriptors, read_or_describe
     from fos_jax.verification.store import Store
     from fos_jax.verification.views import Thumbnails
 
@@ -48,7 +48,7 @@ def main() -> None:
         raise InputError(f"{_PROPOSALS.value}: not made from {_CUTOUTS.value}, run fos propose on it first")
     store = Store(_STORE.value, proposals)
     blocks = read_or_describe(Path(_STORE.value).with_suffix(".descriptors.npz"), cutouts, _BLOCKS.value)
-    app = make_app(store, Thumbnails(cutouts).webp, Features.combined(proposals.categories, blocks))
+    app = make_app(store, Thumbnails(cutouts).webp, Descriptors.combined(proposals.categories, blocks))
     logging.info("%d cut-outs, %d actions so far", len(cutouts), len(store.history(limit=10**6)))
     serve(app, port=_PORT.value, ready=lambda address: print(address, flush=True))
     return None

@@ -23,7 +23,7 @@ from fos_jax.errors import InputError
 from fos_jax.patterns.grouping import default_config, group_rows
 from fos_jax.patterns.proposal_report import annotated_truth, viewpoint_bins
 from fos_jax.patterns.proposals import read_proposals
-from fos_jax.verification.spread import UNLABELLED, Features, Spread, read_or_describe, spread_labels
+from fos_jax.verification.spread import UNLABELLED, Descriptors, Spread, read_or_describe, spread_labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +166,6 @@ def of_cutouts(folder: str, proposals_file: str | None, truth_name: str) -> Iter
     else:
         truth = annotated_truth(cutouts, truth_name)
     blocks = read_or_describe(Path(proposals_file).with_name("descriptors.npz"), cutouts)
-    features = Features.combined(proposals.categories, blocks)
+    features = Descriptors.combined(proposals.categories, blocks)
     for category, rows in features.rows.items():
         yield category, features.values[category], proposals.group[rows], truth[rows]

@@ -32,8 +32,8 @@ class UnknownError(InputError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """What an action would do.
+class Outcome:
+    """Outcome of an action before it is taken.
 
     Attributes:
       changes: empty where everything is as wanted already.
@@ -44,7 +44,7 @@ class Plan:
     seen: frozenset[int]
 
 
-def plan(state: State, annotator: str, kind: str, parameters: Mapping[str, Any]) -> Plan:
+def plan(state: State, annotator: str, kind: str, parameters: Mapping[str, Any]) -> Outcome:
     """Says what an action (any kind but undo) would change; the state stays as it is.
 
     Raises:
@@ -68,32 +68,32 @@ def check_annotator(name: Any) -> str:
     return name
 
 
-def _confirm(state: State, annotator: str, parameters: Mapping[str, Any]) -> Plan:
+def _confirm(state: State, annotator: str, parameters: Mapping[str, Any]) -> Outcome:
     group = _group(state, parameters, "group")
     cutouts = _cutouts(state, parameters) if "cutouts" in parameters else sorted(state.members[group])
     _check_inside(state, group, cutouts)
-    return Plan(Changes(verdicts=_verdicts(state, annotator, cutouts, group)), frozenset({group}))
+    return Outcome(Changes(verdicts=_verdicts(state, annotator, cutouts, group)), frozenset({group}))
 
 
-def _move(state: State, annotator: str, parameters: Mapping[str, Any]) -> Plan:
+def _move(state: State, annotator: str, parameters: Mapping[str, Any]) -> Outcome:
     return _moved(state, annotator, _cutouts(state, parameters), _group(state, parameters, "to"))
 
 
-def _reject(state: State, annotator: str, parameters: Mapping[str, Any]) -> Plan:
+def _reject(state: State, annotator: str, parameters: Mapping[str, Any]) -> Outcome:
     cutouts = _cutouts(state, parameters)
     category = state.groups[state.group_of[cutouts[0]]].category
     return _moved(state, annotator, cutouts, state.special(category, REJECTED))
 
 
-def _moved(state: State, annotator: str, cutouts: list[int], target: int) -> Plan:
+def _moved(state: State, annotator: str, cutouts: list[int], target: int) -> Outcome:
     sources = {state.group_of[cutout] for cutout in cutouts}
     _check_category(state, sources | {target})
     members = {c: (state.group_of[c], target) for c in cutouts if state.group_of[c] != target}
     changes = Changes(members=members, verdicts=_verdicts(state, annotator, cutouts, target))
-    return Plan(changes, frozenset(sources | {target}))
+    return Outcome(changes, frozenset(sources | {target}))
 
 
-def _merge(state: State, annotator: str, parameters: Mapping[str, Any]) -> Plan:
+def _merge(state: State, annotator: str, parameters: Mapping[str, Any]) -> Outcome:
     into = _group(state, parameters, "into")
     sources = set(_numbers(parameters, "groups")) - {into}
     if not sources:
@@ -122,10 +122,10 @@ def _merge(state: State, annotator: str, parameters: Mapping[str, Any]) -> Plan:
     names = [state.groups[group].name for group in sorted(sources) if state.groups[group].name]
     if not target.name and names:  # the merged pattern keeps the only name there is
         changes.groups[into] = (target, dataclasses.replace(target, name=names[0]))
-    return Plan(changes, frozenset(sources | {into}))
+    return Outcome(changes, frozenset(sources | {into}))
 
 
-def _split(state: State, annotator: str, parameters: Mapping[str, Any]) -> Plan:
+def _split(state: State, annotator: str, parameters: Mapping[str, Any]) -> Outcome:
     group, cutouts = _group(state, parameters, "group"), _cutouts(state, parameters)
     _check_inside(state, group, cutouts)
     if state.groups[group].kind == PATTERN and len(cutouts) == len(state.members[group]):
@@ -136,14 +136,14 @@ def _split(state: State, annotator: str, parameters: Mapping[str, Any]) -> Plan:
         verdicts=_verdicts(state, annotator, cutouts, new),
         groups={new: (None, Group(state.groups[group].category))},
     )
-    return Plan(changes, frozenset({group}))
+    return Outcome(changes, frozenset({group}))
 
 
-def _name(state: State, annotator: str, parameters: Mapping[str, Any]) -> Plan:
+def _name(state: State, annotator: str, parameters: Mapping[str, Any]) -> Outcome:
     return _described(state, parameters, name=_text(parameters.get("name"), "name"))
 
 
-def _attributes(state: State, annotator: str, parameters: Mapping[str, Any]) -> Plan:
+def _attributes(state: State, annotator: str, parameters: Mapping[str, Any]) -> Outcome:
     raw = parameters.get("attributes")
     if not isinstance(raw, dict) or len(raw) > _MAX_ATTRIBUTES:
         raise InputError(f"attributes: expected an object of at most {_MAX_ATTRIBUTES} names and values")
@@ -153,16 +153,16 @@ def _attributes(state: State, annotator: str, parameters: Mapping[str, Any]) -> 
     return _described(state, parameters, attributes=dict(sorted(attributes.items())))
 
 
-def _described(state: State, parameters: Mapping[str, Any], **fields: Any) -> Plan:
+def _described(state: State, parameters: Mapping[str, Any], **fields: Any) -> Outcome:
     group = _group(state, parameters, "group")
     record = state.groups[group]
     if record.kind != PATTERN:
         raise InputError(f"group: {group} holds the {record.kind}, expected a pattern")
     new = dataclasses.replace(record, **fields)
-    return Plan(Changes(groups={} if new == record else {group: (record, new)}), frozenset({group}))
+    return Outcome(Changes(groups={} if new == record else {group: (record, new)}), frozenset({group}))
 
 
-def _compatible(state: State, annotator: str, parameters: Mapping[str, Any]) -> Plan:
+def _compatible(state: State, annotator: str, parameters: Mapping[str, Any]) -> Outcome:
     pair = sorted(set(_numbers(parameters, "groups")))
     is_marked = parameters.get("is_marked", True)
     if len(pair) != 2 or not isinstance(is_marked, bool):
@@ -174,7 +174,7 @@ def _compatible(state: State, annotator: str, parameters: Mapping[str, Any]) -> 
     _check_category(state, pair)
     key = (pair[0], pair[1])
     was_marked = key in state.pairs
-    return Plan(Changes(pairs={} if was_marked == is_marked else {key: (was_marked, is_marked)}), frozenset(pair))
+    return Outcome(Changes(pairs={} if was_marked == is_marked else {key: (was_marked, is_marked)}), frozenset(pair))
 
 
 def _verdicts(state: State, annotator: str, cutouts: Iterable[int], group: int) -> dict:
@@ -234,7 +234,7 @@ def _text(value: Any, name: str) -> str:
     return value.strip()
 
 
-_PLANS: dict[str, tuple[Callable[[State, str, Mapping[str, Any]], Plan], tuple[str, ...]]] = {
+_PLANS: dict[str, tuple[Callable[[State, str, Mapping[str, Any]], Outcome], tuple[str, ...]]] = {
     "confirm": (_confirm, ("group", "cutouts")),
     "move": (_move, ("cutouts", "to")),
     "merge": (_merge, ("groups", "into")),

@@ -39,7 +39,7 @@ from fos_jax.errors import InputError
 from fos_jax.verification import views
 from fos_jax.verification.actions import UnknownError, check_annotator
 from fos_jax.verification.export import export
-from fos_jax.verification.spread import Features
+from fos_jax.verification.spread import Descriptors
 from fos_jax.verification.state import REJECTED, agreement, disagreements, progress
 from fos_jax.verification.store import StaleError, Store
 
@@ -55,7 +55,7 @@ _SECURITY = {
 _FOREVER = "private, max-age=31536000, immutable"
 
 
-def make_app(store: Store, thumbnail: Callable[[int], bytes], features: Features | None = None) -> Starlette:
+def make_app(store: Store, thumbnail: Callable[[int], bytes], features: Descriptors | None = None) -> Starlette:
     """The service as an ASGI application.
 
     Args:

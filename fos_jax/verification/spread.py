@@ -15,7 +15,7 @@ from fos_jax.patterns.grouping import combine, default_config
 BLOCKS = ("gradients", "shape", "truncation")
 
 
-class Features:
+class Descriptors:
     """Descriptors of n cut-outs, comparable within a category.
 
     Attributes:
@@ -36,7 +36,7 @@ class Features:
         *,
         weights: Mapping[str, float] | None = None,
         components: int = 48,
-    ) -> "Features":
+    ) -> "Descriptors":
         """From blocks of descriptors [n, width], as for grouping; weights of `grouping.default_config` by default."""
         result = cls(categories, {})
         weights = default_config().weights if weights is None else weights

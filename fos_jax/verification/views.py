@@ -15,7 +15,7 @@ from fos_jax.cutouts.cutout_set import CutoutSet
 from fos_jax.errors import InputError
 from fos_jax.images import prepare_cutout
 from fos_jax.verification.actions import UnknownError
-from fos_jax.verification.spread import UNLABELLED, Features, nearest_groups, spread_labels
+from fos_jax.verification.spread import UNLABELLED, Descriptors, nearest_groups, spread_labels
 from fos_jax.verification.state import PATTERN, State
 from fos_jax.verification.store import Store
 
@@ -61,7 +61,7 @@ def group_list(store: Store, state: State, category: str, annotator: str) -> lis
 
 
 def group_detail(
-    store: Store, state: State, group: int, annotator: str, features: Features | None = None
+    store: Store, state: State, group: int, annotator: str, features: Descriptors | None = None
 ) -> dict[str, Any]:
     """One group with `members` ([cut-out, mine 0/1, others' verdicts, disputed 0/1], the least confident last).
 
@@ -91,7 +91,7 @@ def group_detail(
     }
 
 
-def _similar(state: State, group: int, features: Features) -> list[int]:
+def _similar(state: State, group: int, features: Descriptors) -> list[int]:
     category = state.groups[group].category
     rows, values = features.rows[category], features.values[category]
     row_of = {int(cutout): row for row, cutout in enumerate(rows)}
@@ -103,7 +103,7 @@ def _similar(state: State, group: int, features: Features) -> list[int]:
     return [groups[i] for i in nearest_groups(centres, groups.index(group), _SIMILAR)]
 
 
-def training_labels(state: State, category: str, features: Features) -> np.ndarray:
+def training_labels(state: State, category: str, features: Descriptors) -> np.ndarray:
     """int64 [m]: the pattern of cut-outs that most who judged agree about; `UNLABELLED` for all others."""
     labels = np.full(len(features.rows[category]), UNLABELLED, np.int64)
     for row, cutout in enumerate(features.rows[category]):
@@ -113,7 +113,9 @@ def training_labels(state: State, category: str, features: Features) -> np.ndarr
     return labels
 
 
-def suggestions(labels: np.ndarray, rejected: np.ndarray, features: Features, category: str) -> list[Mapping[str, Any]]:
+def suggestions(
+    labels: np.ndarray, rejected: np.ndarray, features: Descriptors, category: str
+) -> list[Mapping[str, Any]]:
     """What spreads from verified members: [{`group`, `cutouts`: [[cut-out, certainty], ...]}], least certain first.
 
     Both the groups (by their least certain member) and the members are in that order; labelled and rejected

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fos_jax.experiments.simulation import clustered_descriptors, simulate, summary, together
-from fos_jax.verification.spread import UNLABELLED, Features, nearest_groups, spread_labels
+from fos_jax.verification.spread import UNLABELLED, Descriptors, nearest_groups, spread_labels
 
 ETH80 = Path(__file__).resolve().parents[3] / "shared" / "real" / "eth80"
 
@@ -36,7 +36,7 @@ def test_nearest_groups():
 
 def test_features_keep_categories_apart():
     blocks = {"shape": np.array([[0.0, 1], [2, 3], [4, 5]], np.float32)}
-    features = Features.combined(["b", "a", "b"], blocks)
+    features = Descriptors.combined(["b", "a", "b"], blocks)
     assert {category: rows.tolist() for category, rows in features.rows.items()} == {"a": [1], "b": [0, 2]}
     assert features.values["b"].shape[0] == 2
 
@@ -106,6 +106,6 @@ def test_fewer_actions_on_eth80(tmp_path):
     categories = cutouts.column("category")
     proposed = propose(cutouts.column("id"), categories, blocks, default_config()).group
     ring = np.maximum(viewpoint_bins(cutouts.attributes()) + 7, 0) // 8
-    found = simulate(Features.combined(categories, blocks).values["car"], proposed, ring)
+    found = simulate(Descriptors.combined(categories, blocks).values["car"], proposed, ring)
     assert found.patterns == 4
     assert found.times_fewer > 1.5, summary(found)
