@@ -16,6 +16,12 @@ hypothesis.settings.register_profile("ci", deadline=None, max_examples=50, deran
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_file_in_the_users_cache(tmp_path_factory):
+    """Programs that tests start keep what they compile in a temporary folder."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture
 def strict_ranks():
     """Makes JAX refuse implicit rank promotion ([B] + [B, P]) while a test runs; opt in with `usefixtures`."""
