@@ -1,4 +1,4 @@
-"""What belongs together stays in one split."""
+"""Splits keep together what belongs together."""
 
 import itertools
 

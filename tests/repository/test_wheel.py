@@ -1,4 +1,4 @@
-"""What a user gets who installs the wheel."""
+"""Contents and programs of the installed wheel."""
 
 import configparser
 import os
