@@ -4,6 +4,7 @@ import functools
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -80,6 +81,9 @@ def write_plan(
     `trials` are those that the configs' numbers were chosen by. Earlier plans' seeds stay; a plan begins with the
     default ones, so that a table of one seed shows what is missing.
     """
+    for method in methods:
+        if not re.fullmatch(r"\w+", method.name, re.ASCII):
+            raise ValueError(f"method {method.name!r}: expected letters, digits and underscores, for names of files")
     default = {"seeds": [] if size == "mini" else SEEDS}  # mini shows that it runs: nothing is missing there
     every = sorted({*read_records(results_path(results, size)).get(PLAN, default)["seeds"], *seeds})
     fields = ("name", "title", "kind", "note", "group", "rankings")

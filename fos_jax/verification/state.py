@@ -60,10 +60,6 @@ class Changes:
     def __bool__(self) -> bool:
         return any(getattr(self, field.name) for field in dataclasses.fields(self))
 
-    def is_structural(self) -> bool:
-        """More than verdicts."""
-        return bool(self.members or self.groups or self.pairs)
-
     def touched(self) -> set[int]:
         """Groups whose members, record or marks differ afterwards; verdicts alone touch none."""
         groups = {group for both in self.members.values() for group in both}

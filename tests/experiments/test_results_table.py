@@ -131,3 +131,10 @@ def test_cells_are_chosen_seed_by_seed():
 def test_version_is_the_builders():
     module = importlib.import_module("fos_jax.datasets.fos_synthetic.fos_synthetic_dataset_builder")
     assert results_run.dataset_version() == str(module.Builder.VERSION)
+
+
+def test_a_method_must_be_a_file_name(tmp_path):
+    wrong = Method("a b", "a b", "ours", Training("student", "student"))
+    with pytest.raises(ValueError, match="letters, digits"):
+        results_run.write_plan([wrong], size="mini", seeds=[], version="1", results=tmp_path)
+    assert not list(tmp_path.iterdir())
