@@ -41,10 +41,21 @@ def _vit(**sizes):
     return make
 
 
+def _efficientnet(**sizes):
+    def make(dtype, axis_name, name):
+        from fos_jax.encoders.efficientnet import EfficientNetLite
+
+        return EfficientNetLite(**sizes, dtype=dtype, axis_name=axis_name, name=name)
+
+    return make
+
+
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "small": _small,
     "resnet18": _resnet("BasicBlock", (2, 2, 2, 2)),
     "resnet50": _resnet("Bottleneck", (3, 4, 6, 3)),
+    "efficientnet_lite0": _efficientnet(),
+    "efficientnet_lite2": _efficientnet(width=1.1, depth=1.2),
     "vit_s16": _vit(patch=16, width=384, depth=12, heads=6),
     "vit_b16": _vit(patch=16, width=768, depth=12, heads=12),
     "dinov2_s14": _vit(patch=14, width=384, depth=12, heads=6, layer_scale=1e-5),

@@ -137,8 +137,9 @@ def with_public_weights(variables: Mapping[str, Any], fields: Mapping[str, Any])
     path = fields["init_weights"]
     if not path:
         return variables
-    from fos_jax.encoders.convert import convert_backbone, read_state_dict
+    from fos_jax.encoders.convert import convert_backbone, read_state_dict, weights_path
 
+    path = weights_path(fields["backbone"], path)
     state_dict = read_state_dict(path)
     for module in [name for name in variables["params"] if name.startswith("backbone")]:
         size = (fields.get("crop_size") if module == "backbone_crop" else None) or fields["image_size"]

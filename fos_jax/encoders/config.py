@@ -18,7 +18,7 @@ FOREGROUND_DEFAULTS: dict[str, Any] = {
     "image_size": 64,  # px
     "dtype": "float32",
     "posterior_scale": 16.0,  # inverse temperature of p(pattern | foreground), on cosines
-    "init_weights": "",  # public weights to start the backbone from: a .safetensors or .pth file
+    "init_weights": "",  # public weights to start the backbone from: a .safetensors or .pth file, or "package"
     "fusion": "none",  # of image and category: "none", or one that is registered
     "fusion_size": 2048,
 }

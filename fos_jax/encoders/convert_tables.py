@@ -114,8 +114,20 @@ CLIP = (
     Row(r"(text_model\..*|text_projection\.weight|visual_projection\.weight|logit_scale)", None),
 )
 
+# EfficientNet-Lite in the layout of efficientnet-lite-pytorch.
+_LITE, _OUR_LITE = r"_blocks\.(\d+)", r"block\1"
+EFFICIENTNET = (
+    Row(r"_conv_stem\.weight", "params/stem_conv/kernel", first_convolution),
+    *_batch_norm("_bn0", "stem_bn"),
+    Row(rf"{_LITE}\._(expand|depthwise|project)_conv\.weight", rf"params/{_OUR_LITE}/\2_conv/kernel", convolution),
+    *_batch_norm(rf"{_LITE}\._bn(\d)", rf"{_OUR_LITE}/bn\2"),
+    Row(r"_conv_head\.weight", "params/head_conv/kernel", convolution),
+    *_batch_norm("_bn1", "head_bn"),
+    Row(r"_fc\.(weight|bias)", None),
+)
+
 
 def table_of(backbone: str) -> tuple[Row, ...] | None:
     """The table of a backbone's family; None where there are no public weights for it."""
-    families = {"resnet": RESNET, "vit_": VIT, "dinov2_": VIT, "clip_": CLIP}
+    families = {"resnet": RESNET, "vit_": VIT, "dinov2_": VIT, "clip_": CLIP, "efficientnet_": EFFICIENTNET}
     return next((table for prefix, table in families.items() if backbone.startswith(prefix)), None)
