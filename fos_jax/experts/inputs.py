@@ -123,7 +123,7 @@ def _tone(rgb: np.ndarray, known: np.ndarray) -> np.ndarray:
     lab[..., 0] -= 1
     chosen = lab[where]  # [n, 3]
     low, high = np.quantile(chosen[:, 0], (0.05, 0.95))
-    fine = np.abs(cv2.Laplacian(np.float32(lab[..., 0]), cv2.CV_32F))
+    fine = np.abs(cv2.Laplacian(np.asarray(lab[..., 0], np.float32), cv2.CV_32F))
     solid = cv2.erode(where.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
     detail = [float(np.log(values.mean() + 1e-3)) for values in ((fine[solid] if solid.any() else fine[where]),)]
     saturation = np.hypot(chosen[:, 1], chosen[:, 2])
