@@ -26,8 +26,32 @@ _PHRASES = {
     "pose": "{}",
     "support": "{}",
     "season": "in {}",
+    "truncation": "cut off {}",
+    "truncation_extent": "cut {}",
+    "animal_view": "facing {}",
+    "animal_posture": "{}",
+    "person_facing": "facing {}",
+    "person_extent": "visible down to the {}",
+    "person_posture": "{}",
+    "voc_pose": "facing {}",
+    "voc_truncated": "{}",
+    "azimuth": "facing {}",
 }
-_VALUES = {("yaw", "front"): "the viewer", ("yaw", "back"): "away", ("elevation", "high"): "above"}
+_VALUES = {
+    ("elevation", "high"): "above",
+    ("truncation", "none"): "nowhere",
+    ("truncation", "left"): "at the left",
+    ("truncation", "right"): "at the right",
+    ("truncation", "several"): "on several sides",
+    ("truncation_extent", "none"): "nowhere",
+    ("truncation_extent", "partial"): "in part",
+    ("truncation_extent", "full"): "all across",
+    **{
+        (name, value): said
+        for name in ("yaw", "azimuth", "animal_view", "person_facing", "voc_pose")
+        for value, said in (("front", "the viewer"), ("back", "away"))
+    },
+}
 
 
 def attribute_phrase(name: str, value: str) -> str:
