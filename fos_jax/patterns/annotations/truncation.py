@@ -38,7 +38,7 @@ def truncation(box_xyxy_px: BoxXyxyPx, frame_size: tuple[int, int], mask: np.nda
 def truncation_extent(box_xyxy_px: BoxXyxyPx, frame_size: tuple[int, int], mask: np.ndarray | None) -> str | None:
     """Share of the cut side along which the object touches the border, one of `EXTENTS`.
 
-    "partial" is a paw or a shoulder that is cut off, "full" (60 % or more) an object cut across its whole width or height.
+    "partial" is a paw or a shoulder that is cut off, "full" (60 % or more) an object cut all across.
 
     Args: as `truncation`.
 
