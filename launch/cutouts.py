@@ -13,7 +13,6 @@ DataflowRunner), with the output and the photographs on a file system that all w
 than the rest: install it in an environment of its own, from requirements-beam.lock.
 """
 
-import json
 from typing import Any
 
 from absl import flags
@@ -59,16 +58,12 @@ def _source() -> dict[str, Any]:
 
 def main() -> None:
     from fos_jax.cutouts.extraction import extract
-    from fos_jax.cutouts.filters import config_with
+    from fos_jax.cutouts.filters import parse_config
 
-    try:
-        changes = json.loads(_FILTERS.value)
-    except ValueError as error:
-        raise InputError(f"--filters: not JSON ({error})") from None
     manifest = extract(
         _OUTPUT.value,
         _source(),
-        config_with(changes),
+        parse_config(_FILTERS.value, where="--filters"),
         photographs_per_shard=_SHARD.value,
         runner=_RUNNER.value,
         beam_options=_BEAM.value,

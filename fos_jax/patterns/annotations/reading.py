@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from fos_jax.boxes import BoxXyxyPx
 from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.records import Defects
 from fos_jax.errors import InputError
 from fos_jax.patterns.annotations import animals, pascal, persons
 from fos_jax.patterns.annotations.keypoints import Keypoints, read_keypoints
@@ -134,22 +135,36 @@ def annotation_attributes(
 
 
 def cutout_attributes(
-    cutouts: CutoutSet, names: Sequence[str] = tuple(ATTRIBUTES), *, progress: bool = True
+    cutouts: CutoutSet,
+    names: Sequence[str] = tuple(ATTRIBUTES),
+    *,
+    defects: Defects | None = None,
+    progress: bool = True,
 ) -> list[dict[str, str]]:
     """`annotation_attributes` of each cut-out of a finished extraction, [n]; pictures are read only for masks.
+
+    Args:
+      cutouts: n of them.
+      names: attributes to read.
+      defects: takes what is wrong with an annotation, whose attributes are then unknown; raised at once by default.
+      progress: show a bar.
 
     Raises:
       InputError: as `annotation_attributes`, naming the cut-out.
     """
+    defects = Defects(skip=False) if defects is None else defects
     columns = [cutouts.column(name) for name in ("box_xyxy_px", "frame_width_px", "frame_height_px", "category", "id")]
     rows = list(zip(cutouts.attributes(), *columns, strict=True))
     found: list[dict[str, str]] = [{}] * len(rows)
 
     def read(index: int, mask: np.ndarray | None) -> None:
         annotation, box, width, height, category, name = rows[index]
-        found[index] = annotation_attributes(
-            annotation, tuple(box), mask, width, height, category, names=names, where=f"cut-out {name}"
-        )
+        try:
+            found[index] = annotation_attributes(
+                annotation, tuple(box), mask, width, height, category, names=names, where=f"cut-out {name}"
+            )
+        except InputError as error:
+            defects.add("defective attributes", error)
 
     with tqdm(desc="attributes", unit=" cut-outs", total=len(rows), disable=not progress) as bar:
         if any(ATTRIBUTES[name].uses_mask for name in check_names(names)):
