@@ -26,8 +26,8 @@ _PHRASES = {
     "pose": "{}",
     "support": "{}",
     "season": "in {}",
-    "truncation": "cut off {}",
-    "truncation_extent": "cut {}",
+    "truncation": "{}",
+    "truncation_extent": "{}",
     "animal_view": "facing {}",
     "animal_posture": "{}",
     "person_facing": "facing {}",
@@ -39,13 +39,15 @@ _PHRASES = {
 }
 _VALUES = {
     ("elevation", "high"): "above",
-    ("truncation", "none"): "nowhere",
-    ("truncation", "left"): "at the left",
-    ("truncation", "right"): "at the right",
-    ("truncation", "several"): "on several sides",
-    ("truncation_extent", "none"): "nowhere",
-    ("truncation_extent", "partial"): "in part",
-    ("truncation_extent", "full"): "all across",
+    ("truncation", "none"): "whole",
+    ("truncation", "below"): "cut off below",
+    ("truncation", "left"): "cut off at the left",
+    ("truncation", "right"): "cut off at the right",
+    ("truncation", "above"): "cut off above",
+    ("truncation", "several"): "cut off on several sides",
+    ("truncation_extent", "none"): "whole",
+    ("truncation_extent", "partial"): "cut off in part",
+    ("truncation_extent", "full"): "cut off all across",
     **{
         (name, value): said
         for name in ("yaw", "azimuth", "animal_view", "person_facing", "voc_pose")

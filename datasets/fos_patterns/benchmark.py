@@ -22,6 +22,7 @@ from fos_jax.datasets.fos_patterns.splitting import (
 from fos_jax.errors import InputError
 from fos_jax.images import MEAN_COLOUR, read_image, resize_rgb, resize_rgba
 from fos_jax.pattern_table import Pattern, PatternTable
+from fos_jax.patterns.annotations.grouping import mirrors
 from fos_jax.verification.export import VerifiedPattern, VerifiedPatterns
 
 SPLITS = ("train", "validation", "test")
@@ -275,6 +276,7 @@ def _table(patterns: Sequence[VerifiedPattern], entries: Sequence[Entry]) -> Pat
         values = {name: tuple(sorted({a[name] for a in own})) for name in sorted(shared)}
         attributes[category] = {name: v for name, v in values.items() if len(v) > 1}
     counts = Counter((e.pattern, e.split) for e in entries)
+    partners = mirrors([p.category for p in patterns], [p.attributes for p in patterns])
     return PatternTable(
         categories,
         attributes,
@@ -284,7 +286,8 @@ def _table(patterns: Sequence[VerifiedPattern], entries: Sequence[Entry]) -> Pat
                 category=p.category,
                 attributes={name: p.attributes[name] for name in attributes[p.category]},
                 description=p.name or ", ".join(f"{k} {v}" for k, v in p.attributes.items()) or f"{p.category} {p.id}",
-                mirror=-1,  # nobody was asked; such foregrounds are never mirrored in training
+                # Known for attributes that annotations tell; nobody was asked for others, which are never mirrored.
+                mirror=partners[i],
                 counts={split: counts[i, split] for split in SPLITS},
             )
             for i, p in enumerate(patterns)

@@ -115,7 +115,7 @@ def prepare(
     annotated = AnnotatedPatterns(
         cutouts=cutouts.fingerprint,
         source=reader.name,
-        attributes=names,
+        attributes=tuple(name for name in names if any(name in pattern.attributes for pattern in grouped.patterns)),
         min_members=min_members,
         seed=seed,
         known=_known(cutouts, values, names),

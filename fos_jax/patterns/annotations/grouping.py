@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.cutouts.records import Defects
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import Pattern, PatternTable, attribute_phrase
-from fos_jax.patterns.annotations.reading import ATTRIBUTES, check_names
+from fos_jax.patterns.annotations.reading import ATTRIBUTES, check_names, cutout_attributes
+from fos_jax.patterns.grouping import OUTLIER
+from fos_jax.patterns.proposals import Proposals
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,12 +112,12 @@ def group_by_attributes(
 
     kept = sorted((key for key, size in sizes.items() if size >= min_members), key=order)
     index = {key: i for i, key in enumerate(kept)}
-    patterns = []
-    for category, own_values in kept:
-        own = of_category[category]
-        other = tuple(ATTRIBUTES[name].mirrored(value) for name, value in zip(own, own_values, strict=True))
-        attributes = dict(zip(own, own_values, strict=True))
-        patterns.append(AttributePattern(category, attributes, index.get((category, other), -1)))
+    attributes = [dict(zip(of_category[category], own, strict=True)) for category, own in kept]
+    partners = mirrors([category for category, _ in kept], attributes)
+    patterns = [
+        AttributePattern(category, row, mirror)
+        for (category, _), row, mirror in zip(kept, attributes, partners, strict=True)
+    ]
     pattern = np.array([-1 if key is None else index.get(key, -1) for key in keys], np.int64)
     return AttributePatterns(
         tuple(patterns),
@@ -123,6 +127,61 @@ def group_by_attributes(
             for reason, number in zip(reasons, pattern, strict=True)
         ),
     )
+
+
+def propose_by_attributes(
+    cutouts: CutoutSet,
+    names: Sequence[str],
+    *,
+    min_members: int = 1,
+    defects: Defects | None = None,
+    progress: bool = True,
+) -> Proposals:
+    """Proposes each combination of attributes as a group, for people to check.
+
+    Args:
+      cutouts: a finished extraction.
+      names: attributes to combine, names of `ATTRIBUTES`.
+      min_members: smaller groups, and cut-outs of which an attribute is unknown, are outliers.
+      defects: takes what is wrong with annotations, whose cut-outs are outliers; raised at once by default.
+      progress: show a bar.
+
+    Raises:
+      InputError: an unknown name, one that is known for no category, or a defect.
+    """
+    categories = cutouts.column("category")
+    values = cutout_attributes(cutouts, names, defects=defects, progress=progress)
+    grouped = group_by_attributes(categories, values, names, min_members=min_members, needs_all=True)
+    return Proposals(
+        cutout_ids=tuple(cutouts.column("id")),
+        categories=tuple(categories),
+        group=np.where(grouped.pattern >= 0, grouped.pattern, OUTLIER),
+        confidence=(grouped.pattern >= 0).astype(np.float32),
+        cutouts=cutouts.fingerprint,
+        config={"attributes": list(check_names(names)), "min_members": min_members},
+        attributes={number: dict(pattern.attributes) for number, pattern in enumerate(grouped.patterns)},
+    )
+
+
+def mirrors(categories: Sequence[str], attributes: Sequence[Mapping[str, str]]) -> list[int]:
+    """Index of the pattern of each pattern's mirrored objects: the one with the mirrored attributes.
+
+    Args:
+      categories, attributes: of each pattern.
+
+    Returns:
+      [patterns]; -1 where there is no such pattern or more than one, or where a name or value is none of `ATTRIBUTES`.
+    """
+    places: dict[tuple[str, frozenset[tuple[str, str]]], list[int]] = {}
+    for index, (category, row) in enumerate(zip(categories, attributes, strict=True)):
+        places.setdefault((category, frozenset(row.items())), []).append(index)
+    found = []
+    for category, row in zip(categories, attributes, strict=True):
+        is_known = row and all(name in ATTRIBUTES and value in ATTRIBUTES[name].values for name, value in row.items())
+        other = frozenset((name, ATTRIBUTES[name].mirrored(value)) for name, value in row.items()) if is_known else None
+        matches = places.get((category, other), []) if other is not None else []
+        found.append(matches[0] if len(matches) == 1 else -1)
+    return found
 
 
 def pattern_table(
