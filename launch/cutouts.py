@@ -46,14 +46,15 @@ _BEAM = flags.DEFINE_list("beam_options", [], "Beam's pipeline options; its dire
 
 
 def _source() -> dict[str, Any]:
-    needed: dict[str, Any] = {
-        "coco": {"annotations": _ANNOTATIONS.value},
-        "open_images": {"annotations": _ANNOTATIONS.value, "masks": _MASKS.value, "classes": _CLASSES.value},
-    }.get(_SOURCE.value, {})
+    needed: dict[str, Any] = {}
+    if _SOURCE.value in ("coco", "open_images"):
+        needed["annotations"] = _ANNOTATIONS.value
+    if _SOURCE.value == "open_images":
+        needed |= {"masks": _MASKS.value, "classes": _CLASSES.value}
     for name, value in needed.items():
         if value is None:
             raise InputError(f"--{name}: missing, --source={_SOURCE.value} needs it")
-    source = {"kind": _SOURCE.value, "categories": _CATEGORIES.value, "licence": _LICENCE.value}
+    source: dict[str, Any] = {"kind": _SOURCE.value, "categories": _CATEGORIES.value, "licence": _LICENCE.value}
     source["skip_defects"] = _SKIP_DEFECTS.value
     if _SOURCE.value == "folder":
         return source | {"root": _IMAGES.value}

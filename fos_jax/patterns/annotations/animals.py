@@ -120,12 +120,14 @@ def animal_posture(points: Mapping[str, Point]) -> str | None:
         return _posture_of_legs(points)
     height, leg, length, drop = paws - top[1], paws - elbows, math.dist(top, tail), tail[1] - top[1]
     rear = None if rear_paws is None or height <= 0 else (rear_paws - tail[1]) / height
-    is_upright = rear is not None and rear < 0.5 and leg >= 0.33 * height
+    steep = _steepness(points, "front")
+    is_upright = rear is not None and rear < 0.5 and leg >= 0.33 * height and steep is not None and steep > 0.75
     if "withers" not in points:
         # The throat lies lower and further ahead: only a steep body tells.
         return "sitting" if is_upright and drop > 0.7 * length else _posture_of_legs(points)
-    if height < 0.4 * length or (leg < 0.2 * height and (rear is None or rear < 0.7)):
-        return "lying"
+    is_low = height < 0.4 * length or (leg < 0.2 * height and (rear is None or rear < 0.7))
+    if is_low:
+        return "lying" if abs(drop) < 0.6 * length else None  # it rears up, or is held
     if is_upright:
         return "sitting" if drop > 0.5 * length else None
     is_level = rear is not None and rear > 0.65 and height > 0.55 * length and leg >= 0.33 * height

@@ -87,6 +87,7 @@ def group_by_attributes(
         for name in row
         if is_counted
     )
+    members = Counter(category for category, is_counted in zip(categories, counted, strict=True) if is_counted)
     of_category = {
         category: tuple(name for name in names if known[category, name] >= max(min_members, 1))
         for category in sorted(set(categories))
@@ -102,7 +103,8 @@ def group_by_attributes(
     for category, row in zip(categories, values, strict=True):
         own = of_category[category]
         unknown = [name for name in own if name not in row]
-        reasons.append(f"{unknown[0]} unknown" if unknown else "" if own else "no attribute known")
+        none = "no attribute known" if members[category] >= min_members else "category too small"
+        reasons.append(f"{unknown[0]} unknown" if unknown else "" if own else none)
         keys.append(None if reasons[-1] else (category, tuple(row[name] for name in own)))
     sizes = Counter(key for key, is_counted in zip(keys, counted, strict=True) if key is not None and is_counted)
 
