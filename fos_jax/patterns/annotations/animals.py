@@ -127,7 +127,8 @@ def animal_posture(points: Mapping[str, Point]) -> str | None:
         return "sitting" if is_upright and drop > 0.7 * length else _posture_of_legs(points)
     is_low = height < 0.4 * length or (leg < 0.2 * height and (rear is None or rear < 0.7))
     if is_low:
-        return "lying" if abs(drop) < 0.6 * length else None  # it rears up, or is held
+        # Where the tail is far below the withers it rears up, or is held.
+        return "lying" if abs(drop) < max(0.6 * length, 0.5 * height) else None
     if is_upright:
         return "sitting" if drop > 0.5 * length else None
     is_level = rear is not None and rear > 0.65 and height > 0.55 * length and leg >= 0.33 * height
