@@ -52,12 +52,15 @@ def _source() -> dict[str, Any]:
     for name, value in needed.items():
         if not value:
             raise InputError(f"--{name}: missing, --from={_FROM.value} needs it")
-    source: dict[str, Any] = {"kind": _FROM.value, "categories": _CATEGORIES.value, "licence": _LICENCE.value}
-    source["skip_defects"] = _SKIP_DEFECTS.value
     if _FROM.value == "coco":
-        first, *more = needed["annotations"]
-        return source | {"annotations": first, "more_annotations": more, "images": needed["images"]}
-    return source | needed | ({"viewpoints": _VIEWPOINTS.value} if _VIEWPOINTS.value else {})
+        needed["annotations"], *needed["more_annotations"] = needed["annotations"]
+    optional = {
+        "categories": _CATEGORIES,
+        "licence": _LICENCE,
+        "skip_defects": _SKIP_DEFECTS,
+        "viewpoints": _VIEWPOINTS,
+    }
+    return {"kind": _FROM.value, **needed, **{name: holder.value for name, holder in optional.items() if holder.value}}
 
 
 def _build_from_annotations() -> list[str]:

@@ -145,8 +145,11 @@ def plan_annotated(
         raise InputError(
             f"{cutouts.folder}: has fingerprint {cutouts.fingerprint}, the patterns are of {annotated.cutouts}"
         )
-    settings = dataclasses.replace(settings, min_members=annotated.min_members, seed=annotated.seed)
     row_of_id = {name: row for row, name in enumerate(cutouts.column("id"))}
+    missing = [name for name in annotated.members if name not in row_of_id]
+    if missing:
+        raise InputError(f"{cutouts.folder}: has no cut-out {missing[0]!r}, which the patterns name")
+    settings = dataclasses.replace(settings, min_members=annotated.min_members, seed=annotated.seed)
     rows = np.array([row_of_id[name] for name in annotated.members], np.int64)
     label = np.array(list(annotated.members.values()), np.int64)
     entries = [*cutout_entries(cutouts, rows, label, [""] * len(rows)), *annotated.queries]

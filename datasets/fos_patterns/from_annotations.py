@@ -63,16 +63,17 @@ def build_from_annotations(
       InputError: what reading, cutting, grouping and building find; a data set from other annotations that is there.
     """
     manual = Path(data_dir) / f"{DATASET}_files" if manual_dir is None else Path(manual_dir)
-    annotated = prepare(
+    annotated = annotate(
         source, manual, attributes=attributes, min_members=min_members, config=config, seed=seed, progress=progress
     )
     for path in sorted((Path(data_dir) / DATASET).glob(f"{size}_*/*/data_card.json")):
         if json.loads(path.read_text("utf-8")).get("labels") != annotated.fingerprint():
             raise InputError(f"{path.parent}: holds a data set from other annotations, expected another data_dir")
+    write_annotated(manual / "annotated.json", annotated)
     return build(DATASET, size, str(data_dir), manual_dir=str(manual))
 
 
-def prepare(
+def annotate(
     source: Mapping[str, Any],
     manual_dir: Path,
     *,
@@ -82,7 +83,7 @@ def prepare(
     seed: int = 0,
     progress: bool = True,
 ) -> AnnotatedPatterns:
-    """Writes `cutouts/` and `annotated.json`, which the builder reads; arguments and errors as above."""
+    """Cuts out into `<manual_dir>/cutouts` and makes the patterns; arguments and errors as above."""
     if source.get("kind") not in SOURCES:
         raise InputError(f"source: kind is {source.get('kind')!r}, expected one of {', '.join(SOURCES)}")
     names = check_names(DEFAULT_ATTRIBUTES if attributes is None else attributes)
@@ -112,7 +113,7 @@ def prepare(
     left_out.update(f"cut-out: {reason}" for reason in grouped.reasons[: len(cutouts)] if reason)
     left_out.update(f"without a mask: {reason}" for reason in grouped.reasons[len(cutouts) :] if reason)
     numbers = grouped.pattern.tolist()
-    annotated = AnnotatedPatterns(
+    return AnnotatedPatterns(
         cutouts=cutouts.fingerprint,
         source=reader.name,
         attributes=tuple(name for name in names if any(name in pattern.attributes for pattern in grouped.patterns)),
@@ -126,8 +127,6 @@ def prepare(
         left_out=dict(left_out),
         messages=tuple(defects.messages),
     )
-    write_annotated(manual_dir / "annotated.json", annotated)
-    return annotated
 
 
 @dataclasses.dataclass(frozen=True)
