@@ -6,17 +6,22 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.io
 from PIL import Image
 
+from fos_jax.cutouts.cutout_set import CutoutSet
 from fos_jax.cutouts.filters import config_with
 from fos_jax.data.splits import load_split
 from fos_jax.datasets.building import validate
 from fos_jax.datasets.fos_patterns.annotated import plan_annotated, read_annotated, write_annotated
-from fos_jax.datasets.fos_patterns.benchmark import SIZES
+from fos_jax.datasets.fos_patterns.benchmark import SIZES, plan_benchmark
 from fos_jax.datasets.fos_patterns.from_annotations import annotate, build_from_annotations
 from fos_jax.datasets.fos_patterns.layout import plan, read_inputs
 from fos_jax.errors import InputError
+from fos_jax.patterns.annotations.grouping import propose_by_attributes
 from fos_jax.patterns.annotations.keypoints import PERSON
+from fos_jax.verification.export import read_export, write_export
+from fos_jax.verification.store import Store
 
 FILTERS = {"blurred.min_sharpness": 0.0, "exposure.min_contrast": 0.0, "near_duplicate.max_distance_bits": 1}
 SPLITS = ("train", "validation", "test")
@@ -211,6 +216,60 @@ def test_a_folder_of_animal_pose(tmp_path):
     annotated = _prepare({"kind": "animal_pose", "folder": str(folder)}, tmp_path / "files")
     assert len(annotated.queries) == 9
     assert len(annotated.members) == 63
+
+
+def _write_voc(root, *, photographs=12):
+    """A VOC folder with one car in each photograph, facing left or right, its masks and PASCAL3D+'s viewpoints."""
+    for folder in ("Annotations", "JPEGImages", "SegmentationObject", "views/car_pascal"):
+        (root / folder).mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    for number in range(photographs):
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8))
+        coarse.resize((160, 120), Image.Resampling.BICUBIC).save(root / "JPEGImages" / f"{number:03d}.jpg")
+        mask = np.zeros((120, 160), np.uint8)
+        mask[30:80, 40:110] = 1
+        Image.fromarray(mask).save(root / "SegmentationObject" / f"{number:03d}.png")
+        box = "<bndbox><xmin>41</xmin><ymin>31</ymin><xmax>110</xmax><ymax>80</ymax></bndbox>"
+        pose = ("Left", "Right")[number % 2]
+        (root / "Annotations" / f"{number:03d}.xml").write_text(
+            f"<annotation><filename>{number:03d}.jpg</filename><size><width>160</width><height>120</height></size>"
+            f"<object><name>car</name><pose>{pose}</pose><truncated>0</truncated>{box}</object>"
+            "</annotation>"
+        )
+        view = {"azimuth": (100.0, 265.0)[number % 2], "elevation": 5.0 + 25 * (number % 4 > 1), "distance": 3.0}
+        entry = {"class": "car", "bbox": np.array([41.0, 31, 110, 80]), "viewpoint": view}
+        path = root / "views" / "car_pascal" / f"{number:03d}.mat"
+        scipy.io.savemat(path, {"record": {"filename": f"{number:03d}.jpg", "objects": entry}})
+    return {"kind": "voc", "folder": str(root), "viewpoints": str(root / "views")}
+
+
+def test_a_voc_folder_with_viewpoints(tmp_path):
+    source = _write_voc(tmp_path / "voc")
+    annotated = _prepare(source, tmp_path / "files", min_members=3, attributes=["voc_pose", "azimuth", "elevation"])
+    assert [pattern.description for pattern in annotated.patterns] == [
+        f"car, facing {way}, facing {way}, seen from {height}"
+        for way in ("right", "left")
+        for height in ("low", "above")
+    ]
+    assert [pattern.mirror for pattern in annotated.patterns] == [2, 3, 0, 1]
+    assert sorted(annotated.members.values()) == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
+
+
+def test_verified_patterns_get_their_mirrored_partners(built, tmp_path):
+    """What a person confirmed of proposals from annotations makes a data set as ever, now with mirrors."""
+    cutouts = CutoutSet(built[0] / "data" / "fos_patterns_files" / "cutouts")
+    store = Store(
+        tmp_path / "verified.sqlite",
+        propose_by_attributes(cutouts, ["truncation", "person_facing"], min_members=4, progress=False),
+    )
+    with store.reading() as state:
+        revisions, groups = dict(state.revisions), [g for g in state.standing() if state.groups[g].kind == "pattern"]
+    for group in groups:
+        store.act("a", "confirm", {"group": group}, {group: revisions[group]})
+    write_export(tmp_path / "verified.json", store)
+    benchmark = plan_benchmark(cutouts, read_export(tmp_path / "verified.json"), SIZES["tight"])
+    assert benchmark.table.mirror.tolist() == [0, -1, 2, 4, 3]
+    assert benchmark.table.patterns[4].attributes == {"person_facing": "left"}
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def voc_truncated(annotation: Mapping[str, Any]) -> str | None:
     return {"0": "whole", "1": "truncated", "False": "whole", "True": "truncated"}.get(str(annotation.get("truncated")))
 
 
-def azimuth(annotation: Mapping[str, Any]) -> str | None:
+def azimuth(annotation: Mapping[str, Any], *, where: str = "annotation") -> str | None:
     """PASCAL3D+'s azimuth, `azimuth_deg`, in the eight directions of the rendered world (`YAW_8`).
 
     The camera stands at (sin, -cos) of the azimuth, before an object whose front looks towards -y and whose left side
@@ -48,13 +48,13 @@ def azimuth(annotation: Mapping[str, Any]) -> str | None:
 
     Source: Xiang et al., WACV 2014; project_3d.m of the released tools.
     """
-    degrees, height = _degrees(annotation, "azimuth_deg"), _degrees(annotation, "elevation_deg")
+    degrees, height = _degrees(annotation, "azimuth_deg", where), _degrees(annotation, "elevation_deg", where)
     if degrees is None or height is None or not _ELEVATION_RANGE_DEG[0] <= height <= _ELEVATION_RANGE_DEG[1]:
         return None
     return YAW_8[int(((22.5 - degrees) % 360) // 45)]
 
 
-def elevation(annotation: Mapping[str, Any]) -> str | None:
+def elevation(annotation: Mapping[str, Any], *, where: str = "annotation") -> str | None:
     """PASCAL3D+'s elevation, `elevation_deg`, as the rendered world's `ELEVATIONS`: "high" above 22 degrees.
 
     Returns:
@@ -65,16 +65,16 @@ def elevation(annotation: Mapping[str, Any]) -> str | None:
 
     Source: Xiang et al., WACV 2014.
     """
-    degrees = _degrees(annotation, "elevation_deg")
+    degrees = _degrees(annotation, "elevation_deg", where)
     if degrees is None or not _ELEVATION_RANGE_DEG[0] <= degrees <= _ELEVATION_RANGE_DEG[1]:
         return None
     return ELEVATIONS[degrees > _HIGH_DEG]
 
 
-def _degrees(annotation: Mapping[str, Any], field: str) -> float | None:
+def _degrees(annotation: Mapping[str, Any], field: str, where: str) -> float | None:
     value = annotation.get(field)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"annotation.{field}: got {brief(value)}, expected a number of degrees")
+        raise InputError(f"{where}.{field}: got {brief(value)}, expected a number of degrees")
     return float(value)

@@ -24,6 +24,7 @@ class _Object:
     frame_size: tuple[int, int]
     mask: np.ndarray | None
     keypoints: Keypoints | None
+    where: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +76,8 @@ ATTRIBUTES: Mapping[str, Attribute] = {
         Attribute("person_posture", persons.POSTURES, _of("person", lambda k, o: persons.person_posture(k.points))),
         Attribute("voc_pose", pascal.VOC_POSES, lambda o: pascal.voc_pose(o.annotation)),
         Attribute("voc_truncated", pascal.VOC_TRUNCATED, lambda o: pascal.voc_truncated(o.annotation)),
-        Attribute("azimuth", YAW_8, lambda o: pascal.azimuth(o.annotation)),
-        Attribute("elevation", ELEVATIONS, lambda o: pascal.elevation(o.annotation)),
+        Attribute("azimuth", YAW_8, lambda o: pascal.azimuth(o.annotation, where=o.where)),
+        Attribute("elevation", ELEVATIONS, lambda o: pascal.elevation(o.annotation, where=o.where)),
     )
 }
 
@@ -129,7 +130,7 @@ def annotation_attributes(
             )
         mask = mask[y0:y1, x0:x1]
     keypoints = read_keypoints(annotation, category, width, height, where=where) if width else None
-    entry = _Object(annotation, box_xyxy_px, (width, height), mask, keypoints)
+    entry = _Object(annotation, box_xyxy_px, (width, height), mask, keypoints, where)
     values = {name: ATTRIBUTES[name].read(entry) for name in check_names(names)}
     return {name: value for name, value in values.items() if value is not None}
 
