@@ -37,7 +37,7 @@ def animal_view(points: Mapping[str, Point], box_width_px: float) -> str | None:
     front = front if front is not None else _centre(points, ("throat",))
     width = _separation(points, ("front_elbow", "back_elbow", "shoulder", "hip"))
     if front is not None and rear is not None:
-        length = front[0] - rear[0]
+        length = _rounded(front[0] - rear[0])
         if width is None:
             return _side_of_body(points, length)
         if width < 0 and {"left_eye", "right_eye", "nose"} <= set(points):
@@ -61,7 +61,7 @@ def _view(yaw_deg: float) -> str:
 def _side_of_body(points: Mapping[str, Point], length: float) -> str | None:
     """Joints of one side only, or none: a body that is long against its height is seen from the side."""
     ys = [y for _, y in points.values()]
-    if abs(length) < 0.5 * (max(ys) - min(ys)):
+    if abs(length) < 0.5 * _rounded(max(ys) - min(ys)):
         return None
     return "right" if length > 0 else "left"
 
@@ -174,7 +174,12 @@ def _separation(points: Mapping[str, Point], parts: Iterable[str]) -> float | No
     """Median of x of the left minus x of the right, over the parts of which both are labelled."""
     pairs = [(f"left_{part}", f"right_{part}") for part in parts]
     apart = [points[left][0] - points[right][0] for left, right in pairs if left in points and right in points]
-    return float(np.median(apart)) if apart else None
+    return _rounded(np.median(apart)) if apart else None
+
+
+def _rounded(value: float) -> float:
+    """Without the last digits, so that a tie stays one in the mirrored photograph."""
+    return round(float(value), 6)
 
 
 def _centre(points: Mapping[str, Point], parts: Iterable[str]) -> np.ndarray | None:
