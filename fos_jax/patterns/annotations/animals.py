@@ -136,12 +136,22 @@ def animal_posture(points: Mapping[str, Point]) -> str | None:
 
 
 def _posture_of_legs(points: Mapping[str, Point]) -> str | None:
+    """Steep legs of one height carry a standing animal; hind legs half as high are folded under a sitting one."""
     front, rear = _steepness(points, "front"), _steepness(points, "back")
     if front is None or rear is None:
         return None
-    if front > 0.8 and rear > 0.7:
-        return "standing"
-    return "lying" if front < 0.4 and rear < 0.4 else None
+    if front < 0.4 and rear < 0.4:
+        return "lying"
+    heights = []
+    for end in ("front", "back"):
+        paws, elbows = _lowest(points, f"{end}_paw"), _lowest(points, f"{end}_elbow")
+        heights.append(0.0 if paws is None or elbows is None else paws - elbows)
+    if front < 0.8 or heights[0] <= 0:
+        return None
+    ratio = heights[1] / heights[0]
+    if ratio < 0.56:
+        return "sitting" if ratio > 0 else None
+    return "standing" if ratio > 0.78 and rear > 0.7 else None
 
 
 def _steepness(points: Mapping[str, Point], end: str) -> float | None:
