@@ -1,7 +1,6 @@
 """Make the data set from annotated photographs in one go: cut-outs, patterns, splits, records."""
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,7 +66,7 @@ def build_from_annotations(
         source, manual, attributes=attributes, min_members=min_members, config=config, seed=seed, progress=progress
     )
     for path in sorted((Path(data_dir) / DATASET).glob(f"{size}_*/*/data_card.json")):
-        if json.loads(path.read_text("utf-8")).get("labels") != annotated.fingerprint():
+        if f'"labels": "{annotated.fingerprint()}"' not in path.read_text("utf-8", errors="replace"):
             raise InputError(f"{path.parent}: holds a data set from other annotations, expected another data_dir")
     write_annotated(manual / "annotated.json", annotated)
     return build(DATASET, size, str(data_dir), manual_dir=str(manual))
@@ -95,6 +94,7 @@ def annotate(
         splits, maskless, left_out = _read_annotations(reader, names, config, defects, progress)
     finally:
         reader.close()
+    left_out += reader.left_out + Counter({f"annotations: {name}": n for name, n in reader.defects.counts.items()})
     extract(manual_dir / "cutouts", {**source, "maskless": "leave_out"}, config, progress=progress)
     cutouts = CutoutSet(manual_dir / "cutouts")
     values = cutout_attributes(cutouts, names, defects=Defects(skip=True), progress=progress)
@@ -125,7 +125,7 @@ def annotate(
         queries=_entries(reader, maskless, numbers[len(cutouts) :], defects, progress),
         splits=splits,
         left_out=dict(left_out),
-        messages=tuple(defects.messages),
+        messages=(*reader.defects.messages, *defects.messages),
     )
 
 

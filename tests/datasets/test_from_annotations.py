@@ -307,6 +307,16 @@ def test_wrong_keypoints_are_found_before_anything_is_cut_and_can_be_skipped(tmp
     assert len(annotated.queries) == 8
 
 
+def test_what_the_source_leaves_out_is_told(tmp_path):
+    def change(raw):
+        raw["annotations"][0]["bbox"] = [500, 5, 10, 10]
+
+    source = _write(tmp_path / "source", change=change) | {"skip_defects": True, "categories": ["person"]}
+    annotated = _prepare(source, tmp_path / "files")
+    assert annotated.left_out == {"other category": 36, "annotations: defective annotation": 1}
+    assert "annotations[0].bbox" in annotated.messages[0]
+
+
 def test_an_unknown_split_is_named(tmp_path):
     _prepare(_write(tmp_path / "source", splits=("train", "extra")), tmp_path / "files")
     cutouts, annotated, _ = read_inputs(tmp_path / "files")

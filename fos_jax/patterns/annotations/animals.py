@@ -32,6 +32,8 @@ def animal_view(points: Mapping[str, Point], box_width_px: float) -> str | None:
 
     Returns:
       None where the joints do not tell.
+
+    Source: design decision, set by looking at photographs of Animal Pose (Cao et al., ICCV 2019), as all of the module.
     """
     front, rear = _centre(points, _FRONT), _centre(points, _REAR)
     front = front if front is not None else _centre(points, ("throat",))
@@ -112,6 +114,8 @@ def animal_posture(points: Mapping[str, Point]) -> str | None:
 
     Returns:
       None where the joints do not tell, and for what lies between.
+
+    Source: as of `animal_view`.
     """
     paws, elbows = _lowest(points, "front_paw"), _lowest(points, "front_elbow")
     rear_paws, tail = _lowest(points, "back_paw"), points.get("tailbase")

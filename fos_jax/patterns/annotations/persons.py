@@ -26,6 +26,8 @@ def person_facing(points: Mapping[str, Point]) -> str | None:
 
     Returns:
       None where shoulders are missing, or where width, length and face do not agree.
+
+    Source: design decision, set by looking at photographs of COCO (Lin et al., ECCV 2014), as all of the module.
     """
     width = _mean_difference(points, ("shoulder", "hip"))
     shoulders = _middle(points, "shoulder")
@@ -73,6 +75,8 @@ def person_extent(points: Mapping[str, Point], visible: Set[str]) -> str | None:
 
     Returns:
       None where no shoulder is labelled: what is seen then is no upper body.
+
+    Source: as of `person_facing`; visibility as in the documentation of the COCO format.
     """
     for extent in EXTENTS[:-1]:
         if any(f"{side}_{extent[:-1]}" in visible for side in ("left", "right")):
@@ -91,6 +95,8 @@ def person_posture(points: Mapping[str, Point]) -> str | None:
 
     Returns:
       None where hips, knees or shoulders are missing, the trunk is not upright, or the thighs are in between.
+
+    Source: as of `person_facing`.
     """
     shoulders, hips = _middle(points, "shoulder"), _middle(points, "hip")
     if shoulders is None or hips is None:

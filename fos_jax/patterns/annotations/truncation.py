@@ -26,6 +26,8 @@ def truncation(box_xyxy_px: BoxXyxyPx, frame_size: tuple[int, int], mask: np.nda
 
     Returns:
       None where the photograph's size is not known.
+
+    Source: design decision; contact with the border as `fos_jax.cutouts.measures.truncated_sides` measures it.
     """
     if not frame_size[0]:
         return None
@@ -44,6 +46,8 @@ def truncation_extent(box_xyxy_px: BoxXyxyPx, frame_size: tuple[int, int], mask:
 
     Returns:
       None where the photograph's size is not known, or where the rectangle touches the border and there is no mask.
+
+    Source: as of `truncation`.
     """
     if not frame_size[0]:
         return None
