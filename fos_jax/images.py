@@ -76,6 +76,29 @@ def read_cutout(
     return pixels
 
 
+def read_index_image(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Reads a PNG whose pixels are numbers (of objects or classes), as palette or grey values: uint8 [h, w].
+
+    Raises:
+      InputError: cannot be read or decoded, too many pixels, or a picture in colours.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=["PNG"]) as image:
+                if image.width * image.height > max_pixels:
+                    raise InputError(
+                        f"{path}: {image.width} x {image.height} px, expected at most {max_pixels:,} pixels"
+                    )
+                if image.mode not in ("P", "L"):
+                    raise InputError(f"{path}: mode {image.mode}, expected a PNG with a palette or in grey")
+                return np.array(image)
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise nearly every type on damaged data
+        _refuse(error, str(path), max_pixels)
+
+
 def encode_png(pixels: np.ndarray, *, compress_level: int = 1) -> bytes:
     """PNG bytes of uint8 [h, w, 3] (RGB) or [h, w, 4] (RGBA); level 1 costs little size and a fifth of the time."""
     buffer = io.BytesIO()

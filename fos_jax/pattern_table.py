@@ -26,8 +26,34 @@ _PHRASES = {
     "pose": "{}",
     "support": "{}",
     "season": "in {}",
+    "truncation": "{}",
+    "truncation_extent": "{}",
+    "animal_view": "facing {}",
+    "animal_posture": "{}",
+    "person_facing": "facing {}",
+    "person_extent": "visible down to the {}",
+    "person_posture": "{}",
+    "voc_pose": "facing {}",
+    "voc_truncated": "{}",
+    "azimuth": "facing {}",
 }
-_VALUES = {("yaw", "front"): "the viewer", ("yaw", "back"): "away", ("elevation", "high"): "above"}
+_VALUES = {
+    ("elevation", "high"): "above",
+    ("truncation", "none"): "whole",
+    ("truncation", "below"): "cut off below",
+    ("truncation", "left"): "cut off at the left",
+    ("truncation", "right"): "cut off at the right",
+    ("truncation", "above"): "cut off above",
+    ("truncation", "several"): "cut off on several sides",
+    ("truncation_extent", "none"): "whole",
+    ("truncation_extent", "partial"): "cut off in part",
+    ("truncation_extent", "full"): "cut off all across",
+    **{
+        (name, value): said
+        for name in ("yaw", "azimuth", "animal_view", "person_facing", "voc_pose")
+        for value, said in (("front", "the viewer"), ("back", "away"))
+    },
+}
 
 
 def attribute_phrase(name: str, value: str) -> str:

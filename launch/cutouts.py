@@ -1,8 +1,10 @@
 """Cut objects out of annotated photographs and filter them.
 
-Photographs come in COCO's format, in Open Images' layout, or as a folder of ready RGBA cut-outs:
+Photographs come in COCO's format, as a folder of PASCAL VOC or Animal Pose, in Open Images' layout, or as a folder of
+ready RGBA cut-outs:
 
-  fos cutouts --source=coco --annotations=instances.json --images=images/ --output=runs/cutouts
+  fos cutouts --source=coco --annotations=instances.json,person_keypoints.json --images=images/ --output=runs/cutouts
+  fos cutouts --source=voc --images=VOCdevkit/VOC2012 --output=runs/cutouts
   fos cutouts --source=open_images --annotations=train-annotations-object-segmentation.csv --masks=masks/ \\
       --images=images/ --classes=class-descriptions-boxable.csv --image_list=train-images.csv --output=runs/cutouts
   fos cutouts --source=folder --images=cutouts/ --output=runs/cutouts
@@ -13,7 +15,6 @@ DataflowRunner), with the output and the photographs on a file system that all w
 than the rest: install it in an environment of its own, from requirements-beam.lock.
 """
 
-import json
 from typing import Any
 
 from absl import flags
@@ -21,9 +22,16 @@ from absl import flags
 from fos_jax.errors import InputError
 from fos_jax.program import run_program
 
-_SOURCE = flags.DEFINE_enum("source", "coco", ["coco", "open_images", "folder"], "What the photographs come as.")
-_ANNOTATIONS = flags.DEFINE_string("annotations", None, "COCO: JSON file. Open Images: segmentation CSV.")
-_IMAGES = flags.DEFINE_string("images", None, "Folder of the photographs; folder: of <category>/*.png.", required=True)
+_SOURCE = flags.DEFINE_enum(
+    "source", "coco", ["coco", "voc", "animal_pose", "open_images", "folder"], "What the photographs come as."
+)
+_ANNOTATIONS = flags.DEFINE_list("annotations", None, "COCO: JSON files that share ids. Open Images: segmentation CSV.")
+_IMAGES = flags.DEFINE_string(
+    "images",
+    None,
+    "Folder of the photographs; voc, animal_pose: of the data set; folder: of <category>/*.png.",
+    required=True,
+)
 _MASKS = flags.DEFINE_string("masks", None, "Open Images: folder of the mask PNGs.")
 _CLASSES = flags.DEFINE_string("classes", None, "Open Images: class descriptions (LabelName,DisplayName).")
 _IMAGE_LIST = flags.DEFINE_string("image_list", None, "Open Images: table with ImageID and License.")
@@ -38,37 +46,35 @@ _BEAM = flags.DEFINE_list("beam_options", [], "Beam's pipeline options; its dire
 
 
 def _source() -> dict[str, Any]:
-    by_kind: dict[str, dict[str, flags.FlagHolder]] = {
-        "coco": {"annotations": _ANNOTATIONS, "images": _IMAGES},
-        "open_images": {
-            "segmentations": _ANNOTATIONS,
-            "masks": _MASKS,
-            "images": _IMAGES,
-            "class_descriptions": _CLASSES,
-        },
-        "folder": {"root": _IMAGES},
-    }
-    fields = by_kind[_SOURCE.value]
-    for holder in fields.values():
-        if holder.value is None:
-            raise InputError(f"--{holder.name}: missing, --source={_SOURCE.value} needs it")
-    source = {"kind": _SOURCE.value, **{name: holder.value for name, holder in fields.items()}}
-    source |= {"categories": _CATEGORIES.value, "licence": _LICENCE.value, "skip_defects": _SKIP_DEFECTS.value}
-    return source | ({"image_list": _IMAGE_LIST.value} if _SOURCE.value == "open_images" else {})
+    needed: dict[str, Any] = {}
+    if _SOURCE.value in ("coco", "open_images"):
+        needed["annotations"] = _ANNOTATIONS.value
+    if _SOURCE.value == "open_images":
+        needed |= {"masks": _MASKS.value, "classes": _CLASSES.value}
+    for name, value in needed.items():
+        if value is None:
+            raise InputError(f"--{name}: missing, --source={_SOURCE.value} needs it")
+    source: dict[str, Any] = {"kind": _SOURCE.value, "categories": _CATEGORIES.value, "licence": _LICENCE.value}
+    source["skip_defects"] = _SKIP_DEFECTS.value
+    if _SOURCE.value == "folder":
+        return source | {"root": _IMAGES.value}
+    if _SOURCE.value in ("voc", "animal_pose"):
+        return source | {"folder": _IMAGES.value, "maskless": "leave_out"}
+    first, *more = needed["annotations"]
+    if _SOURCE.value == "coco":
+        return source | {"annotations": first, "images": _IMAGES.value} | ({"more_annotations": more} if more else {})
+    fields = {"masks": _MASKS.value, "images": _IMAGES.value, "class_descriptions": _CLASSES.value}
+    return source | {"segmentations": first, "image_list": _IMAGE_LIST.value} | fields
 
 
 def main() -> None:
     from fos_jax.cutouts.extraction import extract
-    from fos_jax.cutouts.filters import config_with
+    from fos_jax.cutouts.filters import parse_config
 
-    try:
-        changes = json.loads(_FILTERS.value)
-    except ValueError as error:
-        raise InputError(f"--filters: not JSON ({error})") from None
     manifest = extract(
         _OUTPUT.value,
         _source(),
-        config_with(changes),
+        parse_config(_FILTERS.value, where="--filters"),
         photographs_per_shard=_SHARD.value,
         runner=_RUNNER.value,
         beam_options=_BEAM.value,

@@ -3,7 +3,7 @@
 import dataclasses
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from fos_jax.datasets.fos_patterns.splitting import (
 from fos_jax.errors import InputError
 from fos_jax.images import MEAN_COLOUR, read_image, resize_rgb, resize_rgba
 from fos_jax.pattern_table import Pattern, PatternTable
+from fos_jax.patterns.annotations.grouping import mirrors
 from fos_jax.verification.export import VerifiedPattern, VerifiedPatterns
 
 SPLITS = ("train", "validation", "test")
@@ -56,15 +57,16 @@ SIZES = {"tight": Settings(), "jittered": Settings(growth=(0.0, 0.2))}  # by the
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One cut-out of the benchmark.
+    """One cut-out of the benchmark, or one object that is only a query because nothing can be cut out of it.
 
     Attributes:
-      index: in the cut-out set.
+      index: in the cut-out set; -1 for an object without a mask.
       id, category, source_id, licence: as there.
       pattern: id in the benchmark's table.
       split: one of `SPLITS`.
       photograph: path below the benchmark's photographs; "" where the cut-out came without one, and is no query.
-      box_xyxy_px: tight around the mask, in the photograph.
+      box_xyxy_px: tight around the mask, in the photograph; as annotated where there is no mask.
+      source_hash: perceptual hash of the photograph.
     """
 
     index: int
@@ -76,6 +78,11 @@ class Entry:
     split: str
     photograph: str
     box_xyxy_px: BoxXyxyPx
+    source_hash: int
+
+    @property
+    def has_cutout(self) -> bool:
+        return self.index >= 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +95,7 @@ class Benchmark:
       is_compatible: bool [P, P], symmetric: pattern of a query's own object -> patterns that fit there.
       photographs: folder that `Entry.photograph` is relative to.
       settings: as given.
-      left_out: reason -> cut-outs of the verification that are not in the benchmark.
+      left_out: reason -> objects that were labelled and are not in the benchmark.
       components: how many photographs there are, and how many of them hang together with another one.
     """
 
@@ -144,10 +151,11 @@ def plan_benchmark(
     kept.sort(key=lambda pair: (pair[0].category, pair[0].id))
     rows = np.concatenate([members for _, members in kept])
     label = np.repeat(np.arange(len(kept)), [len(members) for _, members in kept])
-    component, components = _components(cutouts, rows)
+    sources = np.array(cutouts.column("source_id"), object)
+    component, components = photograph_components(cutouts, sources[rows])
     split = split_components(component, label, settings.shares, seed=settings.seed)
     root = Path(photographs) if photographs is not None else read_plan(cutouts.folder).root
-    entries = _entries(cutouts, rows, label, [list(settings.shares)[s] for s in split])
+    entries = sorted_entries(cutout_entries(cutouts, rows, label, [list(settings.shares)[s] for s in split]))
     table = _table([pattern for pattern, _ in kept], entries)
     position = {pattern.id: i for i, (pattern, _) in enumerate(kept)}
     is_compatible = np.eye(len(kept), dtype=bool)
@@ -162,7 +170,7 @@ def plan_benchmark(
 def check_splits(plan: Benchmark, cutouts: CutoutSet) -> None:
     """Compares all entries of different splits: `InputError` where they share a photograph or a near-duplicate."""
     limit = cutouts.manifest["config"]["near_duplicate"]["max_distance_bits"]
-    hashes = {name: np.array(cutouts.column(name), np.uint64) for name in ("source_hash", "hash")}
+    hash_of = np.array(cutouts.column("hash"), np.uint64)
     by_split = {split: plan.of_split(split) for split in SPLITS}
     for number, first in enumerate(SPLITS):
         for second in SPLITS[number + 1 :]:
@@ -170,62 +178,73 @@ def check_splits(plan: Benchmark, cutouts: CutoutSet) -> None:
             shared = {e.source_id for e in a} & {e.source_id for e in b}
             if shared:
                 raise InputError(f"{first} and {second} share the photograph {min(shared)!r}")
-            for name, values in hashes.items():
-                rows = [np.array([e.index for e in entries], np.int64) for entries in (a, b)]
-                of_one, of_other = (_of_category(rows[k], (a, b)[k], name) for k in (0, 1))
+            for what in ("photographs", "cut-outs"):
+                of_one, of_other = (_hashes(entries, what, hash_of) for entries in (a, b))
                 for category in sorted(set(of_one) & set(of_other)):
-                    i_rows, j_rows = of_one[category], of_other[category]
-                    bits, i, j = closest_bits(values[i_rows], values[j_rows])
+                    (i_ids, i_hashes), (j_ids, j_hashes) = of_one[category], of_other[category]
+                    bits, i, j = closest_bits(i_hashes, j_hashes)
                     if bits <= limit:
-                        ids = cutouts.column("id")
-                        what = "photographs" if name == "source_hash" else "cut-outs"
                         raise InputError(
-                            f"{first} and {second} share near-duplicate {what}: {ids[i_rows[i]]} and {ids[j_rows[j]]} "
-                            f"differ by {bits} bits"
+                            f"{first} and {second} share near-duplicate {what}: {i_ids[i]} and {j_ids[j]} differ by "
+                            f"{bits} bits"
                         )
 
 
-def _of_category(rows: np.ndarray, entries: Sequence[Entry], name: str) -> dict[str, np.ndarray]:
-    """Cut-outs are compared within their category, photographs all with all."""
-    names = np.array([e.category if name == "hash" else "" for e in entries], object)
-    return {category: rows[names == category] for category in set(names)}
+def _hashes(entries: Sequence[Entry], what: str, hash_of: np.ndarray) -> dict[str, tuple[list[str], np.ndarray]]:
+    """Ids and hashes: cut-outs are compared within their category, photographs all with all."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for entry in entries:
+        if what == "photographs":
+            found.setdefault("", []).append((entry.id, entry.source_hash))
+        elif entry.has_cutout:
+            found.setdefault(entry.category, []).append((entry.id, int(hash_of[entry.index])))
+    return {name: ([i for i, _ in rows], np.array([h for _, h in rows], np.uint64)) for name, rows in found.items()}
 
 
-def _components(cutouts: CutoutSet, rows: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
-    """int64 [n] component of each row's photograph, and counts.
+def photograph_components(
+    cutouts: CutoutSet, source_ids: np.ndarray, more: Mapping[str, int] | None = None
+) -> tuple[np.ndarray, dict[str, int]]:
+    """Which photographs belong together.
 
     Linked are photographs that look alike, and those of which one shows a near-duplicate of the other's object, also
     one that extraction rejected for it.
+
+    Args:
+      cutouts: a finished extraction.
+      source_ids: object [n], photograph of each item.
+      more: photograph -> hash, for photographs that extraction did not see.
+
+    Returns:
+      int64 [n] number of each item's component, and counts.
     """
     limit = cutouts.manifest["config"]["near_duplicate"]["max_distance_bits"]
     everything = pq.read_table(
         cutouts.folder / "index.parquet", columns=["id", "source_id", "source_hash", "duplicate_of"]
     )
-    sources = everything["source_id"].to_numpy(zero_copy_only=False)
-    names, photograph = np.unique(sources.astype(str), return_inverse=True)
-    row_of_id = {name: row for row, name in enumerate(everything["id"].to_pylist())}
+    hash_of = dict(zip(everything["source_id"].to_pylist(), everything["source_hash"].to_pylist(), strict=True))
+    hash_of |= dict(more or {})
+    names = sorted(hash_of)
+    place = {name: i for i, name in enumerate(names)}
+    source_of = dict(zip(everything["id"].to_pylist(), everything["source_id"].to_pylist(), strict=True))
     links = [
-        (int(photograph[row]), int(photograph[row_of_id[original]]))
-        for row, original in enumerate(everything["duplicate_of"].to_pylist())
+        (place[source_of[copy]], place[source_of[original]])
+        for copy, original in zip(everything["id"].to_pylist(), everything["duplicate_of"].to_pylist(), strict=True)
         if original
     ]
-    first_row = np.unique(photograph, return_index=True)[1]
-    source_hash = everything["source_hash"].to_numpy()[first_row]
-    links += near_duplicate_links(source_hash, limit)
+    links += near_duplicate_links(np.array([hash_of[name] for name in names], np.uint64), limit)
     number = linked_components(len(names), links)
-    place = {name: i for i, name in enumerate(names.tolist())}
-    of_rows = np.array([place[name] for name in np.array(cutouts.column("source_id"), object)[rows]])
-    used = np.unique(of_rows)
+    of_items = np.array([place[name] for name in source_ids], np.int64)
+    used = np.unique(of_items)
     sizes = np.bincount(number[used])
     alone = int((sizes == 1).sum())
     counts = {"photographs": len(used), "linked": len(used) - alone, "largest": int(sizes.max(initial=0))}
-    return number[of_rows], counts
+    return number[of_items], counts
 
 
-def _entries(cutouts: CutoutSet, rows: np.ndarray, label: np.ndarray, split: Sequence[str]) -> tuple[Entry, ...]:
-    names = ("id", "category", "source_id", "licence", "source_path", "box_xyxy_px", "frame_width_px")
+def cutout_entries(cutouts: CutoutSet, rows: np.ndarray, label: np.ndarray, split: Sequence[str]) -> tuple[Entry, ...]:
+    names = ("id", "category", "source_id", "licence", "source_path", "box_xyxy_px", "frame_width_px", "source_hash")
     columns = {name: cutouts.column(name) for name in names}
-    entries = [
+    return tuple(
         Entry(
             index=int(row),
             id=columns["id"][row],
@@ -236,9 +255,14 @@ def _entries(cutouts: CutoutSet, rows: np.ndarray, label: np.ndarray, split: Seq
             split=part,
             photograph=columns["source_path"][row] if columns["frame_width_px"][row] else "",
             box_xyxy_px=tuple(columns["box_xyxy_px"][row]),
+            source_hash=columns["source_hash"][row],
         )
         for row, pattern, part in zip(rows, label, split, strict=True)
-    ]
+    )
+
+
+def sorted_entries(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """By split and id."""
     return tuple(sorted(entries, key=lambda e: (SPLITS.index(e.split), e.id)))
 
 
@@ -252,6 +276,7 @@ def _table(patterns: Sequence[VerifiedPattern], entries: Sequence[Entry]) -> Pat
         values = {name: tuple(sorted({a[name] for a in own})) for name in sorted(shared)}
         attributes[category] = {name: v for name, v in values.items() if len(v) > 1}
     counts = Counter((e.pattern, e.split) for e in entries)
+    partners = mirrors([p.category for p in patterns], [p.attributes for p in patterns])
     return PatternTable(
         categories,
         attributes,
@@ -261,7 +286,8 @@ def _table(patterns: Sequence[VerifiedPattern], entries: Sequence[Entry]) -> Pat
                 category=p.category,
                 attributes={name: p.attributes[name] for name in attributes[p.category]},
                 description=p.name or ", ".join(f"{k} {v}" for k, v in p.attributes.items()) or f"{p.category} {p.id}",
-                mirror=-1,  # nobody was asked; such foregrounds are never mirrored in training
+                # Known for attributes that annotations tell; nobody was asked for others, which are never mirrored.
+                mirror=partners[i],
                 counts={split: counts[i, split] for split in SPLITS},
             )
             for i, p in enumerate(patterns)

@@ -8,13 +8,14 @@ import numpy as np
 
 import fos_jax
 from fos_jax.cutouts.cutout_set import CutoutSet
+from fos_jax.datasets.fos_patterns.annotated import AnnotatedPatterns
 from fos_jax.datasets.fos_patterns.benchmark import SPLITS, Benchmark
 from fos_jax.verification.export import VerifiedPatterns
 
 _SMALL = 5
 
 
-def card(plan: Benchmark, cutouts: CutoutSet, verified: VerifiedPatterns) -> dict[str, Any]:
+def card(plan: Benchmark, cutouts: CutoutSet, labels: VerifiedPatterns | AnnotatedPatterns) -> dict[str, Any]:
     """Everything the card says, JSON values."""
     sizes = np.array([sum(p.counts.values()) for p in plan.table.patterns])
     by_category = {}
@@ -22,19 +23,26 @@ def card(plan: Benchmark, cutouts: CutoutSet, verified: VerifiedPatterns) -> dic
         own = [e for e in plan.entries if e.category == category]
         by_category[category] = {
             "patterns": sum(p.category == category for p in plan.table.patterns),
-            "foregrounds": {split: sum(e.split == split for e in own) for split in SPLITS},
+            "foregrounds": {split: sum(e.split == split and e.has_cutout for e in own) for split in SPLITS},
             "queries": {split: sum(e.split == split and bool(e.photograph) for e in own) for split in SPLITS},
         }
     settings = plan.settings
+    queries = Counter((e.pattern, e.split) for e in plan.entries if e.photograph)
     return {
         "fos_jax": fos_jax.__version__,
         "source": cutouts.manifest["source"],
         "cutouts": cutouts.fingerprint,
-        "proposals": verified.proposals,
-        "last_action": verified.last_action,
-        "annotators": list(verified.annotators),
-        "agreement": [dict(entry) for entry in verified.agreement],
+        **_origin(labels),
         "categories": by_category,
+        "patterns": [
+            {
+                "description": p.description,
+                "mirror": p.mirror,
+                "foregrounds": dict(p.counts),
+                "queries": {s: queries[p.id, s] for s in SPLITS},
+            }
+            for p in plan.table.patterns
+        ],
         "pattern_sizes": {
             "patterns": len(sizes),
             "smallest": int(sizes.min()),
@@ -59,6 +67,23 @@ def card(plan: Benchmark, cutouts: CutoutSet, verified: VerifiedPatterns) -> dic
             "seed": settings.seed,
         },
         "known_leaks": _leaks(plan),
+    }
+
+
+def _origin(labels: VerifiedPatterns | AnnotatedPatterns) -> dict[str, Any]:
+    """How the patterns came about."""
+    if isinstance(labels, AnnotatedPatterns):
+        return {
+            "labels": labels.fingerprint(),
+            "read_from_annotations": list(labels.attributes),
+            "known": {category: dict(row) for category, row in labels.known.items()},
+            "defects": list(labels.messages),
+        }
+    return {
+        "proposals": labels.proposals,
+        "last_action": labels.last_action,
+        "annotators": list(labels.annotators),
+        "agreement": [dict(entry) for entry in labels.agreement],
     }
 
 
@@ -89,9 +114,7 @@ def markdown(values: Mapping[str, Any]) -> str:
         "# Data card",
         "",
         f"Foregrounds grouped into patterns, and queries, from: {values['source']}.",
-        f"Made by fos_jax {values['fos_jax']} from cut-outs `{values['cutouts']}`, proposals `{values['proposals']}` "
-        f"and {values['last_action']} actions of {len(values['annotators'])} annotators "
-        f"({', '.join(values['annotators']) or 'none'}).",
+        _made_from(values),
         "",
         "## Counts",
         "",
@@ -119,23 +142,66 @@ def markdown(values: Mapping[str, Any]) -> str:
         f"such group has {photographs['largest']}); such groups were never divided among splits, and no two "
         "splits share a photograph or a near-duplicate (checked pair by pair).",
         "",
-        *_table(["left out of the benchmark", "cut-outs"], sorted(values["left_out"].items())),
+        *_table(["left out of the benchmark", "objects"], sorted(values["left_out"].items())),
         "",
         *_table(["fell to a filter before that", "objects"], sorted(values["fell_to_filters"].items())),
         "",
-        "## Agreement of annotators",
+        *_labels(values),
         "",
-        *_agreement(values["agreement"]),
+        "## Patterns",
+        "",
+        *_table(
+            ["pattern", "mirrored", *(f"foregrounds {s}" for s in SPLITS), *(f"queries {s}" for s in SPLITS)],
+            [
+                [
+                    f"{number}: {row['description']}",
+                    row["mirror"] if row["mirror"] >= 0 else "none",
+                    *row["foregrounds"].values(),
+                    *row["queries"].values(),
+                ]
+                for number, row in enumerate(values["patterns"])
+            ],
+        ),
         "",
         "## Licences of the photographs",
         "",
-        *_table(["licence", "foregrounds"], sorted(values["licences"].items())),
+        *_table(["licence", "objects"], sorted(values["licences"].items())),
         "",
         "## Known leaks and limits",
         "",
         *(f"- {text}" for text in values["known_leaks"]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _made_from(values: Mapping[str, Any]) -> str:
+    made = f"Made by fos_jax {values['fos_jax']} from cut-outs `{values['cutouts']}`"
+    if "labels" in values:
+        return (
+            f"{made}; patterns are combinations of {', '.join(values['read_from_annotations'])}, as annotations tell."
+        )
+    return (
+        f"{made}, proposals `{values['proposals']}` and {values['last_action']} actions of {len(values['annotators'])} "
+        f"annotators ({', '.join(values['annotators']) or 'none'})."
+    )
+
+
+def _labels(values: Mapping[str, Any]) -> list[str]:
+    if "labels" not in values:
+        return ["## Agreement of annotators", "", *_agreement(values["agreement"])]
+    names = values["read_from_annotations"]
+    rows = [
+        [category, row["cut-outs"], *(row.get(name, 0) for name in names)] for category, row in values["known"].items()
+    ]
+    return [
+        "## Attributes read from annotations",
+        "",
+        "No person checked the patterns: rules read them from keypoints, masks, rectangles and fields, and err where "
+        "these do (`fos_jax.patterns.annotations` has the rules and their sources). Cut-outs for which each is known:",
+        "",
+        *_table(["category", "cut-outs", *names], rows),
+        *(["", "Skipped as defective:", "", *(f"- {text}" for text in values["defects"])] if values["defects"] else []),
+    ]
 
 
 def _agreement(pairs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,4 +1,7 @@
-"""TFDS builder of a benchmark from photographs whose patterns people verified; needs no TensorFlow."""
+"""TFDS builder of a benchmark from photographs whose patterns people verified or annotations tell.
+
+It needs no TensorFlow.
+"""
 
 import json
 from collections.abc import Iterator
@@ -32,8 +35,9 @@ class Builder(LocalBuilder, tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar[dict[str, str]] = {"1.0.0": "First version."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "manual_dir holds cutouts/ (fos cutouts), verified.json (fos verify --export) and, where they "
-        "were moved since, the photographs in images/; see README.md beside this builder."
+        "manual_dir holds cutouts/ (fos cutouts), verified.json (fos verify --export) or annotated.json "
+        "(fos dataset build --from) and, where they were moved since, the photographs in images/; see README.md beside "
+        "this builder."
     )
     BUILDER_CONFIGS: ClassVar[list[tfds.core.BuilderConfig]] = [
         tfds.core.BuilderConfig(name=f"{size}_{kind}") for size in SIZES for kind in (FOREGROUNDS, QUERIES)
@@ -45,19 +49,19 @@ class Builder(LocalBuilder, tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(features=features)
 
     def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        manual_dir = manual_folder(dl_manager, expected="one with cutouts/ and verified.json")
+        manual_dir = manual_folder(dl_manager, expected="one with cutouts/ and verified.json or annotated.json")
         plan = layout.plan(manual_dir, SIZES[self._size])
-        cutouts, verified, _ = layout.read_inputs(manual_dir)
+        cutouts, labels, _ = layout.read_inputs(manual_dir)
         self.info.features["category"].names = list(plan.table.categories)
         folder = Path(self.data_dir)
-        card = data_card.card(plan, cutouts, verified)
+        card = data_card.card(plan, cutouts, labels)
         (folder / "patterns.json").write_text(plan.table.to_json(), encoding="utf-8")
         (folder / "data_card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
         (folder / "DATA_CARD.md").write_text(data_card.markdown(card), encoding="utf-8")
         return {split: self._generate_examples(plan, cutouts, split) for split in SPLITS}
 
     def _foregrounds(self, plan: Benchmark, cutouts: CutoutSet, split: str) -> Iterator[dict[str, Any]]:
-        entry_of = {entry.index: entry for entry in plan.of_split(split)}
+        entry_of = {entry.index: entry for entry in plan.of_split(split) if entry.has_cutout}
         for index, rgba in cutouts.pictures(sorted(entry_of)):
             entry = entry_of[index]
             yield {
@@ -80,7 +84,7 @@ class Builder(LocalBuilder, tfds.core.GeneratorBasedBuilder):
                 "image": encode_png(rgb),
                 "box": tfds.features.BBox(ymin=y0, xmin=x0, ymax=y1, xmax=x1),
                 "category": entry.category,
-                "foreground_id": entry.id,
+                "foreground_id": entry.id if entry.has_cutout else "",
                 "patterns": np.flatnonzero(plan.is_compatible[entry.pattern]).tolist(),
                 "relevant_foregrounds": [],
             }

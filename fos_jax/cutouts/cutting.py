@@ -12,7 +12,7 @@ from fos_jax.boxes import BoxXyxyPx
 from fos_jax.cutouts.masks import decode_mask, tighten
 from fos_jax.cutouts.records import AnnotatedObject, Defects, Photograph
 from fos_jax.errors import InputError
-from fos_jax.images import MAX_PIXELS, read_cutout, read_image, visible_box_xyxy_px
+from fos_jax.images import MAX_PIXELS, read_cutout, read_image, read_index_image, visible_box_xyxy_px
 
 _MASK_ASPECT_TOLERANCE = 0.01
 
@@ -98,7 +98,8 @@ def _check_size(photograph: Photograph, rgb: np.ndarray, path: Path) -> None:
 def _cut(photograph: Photograph, entry: AnnotatedObject, rgb: np.ndarray, mask_root: Path, max_pixels: int) -> Cutout:
     height, width = rgb.shape[:2]
     if isinstance(entry.mask, dict) and "png" in entry.mask:
-        box, mask = _read_mask(mask_root / entry.mask["png"], width, height, max_pixels, entry.where)
+        path, index = mask_root / entry.mask["png"], entry.mask.get("index")
+        box, mask = _read_mask(path, index, width, height, max_pixels, entry.where)
     else:
         box, mask = decode_mask(entry.mask, width, height, where=f"{entry.where}.segmentation")
     x0, y0, x1, y1 = box
@@ -145,9 +146,14 @@ def _cutout(
     )
 
 
-def _read_mask(path: Path, width: int, height: int, max_pixels: int, where: str) -> tuple[BoxXyxyPx, np.ndarray]:
+def _read_mask(
+    path: Path, index: int | None, width: int, height: int, max_pixels: int, where: str
+) -> tuple[BoxXyxyPx, np.ndarray]:
     """A mask file. Open Images stores some at another resolution than the photograph; another shape is a mistake."""
-    grey = read_image(path, max_pixels=max_pixels)[..., 0]
+    if index is None:
+        grey = read_image(path, max_pixels=max_pixels)[..., 0]
+    else:
+        grey = (read_index_image(path, max_pixels=max_pixels) == index).view(np.uint8) * np.uint8(255)
     mask_height, mask_width = grey.shape
     expected_height = mask_width * height / width
     if abs(mask_height - expected_height) > 1 + _MASK_ASPECT_TOLERANCE * expected_height:

@@ -1,5 +1,6 @@
 """Filters of cut-outs: one named filter per defect, thresholds in a config."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -65,6 +66,15 @@ def config_with(changes: Mapping[str, Any]) -> ConfigDict:
             raise InputError(f"filters: {name}: {' '.join(str(error).split())}") from None
     check_config(config)
     return config
+
+
+def parse_config(text: str, *, where: str) -> ConfigDict:
+    """`config_with` of a JSON object; `InputError` naming `where` for text that is no JSON."""
+    try:
+        changes = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: not JSON ({error})") from None
+    return config_with(changes)
 
 
 def check_config(config: ConfigDict) -> None:

@@ -13,6 +13,8 @@ from fos_jax.boxes import BoxXyxyPx
 from fos_jax.errors import InputError
 
 _MAX_MESSAGES = 100
+NO_MASK: Mapping[str, Any] = {}  # mask of an object that has none
+MASKLESS = ("refuse", "leave_out", "keep")  # what a reader may do with such an object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,8 +25,9 @@ class AnnotatedObject:
       id: unique within the source.
       category: name of the category, already mapped to the wanted names.
       box_xyxy_px: annotated rectangle; None where the format has none.
-      mask: COCO's polygons or run lengths; {"png": path relative to the mask root}; None where the photograph's own
-        alpha channel is the mask. Not decoded and not yet trusted.
+      mask: COCO's polygons or run lengths; {"png": path relative to the mask root}, with "index" where each object is
+        the pixels of one value; None where the photograph's own alpha channel is the mask; `NO_MASK` for a query that
+        nothing can be cut out of. Not decoded and not yet trusted.
       is_crowd: one annotation for a group of objects.
       attributes: whatever else the annotation says (keypoints, viewpoint, object, flags): JSON values.
       where: file and entry, for messages.
@@ -49,6 +52,7 @@ class Photograph:
       width, height: annotated size in pixels; 0 where the format states none.
       licence: as the source states it, "" where it does not.
       objects: at least one.
+      split: as the source states it ("train"), "" where it does not.
     """
 
     id: str
@@ -57,6 +61,7 @@ class Photograph:
     height: int
     licence: str
     objects: tuple[AnnotatedObject, ...]
+    split: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -174,7 +174,8 @@ def group_sheet(cutouts: CutoutSet, proposals: Proposals, *, count: int = 40, wi
     for entry in (groups[place] for place in places):
         members = np.flatnonzero(proposals.group == entry["group"])
         members = members[np.argsort(-proposals.confidence[members], kind="stable")]
-        rows.append((f"group {entry['group']} {entry['category']}\nconfidence {entry['confidence']:.2f}", members))
+        said = list(entry["attributes"].values()) or [f"confidence {entry['confidence']:.2f}"]
+        rows.append(("\n".join([f"group {entry['group']} {entry['category']}", *said]), members))
     outliers = np.flatnonzero(proposals.group == OUTLIER)
     if with_outliers and outliers.size:
         rows.append((f"outliers: {outliers.size}", outliers))

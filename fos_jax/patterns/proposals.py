@@ -1,4 +1,4 @@
-"""Proposed patterns on disk: written by grouping, read by verification.
+"""Proposed patterns on disk: written by grouping or from annotations, read by verification.
 
 One Parquet file, `proposals.parquet`, written aside and renamed. One row per cut-out:
 
@@ -10,7 +10,8 @@ One Parquet file, `proposals.parquet`, written aside and renamed. One row per cu
 
 The schema's metadata holds JSON under the key `fos_jax`: `format_version`, `cutouts` (fingerprint of the cut-out set),
 `config` (how it was grouped), and `groups`: a list of {`group`, `category`, `size`, `confidence` (mean),
-`representatives` (up to five ids, the most confident first)}, ordered by category and falling size.
+`representatives` (up to five ids, the most confident first), `attributes` (name -> value, where annotations tell
+them)}, ordered by category and falling size.
 """
 
 import dataclasses
@@ -51,6 +52,7 @@ class Proposals:
       confidence: float32 [n].
       cutouts: fingerprint of the cut-out set.
       config: how it was grouped, JSON values.
+      attributes: group -> attribute name -> value, of groups that were made from annotations.
     """
 
     cutout_ids: tuple[str, ...]
@@ -59,6 +61,7 @@ class Proposals:
     confidence: np.ndarray
     cutouts: str
     config: Mapping[str, Any]
+    attributes: Mapping[int, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
     def groups(self) -> list[dict[str, Any]]:
         """The list of groups, as in the file's metadata."""
@@ -73,6 +76,7 @@ class Proposals:
                         "size": int(members.size),
                         "confidence": round(float(self.confidence[members].mean()), 4),
                         "representatives": [self.cutout_ids[i] for i in members[:_REPRESENTATIVES]],
+                        "attributes": dict(self.attributes.get(int(self.group[members[0]]), {})),
                     }
                 )
         return sorted(result, key=lambda entry: (entry["category"], -entry["size"], entry["group"]))
@@ -151,10 +155,15 @@ def read_proposals(path: str | Path) -> Proposals:
             confidence=table["confidence"].to_numpy(),
             cutouts=str(metadata["cutouts"]),
             config=dict(metadata["config"]),
+            attributes={
+                int(entry["group"]): {str(name): str(value) for name, value in entry["attributes"].items()}
+                for entry in metadata["groups"]
+                if entry.get("attributes")
+            },
         )
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: cannot be read as proposals ({' '.join(str(error).split())})") from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: not a file of proposals ({type(error).__name__})") from None

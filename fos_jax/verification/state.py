@@ -223,14 +223,22 @@ class State:
         return state
 
 
-def proposed_state(categories: list[str], proposed: list[int]) -> State:
+def proposed_state(
+    categories: list[str], proposed: list[int], attributes: Mapping[int, Mapping[str, str]] | None = None
+) -> State:
     """The state before any action.
 
     Args:
       categories: [n] of the cut-outs.
       proposed: [n] proposed group, negative for outliers.
+      attributes: group -> its proposed attributes.
     """
-    groups = {group: Group(category) for group, category in zip(proposed, categories, strict=True) if group >= 0}
+    known = attributes or {}
+    groups = {
+        group: Group(category, attributes=dict(known.get(group, {})))
+        for group, category in zip(proposed, categories, strict=True)
+        if group >= 0
+    }
     following = max(groups, default=-1) + 1
     outliers = {}
     for category in sorted(set(categories)):

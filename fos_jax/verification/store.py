@@ -1,6 +1,7 @@
 """The history of all actions in one SQLite file; the state follows from it.
 
-    meta       key, value                        format_version, proposals (fingerprint), cutouts (fingerprint)
+    meta       key, value                        format_version, proposals (fingerprint), cutouts (fingerprint),
+                                                 attributes (JSON: proposed group -> name -> value)
     cutouts    number, cutout_id, category, proposed_group, confidence
     actions    action, at (UTC), annotator, kind, parameters (JSON), changes (JSON), undoes, request
     touches    action, group_number              which groups an action changed
@@ -121,6 +122,7 @@ class Store:
                 ("format_version", str(FORMAT_VERSION)),
                 ("proposals", fingerprint(proposals)),
                 ("cutouts", proposals.cutouts),
+                ("attributes", json.dumps({group: dict(row) for group, row in proposals.attributes.items()})),
             ]
             self._database.executemany("INSERT INTO meta VALUES (?, ?)", facts)
             columns = (proposals.cutout_ids, proposals.categories, proposals.group.tolist())
@@ -139,12 +141,13 @@ class Store:
         self.categories = tuple(row[2] for row in rows)
         self.confidence = tuple(row[4] for row in rows)
         self._proposed = [row[3] for row in rows]
+        self._attributes = {int(group): row for group, row in json.loads(facts.get("attributes", "{}")).items()}
         snapshot = self._database.execute("SELECT state FROM snapshot").fetchone()
         self._state = State.from_json(snapshot[0]) if snapshot else self._initial()
         self._catch_up()
 
     def _initial(self) -> State:
-        return proposed_state(list(self.categories), self._proposed)
+        return proposed_state(list(self.categories), self._proposed, self._attributes)
 
     def _catch_up(self) -> None:
         newer = self._database.execute(

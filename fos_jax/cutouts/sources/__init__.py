@@ -1,20 +1,28 @@
 """Readers of annotated photographs, behind one interface (`fos_jax.cutouts.records.PhotographSource`)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fos_jax.cutouts.records import PhotographSource
+from fos_jax.cutouts.sources.animal_pose import open_animal_pose
 from fos_jax.cutouts.sources.coco import CocoSource
 from fos_jax.cutouts.sources.folder import FolderSource
 from fos_jax.cutouts.sources.open_images import OpenImagesSource
 from fos_jax.cutouts.sources.reading import brief
+from fos_jax.cutouts.sources.voc import VocSource
 from fos_jax.errors import InputError
 
-KINDS = {"coco": CocoSource, "open_images": OpenImagesSource, "folder": FolderSource}
+KINDS: Mapping[str, Callable[..., PhotographSource]] = {
+    "coco": CocoSource,
+    "voc": VocSource,
+    "animal_pose": open_animal_pose,
+    "open_images": OpenImagesSource,
+    "folder": FolderSource,
+}
 
 
 def open_source(description: Mapping[str, Any]) -> PhotographSource:
-    """Opens {"kind": "coco" | "open_images" | "folder", ...the reader's arguments}, which can be stored as JSON.
+    """Opens {"kind": one of `KINDS`, ...the reader's arguments}, which can be stored as JSON.
 
     Raises:
       InputError: unknown kind; a field that the reader does not know or needs; and whatever the reader finds.

@@ -1,4 +1,7 @@
-"""Photographs with annotations in COCO's instances format: objects, keypoints and any further fields."""
+"""Photographs with annotations in COCO's instances format: objects, keypoints and any further fields.
+
+Masks, boxes and keypoints may lie in several files that share their ids, as COCO's own instances and person keypoints.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from fos_jax.boxes import box_xywh_px_to_xyxy_px
-from fos_jax.cutouts.records import AnnotatedObject, Defects, Photograph
+from fos_jax.cutouts.records import MASKLESS, NO_MASK, AnnotatedObject, Defects, Photograph
 from fos_jax.cutouts.sources.grouping_index import GroupingIndex
 from fos_jax.cutouts.sources.reading import (
     brief,
+    check_choice,
     check_folder,
     check_id,
     check_inside,
@@ -31,6 +35,8 @@ class CocoSource:
         annotations: str | Path,
         images: str | Path,
         *,
+        more_annotations: Sequence[str | Path] = (),
+        maskless: str = "refuse",
         categories: Sequence[str] | None = None,
         category_names: Mapping[str, str] | None = None,
         licence: str = "",
@@ -41,6 +47,10 @@ class CocoSource:
         Args:
           annotations: JSON file; its lists may come in any order.
           images: folder that the file names in it are relative to.
+          more_annotations: files with further fields of the same annotations, found by `id`; their own list of images
+            is not needed. A field that the first file has stays as it is there.
+          maskless: what to do with an object without a mask: "refuse" it as a defect, "leave_out" and count it, or
+            "keep" it with the mask `NO_MASK`.
           categories: names that are wanted, after mapping; all by default.
           category_names: the file's name -> the wanted name, where they differ.
           licence: of photographs for which the file states none.
@@ -58,8 +68,12 @@ class CocoSource:
         self._file, self._licence = str(annotations), licence
         self._licences: dict[str, str] = {}
         self._categories: dict[str, str] = {}
+        self._keypoint_names: dict[str, list[str]] = {}
+        self._maskless = check_choice(maskless, MASKLESS, where="maskless")
         self._index = GroupingIndex()
         self._read(Path(annotations))
+        for path in more_annotations:
+            self._read_more(Path(path), Path(annotations))
         self._index.finish()
         mapping = category_names or {}
         self._categories = {key: mapping.get(name, name) for key, name in self._categories.items()}
@@ -134,6 +148,7 @@ class CocoSource:
             elif key == "categories":
                 name = check_text(required(entry, "name", where=where), where=f"{where}.name")
                 _add_once(self._categories, identifier, name, where)
+                self._add_keypoint_names(identifier, entry, where)
             elif key == "licenses":
                 _add_once(self._licences, identifier, _licence_text(entry, where), where)
             if len(batch) >= 1000:
@@ -143,6 +158,37 @@ class CocoSource:
             if not kinds.get(field):
                 raise InputError(f"{path}: {field} is missing, expected a list (COCO's instances format)")
 
+    def _read_more(self, path: Path, first: Path) -> None:
+        """Adds the fields of another file's annotations, and the names of keypoints, to those of the first."""
+
+        def further() -> Iterator[tuple[str, str, Any]]:
+            for key, index, entry in stream_entries(path):
+                where = f"{path}: {key}[{index}]"
+                if index >= 0 and key == "categories":
+                    identifier = check_id(required(entry, "id", where=where), where=f"{where}.id")
+                    name = check_text(required(entry, "name", where=where), where=f"{where}.name")
+                    if self._categories.get(identifier) != name:
+                        raise InputError(
+                            f"{where}: {identifier} is {brief(name)}, which is not the category of {first}"
+                        )
+                    self._add_keypoint_names(identifier, entry, where)
+                elif index >= 0 and key == "annotations":
+                    yield check_id(required(entry, "id", where=where), where=f"{where}.id"), where, entry
+
+        for where, have, entry in self._index.add_fields(further()):
+            if have is None:
+                self.defects.add("unknown annotation", InputError(f"{where}.id: is not among those of {first}"))
+            elif any(field in entry and entry[field] != have.get(field) for field in ("image_id", "category_id")):
+                raise InputError(f"{where}: image_id or category_id differ from those of {first}")
+
+    def _add_keypoint_names(self, identifier: str, entry: Mapping[str, Any], where: str) -> None:
+        names = entry.get("keypoints")
+        if names is None:
+            return
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InputError(f"{where}.keypoints: got {brief(names)}, expected a list of names")
+        self._keypoint_names[identifier] = names
+
     def _check_image(self, image: Any, where: str) -> dict[str, Any]:
         licence = image.get("license")
         return {
@@ -151,6 +197,7 @@ class CocoSource:
             "width": check_side_px(required(image, "width", where=where), where=f"{where}.width"),
             "height": check_side_px(required(image, "height", where=where), where=f"{where}.height"),
             "licence": self._licences.get(str(licence), "") or self._licence,
+            "split": str(image.get("split") or ""),
         }
 
     def _check_annotation(
@@ -164,16 +211,27 @@ class CocoSource:
             self.left_out["other category"] += 1
             return None
         box = required(annotation, "bbox", where=where)
-        segmentation = required(annotation, "segmentation", where=where)
-        if not isinstance(segmentation, list | dict) or not segmentation:
+        segmentation = annotation.get("segmentation")
+        if not segmentation and self._maskless == "leave_out":
+            self.left_out["no mask"] += 1
+            return None
+        if not segmentation and self._maskless == "keep":
+            segmentation = NO_MASK
+        elif "segmentation" not in annotation:
+            raise InputError(f"{where}.segmentation: is missing")
+        elif not isinstance(segmentation, list | dict) or not segmentation:
             raise InputError(f"{where}.segmentation: got {brief(segmentation)}, expected polygons or run lengths")
+        fields = {key: value for key, value in annotation.items() if key not in _OWN_FIELDS}
+        names = self._keypoint_names.get(str(annotation["category_id"]))
+        if names and "keypoints" in fields:
+            fields["keypoint_names"] = names
         return AnnotatedObject(
             id=f"{Path(head['path']).stem}/{identifier}",
             category=category,
             box_xyxy_px=box_xywh_px_to_xyxy_px(box, head["width"], head["height"], where=f"{where}.bbox"),
             mask=segmentation,
             is_crowd=bool(annotation.get("iscrowd", False)),
-            attributes={key: value for key, value in annotation.items() if key not in _OWN_FIELDS},
+            attributes=fields,
             where=where,
         )
 

@@ -49,6 +49,21 @@ class GroupingIndex:
             raise InputError(f"{where}[{position}]: id {key[:40]!r} is there twice") from None
         self._database.commit()
 
+    def add_fields(self, rows: Iterable[tuple[str, str, Any]]) -> Iterator[tuple[str, Any, Any]]:
+        """Adds the fields of (id, where, record) to the record of that object, whose own fields stay.
+
+        Yields:
+          (where, the object's record before, None where there is no such object; the record that came).
+        """
+        for key, where, record in rows:
+            row = self._database.execute("SELECT record FROM object WHERE key = ?", (key,)).fetchone()
+            have = None if row is None else json.loads(row[0])
+            yield where, have, record
+            if have is not None:
+                text = json.dumps({**record, **have})
+                self._database.execute("UPDATE object SET record = ? WHERE key = ?", (text, key))
+        self._database.commit()
+
     def add_photographs_of_objects(self) -> None:
         """Makes an empty record ({}) for each photograph that objects name, for formats without a list of them."""
         self._database.execute(

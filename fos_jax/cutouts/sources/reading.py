@@ -63,6 +63,13 @@ def required(entry: Any, field: str, *, where: str) -> Any:
     return entry[field]
 
 
+def check_choice(value: Any, choices: Sequence[str], *, where: str) -> str:
+    """One of some words."""
+    if value not in choices:
+        raise InputError(f"{where}: got {brief(value)}, expected one of {', '.join(choices)}")
+    return value
+
+
 def check_inside(root: Path, relative: Any, *, where: str) -> str:
     """A path that stays below `root`, also through links; returned relative, with forward slashes.
 

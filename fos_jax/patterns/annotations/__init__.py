@@ -1,0 +1,1 @@
+"""Attributes of objects, read from what annotations already say."""
