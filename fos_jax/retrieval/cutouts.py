@@ -33,6 +33,7 @@ class CutoutRecord:
       licence: as the source states it, "" where it does not.
       path: file that holds exactly this cut-out, None where there is none.
       pattern: its true pattern, -1 where unknown.
+      truncated: sides at which its photograph cut it, of `boxes.SIDES` in their order; None where unknown.
     """
 
     id: str
@@ -42,6 +43,7 @@ class CutoutRecord:
     licence: str = ""
     path: Path | None = None
     pattern: int = -1
+    truncated: tuple[str, ...] | None = None
 
 
 class CutoutSource(Protocol):

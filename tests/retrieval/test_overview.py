@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fos_jax.retrieval.hits import choose
+from fos_jax.retrieval.groups import choose
 from fos_jax.retrieval.index import ExactIndex
 
 
