@@ -117,7 +117,7 @@ def build_gallery(
             "embedding_size": int(rows.plain[0].embeddings.shape[1]),
             "cutouts": cutouts,
             "thumbnail_size": thumbnail_size,
-            **({"experts": list(bundle.expert_weights)} if bundle.expert_weights else {}),
+            **({"experts": dict(bundle.expert_weights)} if bundle.expert_weights else {}),
             **({"categories_without_patterns": without} if without else {}),
             **({"num_mirrored": num_mirrored} if rows.mirror else {}),
             "bundle": {
@@ -291,15 +291,16 @@ def _write(rows: _Rows, data: Path, scann_min_rows: int) -> tuple[dict[str, int]
         (data / MIRRORED).mkdir()
         np.save(data / MIRRORED / "rows.npy", mirrored_rows[by_row].astype(np.int64))
         Vectors.join(rows.mirrored).take(by_row).write(data / MIRRORED)
-    counts = Counter(rows.metadata[i]["category"] for i in order)
+    counts, usual = Counter(rows.metadata[i]["category"] for i in order), rows.bundle.expert_weights
     for name, n in counts.items():
         if n >= scann_min_rows:
             number = categories.index(name)
             own = vectors.take(category[order] == number)
             posteriors = np.exp(own.log_posteriors[:, : int((table.category_of_pattern == number).sum())])
+            weighted = {name: np.float32(usual[name]) * vectors for name, vectors in own.experts.items()}
             by_ranking = {
                 "cosine": own.embeddings,
-                "posterior": join_vectors(posteriors, own.experts, list(own.experts)),
+                "posterior": join_vectors(posteriors, weighted, own.experts),
             }
             for ranking in RANKINGS:
                 folder = data / index_folder(categories, name, ranking)

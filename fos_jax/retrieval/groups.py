@@ -9,7 +9,7 @@ import numpy as np
 from fos_jax.explain.reasons import no_patterns
 from fos_jax.retrieval.gallery import CategoryRows, Gallery, RankBy
 from fos_jax.retrieval.hits import Hit, rank_members
-from fos_jax.retrieval.index import ExactIndex
+from fos_jax.retrieval.index import ExactIndex, Index
 from fos_jax.retrieval.queries import EncodedQuery
 from fos_jax.retrieval.rules import Filters
 
@@ -97,11 +97,13 @@ def overview_groups(
     """
     rows = gallery.category(query.category, mirror=filters.mirror)
     places = np.flatnonzero(filters.allowed(rows, query.place))
-    is_whole = len(places) == len(rows)
-    # ScaNN has no allow-lists: what is restricted is searched exactly.
-    index = rows.index("posterior") if is_whole else ExactIndex(rows.vectors("posterior")[places])
     vector = rows.query_vector(query, "posterior")
-    of_experts = vector[len(query.posterior) :]
+    index: Index
+    if len(places) == len(rows):
+        index, asked = rows.index_for(query, "posterior")
+    else:  # ScaNN has no allow-lists: what is restricted is searched exactly.
+        index, asked = ExactIndex(rows.vectors("posterior")[places]), vector
+    of_experts = asked[len(query.posterior) :]
 
     def find(of_patterns: np.ndarray, k: int) -> np.ndarray:
         return index.search(np.concatenate([of_patterns, of_experts])[None], k)[1][0]

@@ -122,11 +122,10 @@ class Filters:
         x0, y0, x1, y1 = place.box_xyxy_px
         if self.any_truncation is False:
             sides = set(touched_sides(*place))
-            truncated = zip(metadata.truncated[rows.rows].tolist(), rows.is_mirrored.tolist(), strict=True)
-            fits = {key: set(parse_sides(*key) or ()) <= sides for key in set(truncated)}
-            truncated = zip(metadata.truncated[rows.rows].tolist(), rows.is_mirrored.tolist(), strict=True)
+            distinct, which = rows.truncated
+            fits = np.array([set(truncated or ()) <= sides for truncated in distinct], bool)
             reason = "cut by their photograph at a side that the rectangle does not touch"
-            yield reason, "--any_truncation", np.fromiter((fits[key] for key in truncated), bool, len(rows))
+            yield reason, "--any_truncation", fits[which]
         if self.aspect_tolerance is not None and math.isfinite(self.aspect_tolerance):
             ratio = np.log(width / height) - math.log((x1 - x0) / (y1 - y0))
             reason = f"of a width / height that differs by more than {self.aspect_tolerance:g} times"

@@ -384,7 +384,8 @@ class ForegroundSearch:
             self._check_pattern(pattern, query.category)
             allowed &= rows.assigned == pattern
         if allowed.all():
-            scores, local = rows.index(ranking).search(vector[None], min(k, max(1, len(rows))))
+            index, asked = rows.index_for(query, ranking)
+            scores, local = index.search(asked[None], min(k, max(1, len(rows))))
             return make_hits(rows, local[0], scores[0], ranking, query)
         # ScaNN has no allow-lists: what is restricted is searched exactly.
         return rank_members(rows, np.flatnonzero(allowed), ranking, vector, k, query)

@@ -1,7 +1,7 @@
 """Encodings of foregrounds on disk: embeddings, pattern posteriors and the experts' vectors."""
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ class Vectors:
         )
 
 
-def join_vectors(posterior: np.ndarray, experts: Mapping[str, np.ndarray], names: Sequence[str]) -> np.ndarray:
+def join_vectors(posterior: np.ndarray, experts: Mapping[str, np.ndarray], names: Iterable[str]) -> np.ndarray:
     """float32 [..., p + sizes of the experts]: posterior [..., p] and the named experts' vectors, end to end."""
     return np.concatenate([posterior, *(np.asarray(experts[name], np.float32) for name in names)], axis=-1)
 
