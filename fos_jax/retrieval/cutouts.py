@@ -169,7 +169,8 @@ class ExtractionCutouts:
         self._wanted = [i for i, name in enumerate(names) if categories is None or name in categories]
         if not self._wanted:
             there = ", ".join(sorted(set(names))) or "none"
-            raise InputError(f"{folder}: no cut-out of a known category, expected {categories}; there are {there}")
+            wanted = ", ".join(categories or ["any"])
+            raise InputError(f"{folder}: no cut-out of a known category, expected {wanted}; there are {there}")
         others = len(names) - len(self._wanted)
         self.skipped: Counter[str] = Counter({"other category": others} if others else {})
         self._names = names
@@ -189,7 +190,7 @@ class ExtractionCutouts:
             yield CutoutRecord(
                 id=ids[i],
                 category=self._names[i],
-                rgba=rgba,
+                rgba=read_cutout(rgba, where=f"{self.name}, {ids[i]}"),
                 source_id=Path(paths[i]).name,
                 licence=licences[i] or self._licence,
                 truncated=tuple(truncated[i]) if frame_width[i] else None,  # no photograph was there to compare with
