@@ -89,9 +89,12 @@ def main() -> None:
         results = results_json(query, found)
         width = shutil.get_terminal_size((160, 24)).columns
         text = results_text(found, width=width)
-        if not found:
-            results["nothing_found"] = search.nothing_found(*place, pattern=_PATTERN.value, filters=filters)
-            text += f": {results['nothing_found']}"
+        is_short = level == "instances" and len(found) < (_K.value or 20)
+        if not found or is_short:
+            why_few = search.why_few(*place, pattern=_PATTERN.value, filters=filters)
+            if why_few:
+                results["refused"] = why_few
+                text += f"\n{why_few}"
         print(json.dumps(results, indent=1) if _JSON.value else text)
         output = Path(_OUTPUT.value) if _OUTPUT.value else None
         if output:

@@ -7,7 +7,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,7 +21,17 @@ from fos_jax.cutouts.sources.folder import FolderSource
 from fos_jax.data.splits import open_split, text
 from fos_jax.errors import InputError
 from fos_jax.images import MAX_PIXELS, read_cutout
+from fos_jax.pattern_table import PatternTable
 from fos_jax.retrieval.rules import parse_sides
+
+# Values of the attribute "truncation" that say which side is cut; others (such as "several") do not.
+_TRUNCATIONS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "left": ("left",),
+    "above": ("top",),
+    "right": ("right",),
+    "below": ("bottom",),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,7 +210,8 @@ class ExtractionCutouts:
 class DatasetCutouts:
     """Foregrounds of one split of a built TFDS data set, in stored order; read without TensorFlow.
 
-    A text feature `truncated`, where there is one, names the sides at which the photograph cut the object ("left,top").
+    The sides at which the photograph cut an object come from a text feature `truncated` ("left,top"), where there is
+    one, else from the attribute `truncation` of its pattern.
     """
 
     def __init__(self, builder_dir: str | Path, split: str, *, category_names: Mapping[str, str] | None = None):
@@ -223,6 +234,9 @@ class DatasetCutouts:
             raise InputError(f"{builder_dir}: features {', '.join(sorted(missing))} are missing, expected foregrounds")
         self._labels = features["category"].names
         self._says_truncated = "truncated" in features
+        path = Path(builder_dir) / "patterns.json"
+        patterns = PatternTable.read(path).patterns if path.exists() else ()
+        self._truncated_of_pattern = [_TRUNCATIONS.get(p.attributes.get("truncation", "")) for p in patterns]
 
     def __len__(self) -> int:
         return len(self._source)
@@ -238,8 +252,14 @@ class DatasetCutouts:
                 source_id=text(example["source_id"]),
                 licence=text(example["licence"]),
                 pattern=int(example["pattern"]),
-                truncated=parse_sides(text(example["truncated"])) if self._says_truncated else None,
+                truncated=self._truncated(example),
             )
+
+    def _truncated(self, example: Mapping[str, Any]) -> tuple[str, ...] | None:
+        if self._says_truncated:
+            return parse_sides(text(example["truncated"]))
+        pattern = int(example["pattern"])
+        return self._truncated_of_pattern[pattern] if 0 <= pattern < len(self._truncated_of_pattern) else None
 
 
 @dataclasses.dataclass(frozen=True)

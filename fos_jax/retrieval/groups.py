@@ -108,7 +108,14 @@ def overview_groups(
     def find(of_patterns: np.ndarray, k: int) -> np.ndarray:
         return index.search(np.concatenate([of_patterns, of_experts])[None], k)[1][0]
 
-    found = choose(find, rows.posteriors[places], query.posterior, total, coverage_weight=coverage_weight)
+    found = choose(
+        find,
+        rows.posteriors[places],
+        query.posterior,
+        total,
+        coverage_weight=coverage_weight,
+        identity=rows.rows[places] if rows.is_mirrored.any() else None,
+    )
     chosen = places[np.array(found, np.int64)]
     groups = []
     for number in _by_probability(rows, query):
@@ -144,7 +151,7 @@ def _group(
         description=pattern.description if pattern else no_patterns(rows.name),
         attributes=pattern.attributes if pattern else {},
         probability=float(query.posterior[rows.patterns == number][0]) if pattern else 1.0,
-        size=len(members),
+        size=len(np.unique(rows.rows[members])),
         representatives=rank_members(rows, members, "cosine", prototype, representatives, query),
         hits=hits,
     )
@@ -157,6 +164,7 @@ def choose(
     total: int,
     *,
     coverage_weight: float = COVERAGE_WEIGHT,
+    identity: np.ndarray | None = None,
 ) -> list[int]:
     """Shares a few places out over the patterns that may fit: foregrounds chosen one by one, each for what it adds.
 
@@ -176,6 +184,7 @@ def choose(
       query_posterior: float32 [p], p(pattern | query).
       total: how many; fewer come where there are fewer.
       coverage_weight: worth of a fitting pattern's first appearance, in fitting foregrounds; 0 ranks by score.
+      identity: int [n]; of rows that share a number, at most two, one is chosen.
 
     Source: decision 27, after Agrawal et al., "Diversifying search results", WSDM 2009 (the worth of covering what may
     be meant, greedily) and Santos et al., "Exploiting query reformulations for web search result diversification", WWW
@@ -184,8 +193,9 @@ def choose(
     chosen: list[int] = []
     unseen = np.ones_like(query_posterior)
     while len(chosen) < total:
-        found = find(query_posterior * (1 + coverage_weight * unseen), len(chosen) + 1)
-        new = next((int(row) for row in found if row >= 0 and row not in chosen), None)
+        found = find(query_posterior * (1 + coverage_weight * unseen), (1 if identity is None else 2) * len(chosen) + 1)
+        taken = set(chosen) if identity is None else set(np.flatnonzero(np.isin(identity, identity[chosen])))
+        new = next((int(row) for row in found if row >= 0 and row not in taken), None)
         if new is None:
             break
         chosen.append(new)

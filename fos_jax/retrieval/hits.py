@@ -177,19 +177,25 @@ class PairScore:
 
 
 def make_hits(
-    rows: CategoryRows, local: np.ndarray, scores: np.ndarray, ranking: RankBy, query: EncodedQuery | None
+    rows: CategoryRows, local: np.ndarray, scores: np.ndarray, ranking: RankBy, k: int, query: EncodedQuery | None
 ) -> list[Hit]:
-    """Hits for places [k] within a category, best first; places of -1 (no answer, at the end) are dropped."""
-    gallery, meta, hits = rows.gallery, rows.gallery.metadata, []
-    for rank, place in enumerate(local[local >= 0].tolist()):
+    """At most k hits for places within a category, best first; places of -1 (no answer, at the end) are dropped.
+
+    Of a foreground that comes as it is and mirrored, the better one is a hit: `num_places` says how many to look at.
+    """
+    gallery, meta, hits, seen = rows.gallery, rows.gallery.metadata, list[Hit](), set[int]()
+    for place, score in zip(local[local >= 0].tolist(), scores.tolist(), strict=False):
         row, number = int(rows.rows[place]), int(rows.assigned[place])
+        if row in seen or len(hits) == k:
+            continue
+        seen.add(row)
         pattern = gallery.table.patterns[number] if number >= 0 else None
         is_mirrored = bool(rows.is_mirrored[place])
         hits.append(
             Hit(
                 id=str(meta.id[row]),
-                rank=rank,
-                score=float(scores[rank]),
+                rank=len(hits),
+                score=score,
                 ranking=ranking,
                 category=rows.name,
                 pattern=number,
@@ -215,5 +221,11 @@ def rank_members(
     rows: CategoryRows, members: np.ndarray, ranking: RankBy, vector: np.ndarray, k: int, query: EncodedQuery | None
 ) -> list[Hit]:
     """Exact ranking of some foregrounds of a category (places within it) by the inner product with a vector."""
-    best, order = top_k((rows.vectors(ranking)[members] @ vector)[None], min(k, len(members)))
-    return make_hits(rows, np.where(order[0] < 0, -1, members[order[0]]), best[0], ranking, query)
+    wanted = min(num_places(rows, k), len(members))
+    best, order = top_k((rows.vectors(ranking)[members] @ vector)[None], wanted)
+    return make_hits(rows, np.where(order[0] < 0, -1, members[order[0]]), best[0], ranking, k, query)
+
+
+def num_places(rows: CategoryRows, k: int) -> int:
+    """How many of the best places hold k different foregrounds, where there are as many."""
+    return 2 * k if rows.is_mirrored.any() else k

@@ -19,9 +19,9 @@ from fos_jax.explain.reasons import explain
 from fos_jax.images import ImageSource, read_cutout, read_image, visible_box_xyxy_px
 from fos_jax.retrieval.gallery import Gallery, RankBy
 from fos_jax.retrieval.groups import COVERAGE_WEIGHT, PatternGroup, overview_groups, probable_groups
-from fos_jax.retrieval.hits import Hit, PairScore, make_hits, rank_members
+from fos_jax.retrieval.hits import Hit, PairScore, make_hits, num_places, rank_members
 from fos_jax.retrieval.queries import EncodedQuery, SearchQuery, class_id, encode_queries
-from fos_jax.retrieval.rules import Filters, Place, Refusal, nothing_found, rectangle_phrase
+from fos_jax.retrieval.rules import Filters, Place, rectangle_phrase, refused
 from fos_jax.retrieval.vectors import join_vectors
 
 _NO_FILTERS = Filters()
@@ -317,8 +317,8 @@ class ForegroundSearch:
         if pattern is None and not len(rows.patterns):
             hits = self.search_encoded(query, k=1, filters=filters)
             if not hits:
-                why = self.nothing_found(query.photo, query.box_xyxy_px, query.category, filters=filters)
-                raise InputError(f"nothing to explain: {why}")
+                why = self.why_few(query.photo, query.box_xyxy_px, query.category, filters=filters)
+                raise InputError(f"nothing to explain: {why or 'the gallery has no foregrounds of this category'}")
             vectors = hits[0].expert_vectors
 
             def of_hit(*inputs: np.ndarray) -> np.ndarray:
@@ -331,7 +331,7 @@ class ForegroundSearch:
         self._check_pattern(best, query.category)
         return lambda *inputs: pattern_mass(encode(*inputs).log_posterior, [best])
 
-    def nothing_found(
+    def why_few(
         self,
         photo: ImageSource,
         box: Sequence[float],
@@ -340,19 +340,18 @@ class ForegroundSearch:
         pattern: int | None = None,
         filters: Filters = _NO_FILTERS,
     ) -> str:
-        """Why a search found nothing or little: how many foregrounds each rule refuses, and the flag that relaxes it.
+        """Why a search finds few or none: how many foregrounds each rule refuses, and the flag that relaxes it.
 
         Args:
           As `instances`.
+
+        Returns:
+          One sentence; "" where nothing is refused.
         """
-        picture = read_image(photo)
-        height, width = picture.shape[:2]
+        height, width = read_image(photo).shape[:2]
         rows = self.gallery.category(category, mirror=filters.mirror)
-        refusals = self._limits(filters).refusals(rows, Place(check_box_xyxy_px(box, width, height), width, height))
-        if pattern is not None:
-            others = int((rows.assigned != pattern).sum())
-            refusals.append(Refusal(others, "of another pattern", "--pattern"))
-        return nothing_found(category, len(rows), refusals)
+        place = Place(check_box_xyxy_px(box, width, height), width, height)
+        return refused(rows, self._limits(filters).refusals(rows, place, pattern=pattern))
 
     def _limits(self, filters: Filters) -> Filters:
         """Bundles with experts are for photographs: what composition demands holds unless it is relaxed."""
@@ -385,8 +384,8 @@ class ForegroundSearch:
             allowed &= rows.assigned == pattern
         if allowed.all():
             index, asked = rows.index_for(query, ranking)
-            scores, local = index.search(asked[None], min(k, max(1, len(rows))))
-            return make_hits(rows, local[0], scores[0], ranking, query)
+            scores, local = index.search(asked[None], min(num_places(rows, k), max(1, len(rows))))
+            return make_hits(rows, local[0], scores[0], ranking, k, query)
         # ScaNN has no allow-lists: what is restricted is searched exactly.
         return rank_members(rows, np.flatnonzero(allowed), ranking, vector, k, query)
 

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 from fos_jax.cutouts.extraction import extract
 from fos_jax.cutouts.filters import config_with, default_config
 from fos_jax.errors import InputError
+from fos_jax.pattern_table import Pattern, PatternTable
 from fos_jax.retrieval.cutouts import DatasetCutouts, ExtractionCutouts, FolderCutouts
 
 CATEGORIES = ("car", "chair")
@@ -191,6 +193,16 @@ def test_a_data_set_may_say_what_is_truncated(data_set, tmp_path):
     told = _build_data_set(tmp_path, truncated=["", "left", "left,bottom", "top"])
     records = sorted(DatasetCutouts(told, "test"), key=lambda r: r.id)
     assert [record.truncated for record in records] == [(), ("left",), ("left", "bottom"), ("top",)]
+
+
+def test_or_its_patterns_say_it(tmp_path):
+    folder = Path(_build_data_set(tmp_path))
+    values = ("below", "several", "none")
+    patterns = [Pattern(i, "car", {"truncation": value}, value, -1, {}) for i, value in enumerate(values)]
+    table = PatternTable(CATEGORIES, {"car": {"truncation": values}}, tuple(patterns))
+    (folder / "patterns.json").write_text(table.to_json())
+    records = sorted(DatasetCutouts(folder, "test"), key=lambda r: r.id)  # of patterns -1 to 2
+    assert [record.truncated for record in records] == [None, ("bottom",), None, ()]
 
 
 def test_unknown_splits_are_named(data_set):

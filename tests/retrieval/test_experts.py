@@ -87,8 +87,7 @@ def test_without_weight_the_posterior_alone_ranks(search, tmp_path):
 
 def test_inside_a_pattern_the_experts_decide(search):
     """The blue two that are lit from one side differ in nothing but that."""
-    night = photo(0, 250)
-    night[:, 30:] //= 10
+    night = lit_from_the_left()
     groups = {group.description: group for group in search.patterns(night, BOX, "car", k=2, filters=ANY)}
     order = [hit.id for hit in groups["blue car"].hits if hit.id.startswith("lit")]
     assert order == ["lit_left", "lit_right"]
@@ -253,53 +252,66 @@ def test_evidence_where_no_patterns_are_known(search):
     assert evidence.shape == picture.shape
     assert (evidence[..., 0].astype(int) - evidence[..., 2])[30:].any()
     nothing = Filters(licences=[])
-    with pytest.raises(InputError, match="nothing to explain: of 4 foregrounds of lamp, 4 are of another licence"):
+    with pytest.raises(InputError, match="nothing to explain: of 4 foregrounds of lamp, refused: 4 of another licence"):
         search.evidence(picture, BOX, "lamp", filters=nothing)
 
 
 # Mirrored cut-outs
 
 
-def test_mirrored_cutouts_come_where_their_pattern_has_a_mirror_image(search):
-    plain = search.instances(photo(5, 250), BOX, "car", k=99, filters=ANY)
-    both = search.instances(photo(5, 250), BOX, "car", k=99, filters=MIRRORED)
-    assert len(plain) == 12
-    assert not any(hit.is_mirrored for hit in plain)
-    mirrored = [hit for hit in both if hit.is_mirrored]
-    assert sorted(hit.id for hit in mirrored) == sorted(hit.id for hit in plain if hit.description == "blue car")
-    assert len(both) == len(plain) + len(mirrored)
-    assert search.gallery.manifest["num_mirrored"] == len(mirrored) + 2  # chairs
-    assert len(search.instances(photo(), BOX, "lamp", filters=MIRRORED)) == 4
-
-
-def test_a_mirrored_cutout_is_encoded_as_such(search):
-    """Lit from the left and mirrored is lit from the right: the same score, the same picture."""
+def lit_from_the_left():
     night = photo(0, 250)
     night[:, 30:] //= 10
-    both = search.instances(night, BOX, "car", k=99, filters=MIRRORED)
-    hits = {(hit.id, hit.is_mirrored): hit for hit in both}
-    right = hits["lit_right", True]
-    assert right.score == pytest.approx(hits["lit_left", False].score, rel=1e-5)
-    assert right.score > hits["lit_right", False].score
+    return night
+
+
+def test_mirrored_cutouts_come_where_their_pattern_has_a_mirror_image(search):
+    cars = search.gallery.category("car", mirror=True)
+    blue = cars.assigned[:12] == 1
+    assert cars.rows[cars.is_mirrored].tolist() == cars.rows[:12][blue].tolist()
+    assert search.gallery.manifest["num_mirrored"] == blue.sum() + 2  # chairs
+    assert not search.gallery.category("lamp", mirror=True).is_mirrored.any()
+    assert not any(hit.is_mirrored for hit in search.instances(lit_from_the_left(), BOX, "car", k=99, filters=ANY))
+
+
+@pytest.mark.parametrize("level", ["instances", "patterns", "overview"])
+def test_of_a_cutout_and_its_mirror_image_the_better_one_comes(search, level):
+    found = getattr(search, level)(lit_from_the_left(), BOX, "car", filters=MIRRORED)
+    hits = found if level == "instances" else [hit for group in found for hit in group.hits]
+    assert len({hit.id for hit in hits}) == len(hits) == 12
+    offered = {hit.id: hit for hit in hits}
+    assert offered["lit_right"].is_mirrored
+    assert not offered["lit_left"].is_mirrored
+    if level != "instances":
+        assert sum(group.size for group in found) == 12
+
+
+def test_a_mirrored_cutout_is_encoded_and_shown_as_such(search):
+    """Lit from the right and mirrored is lit from the left: the same score, the same picture."""
+    hits = {hit.id: hit for hit in search.instances(lit_from_the_left(), BOX, "car", k=99, filters=MIRRORED)}
+    plain = {hit.id: hit for hit in search.instances(lit_from_the_left(), BOX, "car", k=99, filters=ANY)}
+    right = hits["lit_right"]
+    assert right.score == pytest.approx(hits["lit_left"].score, rel=1e-5)
+    assert right.score > plain["lit_right"].score
+    assert sum(right.parts.values()) == pytest.approx(right.score, rel=1e-5)
     assert right.truncated == ("right",)
-    assert hits["lit_right", False].truncated == ("left",)
-    assert hits["lit_left", True].truncated is None
+    assert plain["lit_right"].truncated == ("left",)
+    assert hits["lit_left"].truncated is None
     np.testing.assert_array_equal(np.asarray(right.cutout()), two_sided((0, 0, 250), (0, 0, 60)))
-    np.testing.assert_array_equal(
-        np.asarray(right.thumbnail()), np.asarray(hits["lit_right", False].thumbnail())[:, ::-1]
-    )
-    np.testing.assert_array_equal(right.composite(), hits["lit_left", False].composite())
+    np.testing.assert_array_equal(np.asarray(right.thumbnail()), np.asarray(plain["lit_right"].thumbnail())[:, ::-1])
+    np.testing.assert_array_equal(np.asarray(right.composite()), np.asarray(hits["lit_left"].composite()))
     assert "The cut-out: mirrored, cut at the right, but" in right.why
     assert right.to_json()["is_mirrored"] is True
     assert "lit_right (mirrored)" in results_text([right])
 
 
 def test_pictures_of_mirrored_hits_are_marked(search, tmp_path):
-    hits = [hit for hit in search.instances(photo(5, 250), BOX, "car", filters=MIRRORED, k=99) if hit.is_mirrored][:2]
+    found = search.instances(lit_from_the_left(), BOX, "car", filters=MIRRORED, k=99)
+    hits = [hit for hit in found if hit.is_mirrored]
     assert all(path.name.endswith("_mirrored.png") for path in write_composites(tmp_path, hits))
     query = SearchQuery(photo(), BOX, "car")
     unmarked = [dataclasses.replace(hit, is_mirrored=False) for hit in hits]
-    sheets = [np.asarray(contact_sheet(query, found, tile=96)) for found in (hits, unmarked)]
+    sheets = [np.asarray(contact_sheet(query, shown, tile=96)) for shown in (hits, unmarked)]
     assert (sheets[0] != sheets[1]).any()
 
 
@@ -310,8 +322,8 @@ def test_galleries_can_do_without_mirrored_cutouts(tmp_path):
     plain = FakeBundle(table=FakeExperts().table)
     assert build(tmp_path / "h", cars(), plain, mirror=True)["num_mirrored"] == 7
     with ForegroundSearch.open(tmp_path / "h", plain) as search:
-        hits = search.instances(photo(5, 250), BOX, "car", k=99, filters=Filters(mirror=True))
-        assert sum(hit.is_mirrored for hit in hits) == 7
+        assert search.gallery.category("car", mirror=True).is_mirrored.sum() == 7
+        assert len(search.instances(photo(5, 250), BOX, "car", k=99, filters=Filters(mirror=True))) == 12
 
 
 # On disk

@@ -33,6 +33,13 @@ def test_by_hand():
     assert choose(finder(nothing), nothing, query, 3) == []
 
 
+def test_rows_that_share_a_number_count_once():
+    posteriors = np.array([[1, 0], [1, 0], [0, 1], [0.9, 0.1]], np.float32)
+    query = np.array([0.6, 0.4], np.float32)
+    same = np.array([7, 7, 3, 5])
+    assert choose(finder(posteriors), posteriors, query, 9, coverage_weight=0.6, identity=same) == [0, 2, 3]
+
+
 @st.composite
 def worlds(draw):
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
