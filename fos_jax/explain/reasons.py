@@ -8,8 +8,8 @@ import numpy as np
 
 from fos_jax.pattern_table import Pattern, PatternTable, attribute_phrase
 
-_NOTHING: Mapping[str, float] = {}
-_NOTES: Mapping[str, str] = {}
+_NO_EXPERTS: Mapping[str, float] = {}
+_NO_NOTES: Mapping[str, str] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Explanation:
     Attributes:
       score: sum over patterns of p(pattern | query) p(pattern | foreground) plus what experts add, or the cosine.
       ranking: "posterior" or "cosine".
-      parts: what adds up to the score by posterior: "pattern", where the category has any, and each expert's weighted
-        cosine.
+      parts: what adds up to the score by posterior, also under "cosine": "pattern", where the category has any, and
+        each expert's weighted cosine.
       terms: the patterns that carry most of the score, largest share first. Under "cosine", which is no sum over
         patterns, shares are those the posteriors would give.
       attributes: what the foreground shows, in the table's order; empty where patterns carry no attributes.
@@ -81,8 +81,8 @@ def explain(
     patterns: np.ndarray | None = None,
     category: str = "",
     cosine: float | None = None,
-    experts: Mapping[str, float] = _NOTHING,
-    notes: Mapping[str, str] = _NOTES,
+    experts: Mapping[str, float] = _NO_EXPERTS,
+    notes: Mapping[str, str] = _NO_NOTES,
     fit: str = "",
     max_terms: int = 3,
     min_share: float = 0.05,

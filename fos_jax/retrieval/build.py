@@ -149,14 +149,17 @@ class _Rows:
         self.mirrored_rows: list[np.ndarray] = []
         self._inputs: list[tuple[np.ndarray, ...]] = []
         self._mirrored_inputs: list[tuple[np.ndarray, ...]] = []
+        self._with_mirror = {p.category for p in table.patterns if p.mirror >= 0} if mirror else set()
 
     def add(self, row: dict[str, Any], visible: np.ndarray, truncated: tuple[str, ...] | None) -> None:
         """Takes a foreground in; uint8 [h, w, 4], cropped to what is visible."""
         self.metadata.append(row)
         self._inputs.append(self.bundle.foreground_inputs(visible, truncated))
-        if self.mirror:
-            flipped = np.ascontiguousarray(visible[:, ::-1])
-            self._mirrored_inputs.append(self.bundle.foreground_inputs(flipped, mirrored_sides(truncated)))
+        flipped: tuple[np.ndarray, ...] = ()
+        if row["category"] in self._with_mirror:
+            pixels = np.ascontiguousarray(visible[:, ::-1])
+            flipped = self.bundle.foreground_inputs(pixels, mirrored_sides(truncated))
+        self._mirrored_inputs.append(flipped)
         if len(self._inputs) == self.batch_size:
             self.flush()
 
@@ -297,7 +300,7 @@ def _write(rows: _Rows, data: Path, scann_min_rows: int) -> tuple[dict[str, int]
             number = categories.index(name)
             own = vectors.take(category[order] == number)
             posteriors = np.exp(own.log_posteriors[:, : int((table.category_of_pattern == number).sum())])
-            weighted = {name: np.float32(usual[name]) * vectors for name, vectors in own.experts.items()}
+            weighted = {expert: np.float32(usual[expert]) * values for expert, values in own.experts.items()}
             by_ranking = {
                 "cosine": own.embeddings,
                 "posterior": join_vectors(posteriors, weighted, own.experts),

@@ -370,10 +370,9 @@ class ForegroundSearch:
         k: int = 20,
         pattern: int | None = None,
         ranking: RankBy = "posterior",
-        weights: Mapping[str, float] | None = None,
         filters: Filters = _NO_FILTERS,
     ) -> list[Hit]:
-        """`instances` for a query that is already encoded: the search alone."""
+        """`instances` for a query that is already encoded, which carries its weights: the search alone."""
         _check_count("k", k)
         limits = self._limits(filters)
         rows = self.gallery.category(query.category, mirror=limits.mirror)

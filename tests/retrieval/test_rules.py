@@ -12,6 +12,8 @@ from fake_bundle import FakeBundle, FakeExperts, build_from, disc, photo
 from PIL import Image
 
 from fos_jax.boxes import touched_sides
+from fos_jax.cutouts.extraction import extract
+from fos_jax.cutouts.filters import default_config
 from fos_jax.errors import InputError
 from fos_jax.images import read_image
 from fos_jax.retrieval.cutouts import CutoutRecord
@@ -232,6 +234,23 @@ def test_the_programs(tmp_path):
     wrong = run("search", *query, "--category=car", "--geometry_weight=nan")
     assert wrong.returncode == 2
     assert wrong.stderr.splitlines()[-1] == "error: weights: geometry is nan, expected a finite number of 0 or more"
+
+
+def test_a_gallery_from_the_output_of_fos_cutouts(coco_folder, tmp_path):
+    path, images = coco_folder(photographs=2)
+    source = {"kind": "coco", "annotations": str(path), "images": str(images)}
+    extract(tmp_path / "out", source, default_config(), progress=False)
+    flags = ("--bundle=b", f"--cutouts={tmp_path / 'out'}", f"--output={tmp_path / 'g'}")
+    built = run("gallery_build", *flags)
+    assert built.returncode == 0, built.stderr
+    assert "4 foregrounds (2 car, 2 boat)" in built.stdout
+    with ForegroundSearch.open(tmp_path / "g", FakeExperts()) as search:
+        assert set(search.gallery.metadata.licence) == {"CC BY"}
+        assert set(search.gallery.metadata.truncated) == {""}
+        assert search.gallery.categories == ("car", "chair", "boat")
+    refused = run("gallery_build", *flags, "--reference")
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].startswith("error: --reference: cut-outs of fos cutouts lie in shards")
 
 
 def test_a_hit_can_be_copied(search):
