@@ -136,8 +136,8 @@ def shown_rows(split: Split, name: str, setting: float | None = None) -> list[li
 
 
 def _shown(search: "ForegroundSearch", query: "EncodedQuery", name: str, setting: float | None) -> list[int]:
-    from fos_jax.retrieval.hits import COVERAGE_WEIGHT, overview_groups, probable_groups
-    from fos_jax.retrieval.queries import Filters
+    from fos_jax.retrieval.groups import COVERAGE_WEIGHT, overview_groups, probable_groups
+    from fos_jax.retrieval.rules import Filters
 
     gallery, prototypes = search.gallery, search.bundle.prototypes
     options = {"representatives": 1, "filters": Filters()}

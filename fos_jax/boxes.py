@@ -14,6 +14,7 @@ import numpy as np
 from fos_jax.errors import InputError
 
 BoxXyxyPx = tuple[int, int, int, int]
+SIDES = ("left", "top", "right", "bottom")  # of a picture, in the order in which sets of them are listed
 
 
 def _four_finite_numbers(box: Any, where: str) -> list[float]:
@@ -118,3 +119,17 @@ def box_xywh_px_to_xyxy_px(box_xywh_px: Any, width: int, height: int, *, where: 
     if x1 <= x0 or y1 <= y0:
         raise InputError(f"{where}: got {_text(values)}, expected it inside the image of {width} x {height} px")
     return x0, y0, x1, y1
+
+
+def touched_sides(box_xyxy_px: Sequence[float], width: int, height: int, *, margin: float = 0.01) -> tuple[str, ...]:
+    """Sides of a picture, a subset of `SIDES`, that a rectangle touches.
+
+    Args:
+      box_xyxy_px: the rectangle.
+      width, height: of the picture in pixels.
+      margin: how far from the edge still counts, as a share of the picture's longer side (at least 2 px): people draw
+        rectangles by hand.
+    """
+    x0, y0, x1, y1 = box_xyxy_px
+    slack = max(2, round(margin * max(width, height)))
+    return tuple(side for side, gap in zip(SIDES, (x0, y0, width - x1, height - y1), strict=True) if gap <= slack)

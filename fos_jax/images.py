@@ -183,10 +183,8 @@ def prepare_query(
       InputError: the rectangle is not one, or leaves the photograph.
     """
     height, width = rgb.shape[:2]
-    x0, y0, x1, y1 = check_box_xyxy_px(box_xyxy_px, width, height, where=where)
-    side = max(min(width, height), x1 - x0, y1 - y0)
-    left = _window_start(x0, x1, width, side)
-    top = _window_start(y0, y1, height, side)
+    x0, y0, x1, y1 = box = check_box_xyxy_px(box_xyxy_px, width, height, where=where)
+    left, top, side = query_window(box, width, height)
     inside = rgb[max(top, 0) : top + side, max(left, 0) : left + side]
     if inside.shape[:2] == (side, side):
         window = inside
@@ -196,6 +194,13 @@ def prepare_query(
         window[max(-top, 0) :, max(-left, 0) :][: inside.shape[0], : inside.shape[1]] = inside
     box_in_window = (x0 - left, y0 - top, x1 - left, y1 - top)
     return resize_rgb(np.ascontiguousarray(window), size, size), box_xyxy_px_to_yxyx_norm(box_in_window, side, side)
+
+
+def query_window(box_xyxy_px: Sequence[int], width: int, height: int) -> tuple[int, int, int]:
+    """Left, top and side in pixels of the window of a width x height photograph that `prepare_query` takes."""
+    x0, y0, x1, y1 = box_xyxy_px
+    side = max(min(width, height), x1 - x0, y1 - y0)
+    return _window_start(x0, x1, width, side), _window_start(y0, y1, height, side), side
 
 
 def _window_start(start: int, stop: int, length: int, side: int) -> int:

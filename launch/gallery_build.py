@@ -4,6 +4,8 @@
   fos gallery build --bundle=runs/demo/student/bundle --data_dir=data --size=demo --split=test --output=gallery
   # from RGBA pictures, <category>/*.png
   fos gallery build --bundle=runs/demo/student/bundle --cutouts=my_cutouts --output=my_gallery
+  # from the output of fos cutouts, with licences, sources and truncated sides
+  fos gallery build --bundle=runs/demo/student/bundle --cutouts=extracted --output=my_gallery
   # from photographs with COCO annotations, cut out by their masks
   fos gallery build --bundle=runs/demo/student/bundle --annotations=instances.json --images=images \\
       --category_names="potted plant=plant" --output=my_gallery
@@ -24,9 +26,12 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "Directory that data sets were
 _DATASET = flags.DEFINE_string("dataset", "fos_synthetic", "Name of the data set.")
 _SIZE = flags.DEFINE_string("size", "demo", "Size of the data set: demo, full or mini.")
 _SPLIT = flags.DEFINE_string("split", "test", "Split whose foregrounds are taken.")
-_CUTOUTS = flags.DEFINE_string("cutouts", None, "Folder of RGBA pictures, <category>/*.png.")
+_CUTOUTS = flags.DEFINE_string("cutouts", None, "Folder of RGBA pictures, <category>/*.png, or output of fos cutouts.")
 _REFERENCE = flags.DEFINE_bool("reference", False, "With --cutouts: store paths of the files, no copies.")
 _LICENCE = flags.DEFINE_string("licence", "", "With --cutouts: licence of all the pictures.")
+_MIRROR = flags.DEFINE_bool(
+    "mirror", None, "Encode cut-outs mirrored too, where their pattern has a mirror image (for fos search --mirror)."
+)
 _ANNOTATIONS = flags.DEFINE_string("annotations", None, "JSON file in COCO's instances format.")
 _IMAGES = flags.DEFINE_string(
     "images", None, "With --annotations: folder of the photographs (default images/ beside it)."
@@ -49,6 +54,7 @@ def main() -> None:
         CocoCutouts,
         CutoutSource,
         DatasetCutouts,
+        ExtractionCutouts,
         FolderCutouts,
         parse_category_names,
     )
@@ -56,11 +62,15 @@ def main() -> None:
     if sum(map(bool, (_DATA_DIR.value, _CUTOUTS.value, _ANNOTATIONS.value))) != 1:
         raise InputError("source: give exactly one of --data_dir, --cutouts and --annotations (--help shows each)")
     bundle = load_bundle(_BUNDLE.value)
-    categories = bundle.table.categories
+    categories = None if bundle.accepts_any_category else bundle.table.categories
     names = parse_category_names(_CATEGORY_NAMES.value, where="--category_names")
     skip = _SKIP_DEFECTS.value
     source: CutoutSource
-    if _CUTOUTS.value:
+    if _CUTOUTS.value and ExtractionCutouts.is_there(_CUTOUTS.value):
+        if _REFERENCE.value:
+            raise InputError("--reference: cut-outs of fos cutouts lie in shards, no files to refer to")
+        source = ExtractionCutouts(_CUTOUTS.value, categories=categories, category_names=names, licence=_LICENCE.value)
+    elif _CUTOUTS.value:
         source = FolderCutouts(
             _CUTOUTS.value, categories=categories, category_names=names, licence=_LICENCE.value, skip_defects=skip
         )
@@ -82,11 +92,15 @@ def main() -> None:
         _OUTPUT.value,
         bundle_path=_BUNDLE.value,
         cutouts="reference" if _REFERENCE.value else "copy",
+        mirror=_MIRROR.value,
         scann_min_rows=_SCANN_MIN_ROWS.value,
         progress=True,
     )
     counts = ", ".join(f"{n} {name}" for name, n in manifest["counts"].items())
     print(f"{_OUTPUT.value}: {manifest['num_foregrounds']} foregrounds ({counts})")
+    if without := manifest.get("categories_without_patterns"):
+        by = " and ".join(manifest.get("experts", [])) or "nothing"
+        print(f"no patterns are known for {', '.join(without)}: searches rank them by {by}")
     for reason, n in manifest["skipped"].items():
         print(f"left out: {n} ({reason})")
 

@@ -6,6 +6,10 @@ Add --level=patterns --k=3 for groups of interchangeable foregrounds, each with 
 --pattern=12 for foregrounds of one of them; --level=overview for --k places shared out over all patterns that may fit,
 most of them to the most probable; --why=why.png for a picture of what in the photograph speaks for the best pattern;
 --json for machines.
+
+With a bundle for photographs, only cut-outs come that can be pasted as they are: not cut off where the rectangle ends
+inside the picture (--any_truncation relaxes that), of about its shape (--aspect_tolerance), not enlarged much
+(--max_upscale). --mirror offers them mirrored too.
 """
 
 import json
@@ -28,8 +32,20 @@ _INSTANCES = flags.DEFINE_integer("instances", 8, "Level patterns: foregrounds p
 _PATTERN = flags.DEFINE_integer("pattern", None, "Only foregrounds of this pattern.")
 _RANKING = flags.DEFINE_enum("ranking", "posterior", ["posterior", "cosine"], "By pattern posterior or embedding.")
 _MIN_SIDE_PX = flags.DEFINE_integer("min_side_px", 0, "Least length of a cut-out's long side in pixels.", lower_bound=0)
-_MAX_UPSCALE = flags.DEFINE_float("max_upscale", None, "Most that a cut-out may be enlarged to fill the rectangle.")
-_ASPECT = flags.DEFINE_float("aspect_tolerance", None, "Most that width / height may differ, as a factor.")
+_MAX_UPSCALE = flags.DEFINE_string(
+    "max_upscale", None, "Most that a cut-out may be enlarged to fill the rectangle; 0 or any: without limit."
+)
+_ASPECT = flags.DEFINE_string(
+    "aspect_tolerance", None, "Most that width / height may differ, as a factor; 0 or any: without limit."
+)
+_ANY_TRUNCATION = flags.DEFINE_bool(
+    "any_truncation", None, "Offer cut-outs that their photograph cut at a side that the rectangle does not touch."
+)
+_MIRROR = flags.DEFINE_bool("mirror", False, "Offer cut-outs mirrored too, where their pattern has a mirror image.")
+_WEIGHTS = {
+    name: flags.DEFINE_float(f"{name}_weight", None, f"Weight of {what} in the score; by default the bundle's.")
+    for name, what in (("appearance", "light, tone and sharpness"), ("geometry", "shape and place"))
+}
 _LICENCES = flags.DEFINE_multi_string("licence", None, "Only foregrounds of this licence. Repeatable.")
 _JSON = flags.DEFINE_bool("json", False, "Print JSON.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for results.json, sheet.png and composites/.")
@@ -43,27 +59,43 @@ def main() -> None:
     keep_compiled_programs()
     from fos_jax.boxes import parse_box_xyxy_px
     from fos_jax.files import write_whole
-    from fos_jax.retrieval.queries import Filters, SearchQuery
+    from fos_jax.retrieval.queries import SearchQuery
     from fos_jax.retrieval.results import Found, results_json, results_text, write_composites, write_picture
+    from fos_jax.retrieval.rules import Filters, parse_limit
     from fos_jax.retrieval.search import ForegroundSearch
 
     query = SearchQuery(_PHOTO.value, parse_box_xyxy_px(_BOX.value, where="--box"), _CATEGORY.value)
-    licences = tuple(_LICENCES.value) if _LICENCES.value else None
-    filters = Filters(_MIN_SIDE_PX.value, _MAX_UPSCALE.value, licences, _ASPECT.value)
+    filters = Filters(
+        min_side_px=_MIN_SIDE_PX.value,
+        max_upscale=parse_limit(_MAX_UPSCALE.value, where="--max_upscale"),
+        licences=tuple(_LICENCES.value) if _LICENCES.value else None,
+        aspect_tolerance=parse_limit(_ASPECT.value, where="--aspect_tolerance"),
+        any_truncation=_ANY_TRUNCATION.value,
+        mirror=_MIRROR.value,
+    )
     place = (query.photo, query.box, query.category)
-    ranked: dict[str, Any] = {"ranking": _RANKING.value, "filters": filters}
+    weights = {name: flag.value for name, flag in _WEIGHTS.items() if flag.value is not None}
+    asked: dict[str, Any] = {"filters": filters, "weights": weights}
+    ranked = asked | {"ranking": _RANKING.value}
     level = "instances" if _PATTERN.value is not None else _LEVEL.value
     found: Found
     with ForegroundSearch.open(_GALLERY.value, _BUNDLE.value) as search:
         if level == "patterns":
             found = search.patterns(*place, k=_K.value or 3, instances=_INSTANCES.value, **ranked)
         elif level == "overview":
-            found = search.overview(*place, total=_K.value or 20, filters=filters)
+            found = search.overview(*place, total=_K.value or 20, **asked)
         else:
             found = search.instances(*place, k=_K.value or 20, pattern=_PATTERN.value, **ranked)
         results = results_json(query, found)
         width = shutil.get_terminal_size((160, 24)).columns
-        print(json.dumps(results, indent=1) if _JSON.value else results_text(found, width=width))
+        text = results_text(found, width=width)
+        is_short = level == "instances" and len(found) < (_K.value or 20)
+        if not found or is_short:
+            why_few = search.why_few(*place, pattern=_PATTERN.value, filters=filters)
+            if why_few:
+                results["refused"] = why_few
+                text += f"\n{why_few}"
+        print(json.dumps(results, indent=1) if _JSON.value else text)
         output = Path(_OUTPUT.value) if _OUTPUT.value else None
         if output:
             write_whole(output / "results.json", json.dumps(results, indent=1))
@@ -74,7 +106,7 @@ def main() -> None:
 
             write_picture(sheet, contact_sheet(query, found))
         if _WHY.value:
-            write_picture(_WHY.value, search.evidence(*place, _PATTERN.value, progress=True))
+            write_picture(_WHY.value, search.evidence(*place, _PATTERN.value, **asked, progress=True))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from fos_jax.pattern_table import Pattern, PatternTable
 from fos_jax.retrieval.build import build_gallery
 from fos_jax.retrieval.cutouts import CocoCutouts
 from fos_jax.retrieval.queries import SearchQuery
+from fos_jax.retrieval.rules import Filters, Place
 from fos_jax.retrieval.search import ForegroundSearch
 
 SAMPLE = Path(__file__).resolve().parents[1].parent / "shared" / "real" / "coco_sample"
@@ -115,6 +116,23 @@ def test_objects_find_their_own_place_through_the_file_system(work, search):
     assert sum(group.size for group in groups) == search.gallery.manifest["counts"]["car"]
     pair = search.score(entry.path, entry.box_xyxy_px, "car", groups[0].hits[0].cutout())
     assert pair.posterior == pytest.approx(groups[0].hits[0].score, abs=1e-3)
+
+
+def test_every_object_meets_what_its_own_rectangle_demands(search):
+    """No enlargement, the same shape, and cut only where its rectangle touches the picture; of others, many are not."""
+    own, others = [], []
+    for entry in _objects():
+        with Image.open(entry.path) as picture:
+            size = picture.size
+        rows = search.gallery.category(entry.category)
+        allowed = Filters().demanded().allowed(rows, Place(entry.box_xyxy_px, *size))
+        place = search.gallery.row_of(entry.id) - rows.start
+        own.append(allowed[place])
+        others.append(np.delete(allowed, place).mean())
+    assert np.mean(own) > 0.99
+    assert 0.2 < np.mean(others) < 0.6
+    truncated = search.gallery.metadata.truncated
+    assert 0.1 < np.mean(truncated != "") < 0.5
 
 
 def _objects():

@@ -5,13 +5,13 @@ import dataclasses
 import cv2
 import numpy as np
 
-from fos_jax.boxes import BoxXyxyPx
+from fos_jax.boxes import SIDES, BoxXyxyPx
 from fos_jax.cutouts.cutting import Cutout
 
-SIDES = ("left", "top", "right", "bottom")
 _VISIBLE = 128
 # Sharpness and exposure are read at this size, so that they mean the same for small and large objects.
 _READING_SIDE_PX = 128
+BORDER_MARGIN_PX, BORDER_CONTACT = 2, 0.1  # see `measure`
 _DARK, _BRIGHT = 8, 247  # luminance beyond which nothing can be told apart
 
 
@@ -45,7 +45,9 @@ class Measures:
     box_agreement: float
 
 
-def measure(cutout: Cutout, *, border_margin_px: int = 2, border_contact: float = 0.1) -> Measures:
+def measure(
+    cutout: Cutout, *, border_margin_px: int = BORDER_MARGIN_PX, border_contact: float = BORDER_CONTACT
+) -> Measures:
     """Measures a cut-out.
 
     Args:

@@ -1,9 +1,9 @@
 """The model bundle in memory: what encodes foregrounds and queries for everything downstream of training."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -16,15 +16,25 @@ from fos_jax.encoders.config import check_config
 from fos_jax.encoders.foreground import ForegroundOutput
 from fos_jax.encoders.query import QueryOutput
 from fos_jax.errors import InputError
+from fos_jax.images import prepare_cutout, prepare_query, query_window
 from fos_jax.pattern_table import PatternTable
 from fos_jax.posteriors import combined_log_posterior, factorised_log_posterior, pattern_log_posterior, unit
 
+_NO_EXPERTS: Mapping[str, np.ndarray] = {}
+
 
 class ForegroundEncoding(NamedTuple):
-    """embedding: float32 [n, D], unit; log_posterior: float32 [n, P], -inf outside the category."""
+    """Encoded foregrounds.
+
+    Attributes:
+      embedding: float32 [n, D], unit.
+      log_posterior: float32 [n, P], -inf outside the category.
+      experts: name -> float32 [n, size of the expert], unit; see `Bundle.expert_weights`.
+    """
 
     embedding: np.ndarray
     log_posterior: np.ndarray
+    experts: Mapping[str, np.ndarray] = _NO_EXPERTS
 
 
 class QueryEncoding(NamedTuple):
@@ -36,12 +46,19 @@ class QueryEncoding(NamedTuple):
       log_posterior_factorised: the same from the attribute head; None where patterns carry no attributes or no head
         was trained for them.
       log_posterior_both: normalised geometric mean of the two; the flat one where there is no other.
+      experts: as a foreground's.
     """
 
     embedding: np.ndarray
     log_posterior_flat: np.ndarray
     log_posterior_factorised: np.ndarray | None
     log_posterior_both: np.ndarray
+    experts: Mapping[str, np.ndarray] = _NO_EXPERTS
+
+    @property
+    def log_posterior(self) -> np.ndarray:
+        """float32 [n, P]: what search ranks by."""
+        return self.log_posterior_both
 
 
 class Bundle:
@@ -54,7 +71,12 @@ class Bundle:
       fingerprint: hex digest of everything that encodings depend on.
       variables: "foreground" and, where there are any, "query", "interaction", "composite" (`extras`) -> the
         network's flax variables (numpy).
+      accepts_any_category: whether categories that the table lacks (class id -1) can be encoded.
+      expert_weights: experts whose cosines add to the score of a search, each with its usual weight.
     """
+
+    accepts_any_category: ClassVar[bool] = False
+    expert_weights: ClassVar[Mapping[str, float]] = {}
 
     def __init__(
         self,
@@ -97,6 +119,33 @@ class Bundle:
             return np.zeros((0, self.config.foreground.embedding_size), np.float32)
         return np.asarray(unit(jnp.asarray(self.variables["foreground"]["params"]["prototypes"])))
 
+    def foreground_inputs(self, rgba: np.ndarray, truncated: tuple[str, ...] | None = None) -> tuple[np.ndarray]:
+        """What `encode_foregrounds` takes of one cut-out: its image.
+
+        Args:
+          rgba: uint8 [h, w, 4], straight alpha.
+          truncated: sides at which its photograph cut it; not used here.
+
+        Raises:
+          InputError: nothing is visible.
+        """
+        return (prepare_cutout(rgba, self.foreground_size),)
+
+    def query_inputs(self, photo: np.ndarray, box_xyxy_px: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """What `encode_queries` takes of one query: uint8 image [S, S, 3] and float32 box_yxyx_norm [4].
+
+        Args:
+          photo: uint8 [h, w, 3]. box_xyxy_px: the rectangle in it.
+
+        Raises:
+          InputError: no query encoder, or a rectangle that is none or leaves the photograph.
+        """
+        return prepare_query(photo, box_xyxy_px, self.query_size)
+
+    def query_window(self, box_xyxy_px: Sequence[int], width: int, height: int) -> tuple[int, int, int]:
+        """Left, top and side in pixels of the window of a width x height photograph that a query's image shows."""
+        return query_window(box_xyxy_px, width, height)
+
     def encode_foregrounds(
         self, image: np.ndarray, category: np.ndarray, *, batch_size: int = 256, progress: bool = False
     ) -> ForegroundEncoding:
@@ -113,10 +162,10 @@ class Bundle:
         """
         image = _checked_image(image, self.foreground_size, 4)
         category = self._checked_category(category, len(image))
-        rows = _in_batches(
+        embedding, log_posterior = _in_batches(
             self._foreground_step, (image, category), batch_size, "encoding foregrounds" if progress else ""
         )
-        return ForegroundEncoding(*rows)
+        return ForegroundEncoding(embedding, log_posterior)
 
     def encode_queries(
         self,

@@ -1,7 +1,6 @@
-"""Parts of a background that speak for a pattern: occlusion maps and pictures of them."""
+"""Parts of a background that speak for a pattern or a foreground: occlusion maps and pictures of them."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -10,54 +9,44 @@ from fos_jax.boxes import BoxXyxyPx
 from fos_jax.errors import InputError
 from fos_jax.images import MEAN_COLOUR
 
-if TYPE_CHECKING:
-    from fos_jax.encoders.bundle import Bundle
-
-QueryPosterior = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""uint8 [n, S, S, 3], float32 [n, 4] (box_yxyx_norm) -> float32 [n, P] log-probabilities."""
+QueryScore = Callable[..., np.ndarray]
+"""A query's inputs, stacked: uint8 [n, S, S, 3] and others [n, ...] -> float [n], what is to be explained."""
 
 
-def query_posterior(
-    bundle: "Bundle", category: int, *, batch_size: int = 128, progress: bool = False
-) -> QueryPosterior:
-    """A bundle's p(pattern | query) for one class id, both heads combined where there are two."""
+def pattern_mass(log_posterior: np.ndarray, patterns: Sequence[int]) -> np.ndarray:
+    """float64 [n]: log p(one of the patterns | query) of float [n, P]; finite, at least the log of 1e-30.
 
-    def log_posterior(image: np.ndarray, box_yxyx_norm: np.ndarray) -> np.ndarray:
-        rows = np.full(len(image), category, np.int32)
-        encoding = bundle.encode_queries(image, box_yxyx_norm, rows, batch_size=batch_size, progress=progress)
-        return encoding.log_posterior_both
-
-    return log_posterior
+    Several patterns answer for a factor: all that share an attribute's value.
+    """
+    probability = np.exp(np.asarray(log_posterior, np.float64)[:, list(patterns)]).sum(axis=1)
+    return np.log(np.maximum(probability, 1e-30))
 
 
 def occlusion_map(
-    log_posterior: QueryPosterior,
-    image: np.ndarray,
-    box_yxyx_norm: np.ndarray,
-    patterns: Sequence[int],
+    score: QueryScore,
+    inputs: Sequence[np.ndarray],
     *,
     window_px: int | None = None,
     stride_px: int | None = None,
     fill: tuple[int, int, int] = MEAN_COLOUR,
 ) -> np.ndarray:
-    """How much log p(one of the patterns | query) falls when a part of the background is covered.
+    """How much a query's score falls when a part of the background is covered.
 
     A square window in the mean colour slides over the image; each pixel gets the mean drop over the windows that
-    cover it, those at the edge being cut by it. Positive: speaks for the patterns; negative: against them. Several
-    patterns answer for a factor: all that share an attribute's value.
+    cover it, those at the edge being cut by it. Positive: speaks for what is scored; negative: against it.
 
     Args:
-      log_posterior: see `QueryPosterior`; called once with all covered images.
-      image: uint8 [S, S, 3]. box_yxyx_norm: float [4]. patterns: ids.
+      score: see `QueryScore`, such as the log-probability of a pattern; called once with all covered images.
+      inputs: of one query: uint8 image [S, S, 3], which is covered, and whatever else the model takes.
       window_px: side of the window, S / 6 by default. stride_px: half the window by default.
       fill: RGB of the window.
 
-    Returns: float32 [S, S], in nats.
+    Returns: float32 [S, S], in units of the score.
     Raises: InputError for a window or stride that does not fit; ValueError for shapes.
 
     Source: Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014 (occlusion).
     """
-    image = np.asarray(image)
+    image, *others = map(np.asarray, inputs)
     if image.ndim != 3 or image.shape[0] != image.shape[1] or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f"image is {image.dtype} {image.shape}, expected uint8 [S, S, 3]")
     size = len(image)
@@ -71,9 +60,9 @@ def occlusion_map(
     covered = np.repeat(image[None], len(spans) + 1, axis=0)  # the last one stays as it is
     for row, span in enumerate(spans):
         covered[(row, *span)] = fill
-    boxes = np.repeat(np.asarray(box_yxyx_norm, np.float32)[None], len(covered), axis=0)
-    mass = _log_sum(np.asarray(log_posterior(covered, boxes), np.float64)[:, list(patterns)])  # [n + 1]
-    drop = mass[-1] - mass[:-1]
+    repeated = [np.repeat(other[None], len(covered), axis=0) for other in others]
+    scores = np.asarray(score(covered, *repeated), np.float64)  # [n + 1]
+    drop = scores[-1] - scores[:-1]
     total, count = np.zeros((size, size)), np.zeros((size, size))
     for span, value in zip(spans, drop, strict=True):
         total[span] += value
@@ -100,28 +89,22 @@ def overlay(image: np.ndarray, evidence: np.ndarray, *, strength: float = 0.65) 
 
 
 def evidence_picture(
-    photo: np.ndarray, box_xyxy_px: BoxXyxyPx, evidence: np.ndarray, box_yxyx_norm: np.ndarray
+    photo: np.ndarray, box_xyxy_px: BoxXyxyPx, evidence: np.ndarray, window: tuple[int, int, int]
 ) -> np.ndarray:
     """The photograph in grey with the evidence painted over it, where the model saw it, and the rectangle outlined.
 
     Args:
       photo: uint8 [h, w, 3]. box_xyxy_px: the rectangle in it.
-      evidence: float [S, S], over the window of the photograph that `images.prepare_query` takes.
-      box_yxyx_norm: float [4], the rectangle in that window.
+      evidence: float [S, S], over a square window of the photograph.
+      window: its left, top and side in pixels; it may leave the photograph.
 
     Returns: uint8 [h, w, 3].
     """
     x0, y0, x1, y1 = map(int, box_xyxy_px)
-    side = round((x1 - x0) / float(box_yxyx_norm[3] - box_yxyx_norm[1]))
-    left, top = x0 - round(side * float(box_yxyx_norm[1])), y0 - round(side * float(box_yxyx_norm[0]))
-    window = cv2.resize(np.asarray(evidence, np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
+    left, top, side = window
+    enlarged = cv2.resize(np.asarray(evidence, np.float32), (side, side), interpolation=cv2.INTER_LINEAR)
     whole = np.zeros(photo.shape[:2], np.float32)
     inside = whole[max(top, 0) : top + side, max(left, 0) : left + side]
-    inside[:] = window[max(-top, 0) :, max(-left, 0) :][: inside.shape[0], : inside.shape[1]]
+    inside[:] = enlarged[max(-top, 0) :, max(-left, 0) :][: inside.shape[0], : inside.shape[1]]
     thickness = max(1, max(photo.shape) // 300)
     return cv2.rectangle(overlay(photo, whole), (x0, y0), (x1 - 1, y1 - 1), (255, 255, 255), thickness)
-
-
-def _log_sum(log_probability: np.ndarray) -> np.ndarray:
-    """Log of the sum of probabilities over the last axis, kept finite: at least the log of 1e-30."""
-    return np.log(np.maximum(np.exp(log_probability).sum(axis=-1), 1e-30))

@@ -1,12 +1,15 @@
 """Reasons of a score: the patterns it comes from, and how probable their attributes are for the query."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from fos_jax.pattern_table import Pattern, PatternTable, attribute_phrase
+
+_NO_EXPERTS: Mapping[str, float] = {}
+_NO_NOTES: Mapping[str, str] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +51,10 @@ class Explanation:
     """Why a score is what it is.
 
     Attributes:
-      score: sum over patterns of p(pattern | query) p(pattern | foreground), or the cosine.
+      score: sum over patterns of p(pattern | query) p(pattern | foreground) plus what experts add, or the cosine.
       ranking: "posterior" or "cosine".
+      parts: what adds up to the score by posterior, also under "cosine": "pattern", where the category has any, and
+        each expert's weighted cosine.
       terms: the patterns that carry most of the score, largest share first. Under "cosine", which is no sum over
         patterns, shares are those the posteriors would give.
       attributes: what the foreground shows, in the table's order; empty where patterns carry no attributes.
@@ -58,6 +63,7 @@ class Explanation:
 
     score: float
     ranking: str
+    parts: Mapping[str, float]
     terms: tuple[Term, ...]
     attributes: tuple[SharedAttribute, ...]
     text: str
@@ -73,18 +79,26 @@ def explain(
     table: PatternTable,
     *,
     patterns: np.ndarray | None = None,
+    category: str = "",
     cosine: float | None = None,
+    experts: Mapping[str, float] = _NO_EXPERTS,
+    notes: Mapping[str, str] = _NO_NOTES,
+    fit: str = "",
     max_terms: int = 3,
     min_share: float = 0.05,
 ) -> Explanation:
-    """Takes apart score(query, foreground) = sum over patterns of p(pattern | query) p(pattern | foreground).
+    """Takes apart score(query, foreground) = sum over patterns of p(pattern | query) p(pattern | foreground) + experts.
 
     Args:
-      query_log_posterior: float [p], log p(pattern | query), -inf where impossible.
+      query_log_posterior: float [p], log p(pattern | query), -inf where impossible. Empty where the category has no
+        patterns: then there must be experts.
       foreground_log_posterior: float [p], of the foreground, of the same category.
       table: the pattern table.
       patterns: int [p], ids of the patterns the two arrays are over; None where they are over all patterns.
+      category: its name, for a category without patterns.
       cosine: the score where it was ranked by cosine; None where by posterior.
+      experts: name -> what each adds to the score. notes: name -> half a sentence on what the expert speaks of.
+      fit: a sentence that follows the reason.
       max_terms: patterns to name at most. min_share: least share of a pattern beyond the first to be named.
 
     Raises: ValueError where shapes do not fit.
@@ -93,7 +107,7 @@ def explain(
     """
     ids = np.arange(table.num_patterns) if patterns is None else np.asarray(patterns)
     query, foreground = (np.exp(np.asarray(a, np.float64)) for a in (query_log_posterior, foreground_log_posterior))
-    if not query.shape == foreground.shape == ids.shape or ids.ndim != 1 or not len(ids):
+    if not query.shape == foreground.shape == ids.shape or ids.ndim != 1 or not (len(ids) or category):
         raise ValueError(f"posteriors have shapes {query.shape} and {foreground.shape}, expected both {ids.shape}")
     products = query * foreground
     score = float(products.sum())
@@ -111,10 +125,21 @@ def explain(
         for n, i in enumerate(order)
         if n == 0 or share[i] >= min_share
     )
-    attributes = _shared_attributes(query, foreground, ids, table)
-    shown = score if cosine is None else float(cosine)
+    attributes = _shared_attributes(query, foreground, ids, table) if len(ids) else ()
+    parts = ({"pattern": score} if len(ids) else {}) | dict(experts)
+    total = sum(parts.values())
+    said = [] if cosine is None else [f"Cosine {cosine:.2f}."]
+    if experts and cosine is None:
+        said.append(_parts_sentence(parts, total, notes))
+    said.append(_sentence(terms, attributes, score, bool(experts)) if len(ids) else f"N{no_patterns(category)[1:]}.")
+    text = " ".join([*said, *([fit] if fit else [])])
     ranking = "posterior" if cosine is None else "cosine"
-    return Explanation(shown, ranking, terms, attributes, _sentences(terms, attributes, score, cosine))
+    return Explanation(total if cosine is None else float(cosine), ranking, parts, terms, attributes, text)
+
+
+def no_patterns(category: str) -> str:
+    """What stands for the reason of a pattern where a category has none."""
+    return f"no patterns are known for {category}"
 
 
 def pattern_reason(query_log_posterior: np.ndarray, pattern: Pattern, table: PatternTable, patterns: np.ndarray) -> str:
@@ -150,15 +175,22 @@ def _shared_attributes(
     return tuple(out)
 
 
-def _sentences(
-    terms: tuple[Term, ...], attributes: tuple[SharedAttribute, ...], score: float, cosine: float | None
-) -> str:
-    first = "" if cosine is None else f"Cosine {cosine:.2f}. "
+def _parts_sentence(parts: Mapping[str, float], total: float, notes: Mapping[str, str]) -> str:
+    """ "Pattern 0.42 of 0.81, geometry 0.25 (a tall rectangle ...), appearance 0.14.", largest first."""
+    named = []
+    for i, (name, value) in enumerate(sorted(parts.items(), key=lambda part: -part[1])):
+        note = f" ({notes[name]})" if notes.get(name) else ""
+        named.append(f"{name if i else name.capitalize()} {value:.2f}{'' if i else f' of {total:.2f}'}{note}")
+    return f"{', '.join(named)}."
+
+
+def _sentence(terms: tuple[Term, ...], attributes: tuple[SharedAttribute, ...], score: float, has_experts: bool) -> str:
     if score <= 0:
-        return first + "No pattern is possible for both this place and this foreground."
-    named = " or ".join(f"“{term.description}” ({_percent(term.share)} of the score)" for term in terms)
+        return "No pattern is possible for both this place and this foreground."
+    whole = "the pattern part" if has_experts else "the score"
+    named = " or ".join(f"“{term.description}” ({_percent(term.share)} of {whole})" for term in terms)
     said = _said((a.name, a.value, a.query_probability) for a in attributes)
-    return f"{first}Both are probably {named}{said and f'; this place suggests: {said}'}."
+    return f"Both are probably {named}{said and f'; this place suggests: {said}'}."
 
 
 def _said(parts: Iterable[tuple[str, str, float]]) -> str:

@@ -10,7 +10,7 @@ from fos_jax.compose import paste_cutout
 from fos_jax.data.arrays import Queries
 from fos_jax.pattern_table import PatternTable
 from fos_jax.report.contents import Example, Hit, PatternRow
-from fos_jax.retrieval.hits import PatternGroup
+from fos_jax.retrieval.groups import PatternGroup
 from fos_jax.retrieval.search import ForegroundSearch
 
 

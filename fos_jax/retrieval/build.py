@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -14,25 +14,53 @@ import numpy as np
 
 from fos_jax.errors import InputError
 from fos_jax.files import published_directory
-from fos_jax.images import encode_png, prepare_cutout, resize_rgba, visible_box_xyxy_px
+from fos_jax.images import encode_png, resize_rgba, visible_box_xyxy_px
 from fos_jax.pattern_table import PatternTable
 from fos_jax.retrieval.cutouts import CutoutRecord, CutoutSource
-from fos_jax.retrieval.gallery import FORMAT, FORMAT_VERSION, MANIFEST, RANKINGS, Metadata, index_folder, measure_file
+from fos_jax.retrieval.gallery import (
+    FORMAT,
+    MANIFEST,
+    MIRRORED,
+    RANKINGS,
+    Metadata,
+    all_categories,
+    index_folder,
+    measure_file,
+)
 from fos_jax.retrieval.index import SCANN_MIN_ROWS, ScannIndex, check_vectors
+from fos_jax.retrieval.queries import class_id
+from fos_jax.retrieval.rules import format_sides, mirrored_sides
+from fos_jax.retrieval.vectors import Vectors, join_vectors
 
-_STRINGS = ("id", "category", "source_id", "licence", "path")
+_STRINGS = ("id", "category", "source_id", "licence", "path", "truncated")
 
 
 class EncodesForegrounds(Protocol):
-    """What a gallery needs of a bundle."""
+    """What a gallery needs of a bundle; attributes as `queries.EncodesQueries`."""
 
     table: PatternTable
     fingerprint: str
 
     @property
-    def foreground_size(self) -> int: ...
+    def accepts_any_category(self) -> bool: ...
 
-    def encode_foregrounds(self, image: np.ndarray, category: np.ndarray, *, batch_size: int = 256) -> Any: ...
+    @property
+    def expert_weights(self) -> Mapping[str, float]: ...
+
+    def foreground_inputs(self, rgba: np.ndarray, truncated: tuple[str, ...] | None) -> tuple[np.ndarray, ...]:
+        """One cut-out's inputs.
+
+        Args:
+          rgba: uint8 [h, w, 4], straight alpha, cropped to what is visible.
+          truncated: sides at which its photograph cut it, of `boxes.SIDES`; None where unknown.
+        """
+        ...
+
+    @property
+    def encode_foregrounds(self) -> Callable[..., Any]:
+        """Takes stacked inputs and int32 category [n], keywords batch_size and progress; returns what
+        `EncodesQueries.encode_queries` does."""
+        ...
 
 
 def build_gallery(
@@ -42,6 +70,7 @@ def build_gallery(
     *,
     bundle_path: str | Path,
     cutouts: Literal["copy", "reference"] = "copy",
+    mirror: bool | None = None,
     thumbnail_size: int = 160,
     scann_min_rows: int = SCANN_MIN_ROWS,
     batch_size: int = 256,
@@ -55,31 +84,42 @@ def build_gallery(
       output: the gallery's folder.
       bundle_path: where the bundle is, for whoever opens the gallery.
       cutouts: "copy" keeps the cut-outs in the gallery, "reference" their files' paths (only where they are files).
+      mirror: also encode cut-outs mirrored, for searches that ask for it, where the pattern that a cut-out is assigned
+        to has a mirrored partner; by default where the bundle has experts. It costs one more encoding of each and their
+        vectors, no pictures.
       thumbnail_size: longer side in pixels.
       scann_min_rows: categories of at least so many foregrounds get ScaNN indexes, others are searched exactly.
       batch_size: cut-outs encoded at once.
       progress: show a bar.
 
     Returns:
-      The manifest: counts by category, what was skipped and why, files and checksums.
+      The manifest: counts by category, categories without patterns, what was skipped and why, files and checksums.
 
     Raises:
       InputError: an unusable source, a category that the bundle lacks, an id that comes twice, an embedding that is
         not finite, or a disk that refuses. The gallery that was there stays whole.
     """
+    if names := [name for name in bundle.expert_weights if not name.isidentifier()]:
+        raise InputError(f"bundle {bundle.fingerprint}: an expert is named {names[0]!r}, expected a plain name")
     with _new_gallery(output) as data:
-        rows = _encode_all(source, bundle, data, cutouts, thumbnail_size, batch_size, progress)
+        rows = _Rows(bundle, bool(bundle.expert_weights) if mirror is None else mirror, batch_size)
+        _encode_all(source, rows, data, cutouts, thumbnail_size, progress)
         if not rows.metadata:
             raise InputError(f"{source.name}: no cut-out could be used ({_reasons(source.skipped)})")
-        counts = _write(rows, bundle.table, data, scann_min_rows)
+        counts, num_mirrored = _write(rows, data, scann_min_rows)
+        known = set(np.array(bundle.table.categories)[bundle.table.category_of_pattern])
+        without = [name for name in counts if name not in known]
         manifest = {
             "source": source.name,
             "num_foregrounds": len(rows.metadata),
             "counts": counts,
             "skipped": dict(source.skipped),
-            "embedding_size": int(rows.embeddings[0].shape[1]),
+            "embedding_size": int(rows.plain[0].embeddings.shape[1]),
             "cutouts": cutouts,
             "thumbnail_size": thumbnail_size,
+            **({"experts": dict(bundle.expert_weights)} if bundle.expert_weights else {}),
+            **({"categories_without_patterns": without} if without else {}),
+            **({"num_mirrored": num_mirrored} if rows.mirror else {}),
             "bundle": {
                 "fingerprint": bundle.fingerprint,
                 "path": str(Path(bundle_path).resolve()),
@@ -90,26 +130,92 @@ def build_gallery(
         return _write_manifest(data, manifest)
 
 
-@dataclasses.dataclass
 class _Rows:
-    metadata: list[dict[str, Any]]
-    embeddings: list[np.ndarray]  # float32 [b, D] each
-    log_posteriors: list[np.ndarray]  # float32 [b, most patterns of a category] each, padded with -inf
+    """Foregrounds on their way through the encoder, a batch at a time.
+
+    Attributes:
+      metadata: one row per foreground so far.
+      plain, mirrored: their vectors, batch by batch.
+      mirrored_rows: rows of `metadata` that are mirrored, batch by batch.
+    """
+
+    def __init__(self, bundle: EncodesForegrounds, mirror: bool, batch_size: int):
+        self.bundle, self.mirror, self.batch_size = bundle, mirror, batch_size
+        table = bundle.table
+        self._width = max([1, *np.bincount(table.category_of_pattern).tolist()])
+        self.metadata: list[dict[str, Any]] = []
+        self.plain: list[Vectors] = []
+        self.mirrored: list[Vectors] = []
+        self.mirrored_rows: list[np.ndarray] = []
+        self._inputs: list[tuple[np.ndarray, ...]] = []
+        self._mirrored_inputs: list[tuple[np.ndarray, ...]] = []
+        self._with_mirror = {p.category for p in table.patterns if p.mirror >= 0} if mirror else set()
+
+    def add(self, row: dict[str, Any], visible: np.ndarray, truncated: tuple[str, ...] | None) -> None:
+        """Takes a foreground in; uint8 [h, w, 4], cropped to what is visible."""
+        self.metadata.append(row)
+        self._inputs.append(self.bundle.foreground_inputs(visible, truncated))
+        flipped: tuple[np.ndarray, ...] = ()
+        if row["category"] in self._with_mirror:
+            pixels = np.ascontiguousarray(visible[:, ::-1])
+            flipped = self.bundle.foreground_inputs(pixels, mirrored_sides(truncated))
+        self._mirrored_inputs.append(flipped)
+        if len(self._inputs) == self.batch_size:
+            self.flush()
+
+    def flush(self) -> None:
+        """Encodes what waits."""
+        if not self._inputs:
+            return
+        start = len(self.metadata) - len(self._inputs)
+        batch, table = self.metadata[start:], self.bundle.table
+        # The last batch is filled up where there were others: its own size would be one more program to compile.
+        size = self.batch_size if self.plain else len(batch)
+        vectors = self._encode(self._inputs, batch, size)
+        for row, own in zip(batch, vectors.log_posteriors, strict=True):
+            patterns = np.flatnonzero(table.category_of_pattern == class_id(row["category"], self.bundle))
+            best = int(own.argmax())
+            has_pattern = len(patterns) > 0
+            row["pattern"] = int(patterns[best]) if has_pattern else -1
+            row["confidence"] = float(np.exp(own[best])) if has_pattern else 0.0
+        self.plain.append(vectors)
+        if self.mirror:
+            wanted = [i for i, row in enumerate(batch) if row["pattern"] >= 0 and table.mirror[row["pattern"]] >= 0]
+            if wanted:
+                chosen = [self._mirrored_inputs[i] for i in wanted]
+                self.mirrored.append(self._encode(chosen, [batch[i] for i in wanted], size))
+                self.mirrored_rows.append(start + np.array(wanted))
+        self._inputs, self._mirrored_inputs = [], []
+
+    def _encode(self, inputs: list[tuple[np.ndarray, ...]], batch: list[dict[str, Any]], size: int) -> Vectors:
+        bundle, n = self.bundle, len(inputs)
+        category = np.array([class_id(row["category"], bundle) for row in batch], np.int32)
+        missing = size - n
+        stacked = [np.stack(column) for column in zip(*inputs, *inputs[:1] * missing, strict=True)]
+        padded = np.pad(category, (0, missing), mode="edge")
+        encoding = bundle.encode_foregrounds(*stacked, padded, batch_size=self.batch_size)
+        embedding = np.asarray(encoding.embedding, np.float32)[:n]  # [n, D]
+        log_posterior = np.asarray(encoding.log_posterior, np.float32)[:n]  # [n, P]
+        experts = {name: np.asarray(encoding.experts[name], np.float32)[:n] for name in bundle.expert_weights}
+        is_good = ~np.isnan(log_posterior).any(axis=1)
+        for vectors in (embedding, *experts.values()):
+            is_good &= np.isfinite(vectors).all(axis=1)
+        if not is_good.all():
+            bad = batch[int(np.flatnonzero(~is_good)[0])]["id"]
+            raise InputError(f"bundle {bundle.fingerprint}: the embedding of {bad} is not finite")
+        own = np.full((n, self._width), -np.inf, np.float32)
+        for i, number in enumerate(category):
+            patterns = np.flatnonzero(bundle.table.category_of_pattern == number)
+            own[i, : len(patterns)] = log_posterior[i, patterns]
+        return Vectors(embedding, own, experts)
 
 
 def _encode_all(
-    source: CutoutSource,
-    bundle: EncodesForegrounds,
-    data: Path,
-    cutouts: str,
-    thumbnail_size: int,
-    batch_size: int,
-    progress: bool,
-) -> _Rows:
+    source: CutoutSource, rows: _Rows, data: Path, cutouts: str, thumbnail_size: int, progress: bool
+) -> None:
     from tqdm import tqdm
 
-    rows, seen = _Rows([], [], []), set()
-    images: list[np.ndarray] = []
+    seen = set()
     with (
         open(data / "thumbnails.bin", "wb") as thumbnail_file,
         open(data / "cutouts.bin", "wb") as cutout_file,
@@ -120,20 +226,14 @@ def _encode_all(
             if record.id in seen:
                 raise InputError(f"{where}: this id comes twice")
             seen.add(record.id)
-            bundle.table.category_id(record.category)
+            class_id(record.category, rows.bundle)
             x0, y0, x1, y1 = visible_box_xyxy_px(record.rgba, where=where)
             visible = record.rgba[y0:y1, x0:x1]
-            images.append(prepare_cutout(visible, bundle.foreground_size))
             row = _row(record, x1 - x0, y1 - y0, cutouts, where)
             row |= _append(thumbnail_file, "thumbnail", encode_png(_thumbnail(visible, thumbnail_size)))
             row |= _append(cutout_file, "cutout", b"" if row["path"] else encode_png(visible))
-            rows.metadata.append(row)
-            if len(images) == batch_size:
-                _encode_batch(rows, images, bundle, batch_size)
-                images = []
-        if images:
-            _encode_batch(rows, images, bundle, batch_size)
-    return rows
+            rows.add(row, visible, record.truncated)
+        rows.flush()
 
 
 def _row(record: CutoutRecord, width: int, height: int, cutouts: str, where: str) -> dict[str, Any]:
@@ -148,6 +248,7 @@ def _row(record: CutoutRecord, width: int, height: int, cutouts: str, where: str
         "width_px": width,
         "height_px": height,
         "true_pattern": record.pattern,
+        "truncated": format_sides(record.truncated),
     }
 
 
@@ -163,38 +264,17 @@ def _thumbnail(visible: np.ndarray, size: int) -> np.ndarray:
     return resize_rgba(visible, max(1, round(width * scale)), max(1, round(height * scale)))
 
 
-def _encode_batch(rows: _Rows, images: list[np.ndarray], bundle: EncodesForegrounds, batch_size: int) -> None:
-    batch = rows.metadata[-len(images) :]
-    category = np.array([bundle.table.category_id(row["category"]) for row in batch], np.int32)
-    # The last batch is filled up where there were others: its own size would be one more program to compile.
-    missing = batch_size - len(images) if rows.embeddings else 0
-    encoding = bundle.encode_foregrounds(
-        np.stack(images + images[:1] * missing), np.pad(category, (0, missing), mode="edge"), batch_size=batch_size
-    )
-    embedding = np.asarray(encoding.embedding, np.float32)[: len(images)]  # [b, D]
-    log_posterior = np.asarray(encoding.log_posterior, np.float32)[: len(images)]  # [b, P]
-    is_good = np.isfinite(embedding).all(axis=1) & ~np.isnan(log_posterior).any(axis=1)
-    if not is_good.all():
-        bad = batch[int(np.flatnonzero(~is_good)[0])]["id"]
-        raise InputError(f"bundle {bundle.fingerprint}: the embedding of {bad} is not finite")
-    of_pattern = bundle.table.category_of_pattern
-    width = np.bincount(of_pattern, minlength=len(bundle.table.categories)).max()
-    own = np.full((len(batch), width), -np.inf, np.float32)
-    for i, class_id in enumerate(category):
-        patterns = np.flatnonzero(of_pattern == class_id)
-        own[i, : len(patterns)] = log_posterior[i, patterns]
-        best = int(own[i].argmax())
-        batch[i] |= {"pattern": int(patterns[best]), "confidence": float(np.exp(own[i, best]))}
-    rows.embeddings.append(embedding)
-    rows.log_posteriors.append(own)
+def _write(rows: _Rows, data: Path, scann_min_rows: int) -> tuple[dict[str, int], int]:
+    """Writes everything but the blobs, rows grouped by category.
 
-
-def _write(rows: _Rows, table: PatternTable, data: Path, scann_min_rows: int) -> dict[str, int]:
-    """Writes everything but the blobs, rows grouped by category; returns category -> number of foregrounds."""
+    Returns: category -> number of foregrounds, and the number of those that are mirrored too.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    category = np.array([table.category_id(row["category"]) for row in rows.metadata])
+    table, names = rows.bundle.table, [row["category"] for row in rows.metadata]
+    categories = all_categories(table, names)
+    category = np.array([categories.index(name) for name in names])
     order = np.argsort(category, kind="stable")
     types = {field.name: pa.int64() for field in dataclasses.fields(Metadata)}
     types |= dict.fromkeys(_STRINGS, pa.string()) | {"confidence": pa.float32()}
@@ -204,24 +284,32 @@ def _write(rows: _Rows, table: PatternTable, data: Path, scann_min_rows: int) ->
     pq.write_table(pa.table(columns), sink)
     (data / "metadata.parquet").write_bytes(sink.getvalue().to_pybytes())
     (data / "patterns.json").write_text(table.to_json(), "utf-8")
-    embeddings = check_vectors(np.concatenate(rows.embeddings)[order], where="embeddings")
-    log_posteriors = np.concatenate(rows.log_posteriors)[order]
-    np.save(data / "embeddings.npy", embeddings)
-    np.save(data / "log_posteriors.npy", log_posteriors)
-    counts = Counter(rows.metadata[i]["category"] for i in order)
+    vectors = Vectors.join(rows.plain).take(order)
+    check_vectors(vectors.embeddings, where="embeddings")
+    vectors.write(data)
+    if rows.mirrored:
+        place_of_row = np.argsort(order)
+        mirrored_rows = place_of_row[np.concatenate(rows.mirrored_rows)]
+        by_row = np.argsort(mirrored_rows)
+        (data / MIRRORED).mkdir()
+        np.save(data / MIRRORED / "rows.npy", mirrored_rows[by_row].astype(np.int64))
+        Vectors.join(rows.mirrored).take(by_row).write(data / MIRRORED)
+    counts, usual = Counter(rows.metadata[i]["category"] for i in order), rows.bundle.expert_weights
     for name, n in counts.items():
         if n >= scann_min_rows:
-            is_of_category = category[order] == table.category_id(name)
-            num_patterns = int((table.category_of_pattern == table.category_id(name)).sum())
-            vectors = {
-                "cosine": embeddings[is_of_category],
-                "posterior": np.exp(log_posteriors[is_of_category, :num_patterns]),
+            number = categories.index(name)
+            own = vectors.take(category[order] == number)
+            posteriors = np.exp(own.log_posteriors[:, : int((table.category_of_pattern == number).sum())])
+            weighted = {expert: np.float32(usual[expert]) * values for expert, values in own.experts.items()}
+            by_ranking = {
+                "cosine": own.embeddings,
+                "posterior": join_vectors(posteriors, weighted, own.experts),
             }
             for ranking in RANKINGS:
-                folder = data / index_folder(table, name, ranking)
-                ScannIndex.build(vectors[ranking], where=f"{ranking} vectors of {name}").save(folder)
+                folder = data / index_folder(categories, name, ranking)
+                ScannIndex.build(by_ranking[ranking], where=f"{ranking} vectors of {name}").save(folder)
                 ScannIndex.load(folder)  # ScaNN does not say so when a disk was full
-    return dict(counts)
+    return dict(counts), sum(map(len, rows.mirrored_rows))
 
 
 @contextlib.contextmanager
@@ -248,7 +336,8 @@ def _write_manifest(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     files = {
         path.relative_to(folder).as_posix(): measure_file(path) for path in sorted(folder.rglob("*")) if path.is_file()
     }
-    full = {"format": FORMAT, "format_version": FORMAT_VERSION, **manifest, "files": files}
+    needs_second = manifest.keys() & {"experts", "categories_without_patterns", "num_mirrored"}
+    full = {"format": FORMAT, "format_version": 2 if needs_second else 1, **manifest, "files": files}
     (folder / MANIFEST).write_text(json.dumps(full, indent=1), "utf-8")
     return full
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from fos_jax.images import MEAN_COLOUR, read_image
-from fos_jax.retrieval.hits import Hit, PatternGroup
+from fos_jax.retrieval.groups import PatternGroup
+from fos_jax.retrieval.hits import Hit
 from fos_jax.retrieval.queries import SearchQuery
 
 _BACKGROUND, _INK, _GREY, _MARK = (255, 255, 255), (20, 20, 20), (110, 110, 110), (220, 30, 30)
@@ -49,7 +50,8 @@ def contact_sheet(
             for column, hit in enumerate(hits[start : start + columns]):
                 x = _GAP + column * (tile + _GAP)
                 sheet.paste(_hit_picture(hit, query, tile, composites), (x, y))
-                draw.text((x, y + tile), f"{hit.rank + 1}. {hit.score:.3f}", fill=_INK, font=font)
+                mark = " mirrored" if hit.is_mirrored else ""
+                draw.text((x, y + tile), f"{hit.rank + 1}. {hit.score:.3f}{mark}", fill=_INK, font=font)
                 draw.text((x, y + tile + 15), _shortened(hit.id, tile // 7), fill=_GREY, font=font)
             y += tile + 32 + _GAP
     return sheet
@@ -60,7 +62,8 @@ def _sections(groups: Sequence[PatternGroup] | Sequence[Hit]) -> list[tuple[str,
     sections = [("Foregrounds that fit best", hits)] if hits else []
     for group in groups:
         if isinstance(group, PatternGroup):
-            title = f"{group.description}: p = {group.probability:.2f}, {group.size} foregrounds"
+            probability = f"p = {group.probability:.2f}, " if group.id >= 0 else ""
+            title = f"{group.description}: {probability}{group.size} foregrounds"
             sections.append((title, list(group.hits)))
     return sections
 

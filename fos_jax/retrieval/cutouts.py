@@ -1,4 +1,4 @@
-"""Sources of a gallery's cut-outs: a folder of RGBA images, a split of a data set, or COCO annotations.
+"""Sources of a gallery's cut-outs: RGBA images, an extraction of `fos cutouts`, a data set, or COCO annotations.
 
 Each source is an iterable of `CutoutRecord` that keeps count of what it left out and why.
 """
@@ -7,18 +7,31 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from fos_jax.boxes import BoxXyxyPx
+from fos_jax.cutouts.cutout_set import CutoutSet
 from fos_jax.cutouts.cutting import cut_objects
+from fos_jax.cutouts.measures import BORDER_CONTACT, BORDER_MARGIN_PX, truncated_sides
 from fos_jax.cutouts.records import AnnotatedObject, Defects, Photograph
 from fos_jax.cutouts.sources.coco import CocoSource
 from fos_jax.cutouts.sources.folder import FolderSource
 from fos_jax.data.splits import open_split, text
 from fos_jax.errors import InputError
 from fos_jax.images import MAX_PIXELS, read_cutout
+from fos_jax.pattern_table import PatternTable
+from fos_jax.retrieval.rules import parse_sides
+
+# Values of the attribute "truncation" that say which side is cut; others (such as "several") do not.
+_TRUNCATIONS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "left": ("left",),
+    "above": ("top",),
+    "right": ("right",),
+    "below": ("bottom",),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +46,7 @@ class CutoutRecord:
       licence: as the source states it, "" where it does not.
       path: file that holds exactly this cut-out, None where there is none.
       pattern: its true pattern, -1 where unknown.
+      truncated: sides at which its photograph cut it, of `boxes.SIDES` in their order; None where unknown.
     """
 
     id: str
@@ -42,6 +56,7 @@ class CutoutRecord:
     licence: str = ""
     path: Path | None = None
     pattern: int = -1
+    truncated: tuple[str, ...] | None = None
 
 
 class CutoutSource(Protocol):
@@ -80,9 +95,10 @@ class FolderCutouts:
         self,
         root: str | Path,
         *,
-        categories: Sequence[str],
+        categories: Sequence[str] | None,
         category_names: Mapping[str, str] | None = None,
         licence: str = "",
+        truncated: Mapping[str, tuple[str, ...]] | None = None,
         skip_defects: bool = False,
         max_pixels: int = MAX_PIXELS,
     ):
@@ -91,8 +107,11 @@ class FolderCutouts:
         Args:
           root: folder with one folder per category.
           categories: the names that are known; a folder of another name is an error, lest a misspelt one be left out.
+            None where any name will do.
           category_names: folder name -> known name, where they differ.
           licence: licence of all the images.
+          truncated: `<category>/<file>` -> sides at which its photograph cut the object, of `boxes.SIDES`; unknown of
+            those that it lacks.
           skip_defects: count unusable images instead of raising.
           max_pixels: larger images are defects.
 
@@ -104,6 +123,7 @@ class FolderCutouts:
         self.name = source.name
         self.skipped: Counter[str] = Counter()
         self._root, self._licence, self._skip_defects, self._max_pixels = source.root, licence, skip_defects, max_pixels
+        self._truncated = truncated or {}
         self._files = [(photograph.objects[0].category, self._root / photograph.path) for photograph in source]
 
     def __len__(self) -> int:
@@ -120,11 +140,79 @@ class FolderCutouts:
                 self.skipped["unusable image"] += 1
                 continue
             identifier = path.relative_to(self._root).as_posix()
-            yield CutoutRecord(identifier, category, rgba, identifier, self._licence, path)
+            yield CutoutRecord(
+                identifier,
+                category,
+                rgba,
+                source_id=identifier,
+                licence=self._licence,
+                path=path,
+                truncated=self._truncated.get(identifier),
+            )
+
+
+class ExtractionCutouts:
+    """The kept cut-outs of one extraction (`fos cutouts`), shard by shard, with all that its records say of them."""
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        categories: Sequence[str] | None,
+        category_names: Mapping[str, str] | None = None,
+        licence: str = "",
+    ):
+        """Opens the extraction; pictures are read while iterating.
+
+        Args:
+          folder: the output of `fos cutouts`.
+          categories: names that are wanted, others are left out and counted; None for all.
+          category_names: the extraction's name -> the wanted name, where they differ.
+          licence: of cut-outs for which the records state none.
+
+        Raises:
+          InputError: no finished extraction, one of another version, or none of its cut-outs is wanted.
+        """
+        self.name = f"extraction {folder}"
+        self._set, self._licence = CutoutSet(folder), licence
+        names = [(category_names or {}).get(name, name) for name in self._set.column("category")]
+        self._wanted = [i for i, name in enumerate(names) if categories is None or name in categories]
+        if not self._wanted:
+            there = ", ".join(sorted(set(names))) or "none"
+            wanted = ", ".join(categories or ["any"])
+            raise InputError(f"{folder}: no cut-out of a known category, expected {wanted}; there are {there}")
+        others = len(names) - len(self._wanted)
+        self.skipped: Counter[str] = Counter({"other category": others} if others else {})
+        self._names = names
+
+    @staticmethod
+    def is_there(folder: str | Path) -> bool:
+        """Whether a folder looks like the output of `fos cutouts`."""
+        return all((Path(folder) / name).exists() for name in ("manifest.json", "index.parquet", "shards"))
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    def __iter__(self) -> Iterator[CutoutRecord]:
+        columns = ("id", "source_path", "licence", "truncated", "frame_width_px")
+        ids, paths, licences, truncated, frame_width = map(self._set.column, columns)
+        for i, rgba in self._set.pictures(self._wanted):
+            yield CutoutRecord(
+                id=ids[i],
+                category=self._names[i],
+                rgba=read_cutout(rgba, where=f"{self.name}, {ids[i]}"),
+                source_id=Path(paths[i]).name,
+                licence=licences[i] or self._licence,
+                truncated=tuple(truncated[i]) if frame_width[i] else None,  # no photograph was there to compare with
+            )
 
 
 class DatasetCutouts:
-    """Foregrounds of one split of a built TFDS data set, in stored order; read without TensorFlow."""
+    """Foregrounds of one split of a built TFDS data set, in stored order; read without TensorFlow.
+
+    The sides at which the photograph cut an object come from a text feature `truncated` ("left,top"), where there is
+    one, else from the attribute `truncation` of its pattern.
+    """
 
     def __init__(self, builder_dir: str | Path, split: str, *, category_names: Mapping[str, str] | None = None):
         """Opens the split.
@@ -145,6 +233,10 @@ class DatasetCutouts:
         if missing:
             raise InputError(f"{builder_dir}: features {', '.join(sorted(missing))} are missing, expected foregrounds")
         self._labels = features["category"].names
+        self._says_truncated = "truncated" in features
+        path = Path(builder_dir) / "patterns.json"
+        patterns = PatternTable.read(path).patterns if path.exists() else ()
+        self._truncated_of_pattern = [_TRUNCATIONS.get(p.attributes.get("truncation", "")) for p in patterns]
 
     def __len__(self) -> int:
         return len(self._source)
@@ -160,7 +252,14 @@ class DatasetCutouts:
                 source_id=text(example["source_id"]),
                 licence=text(example["licence"]),
                 pattern=int(example["pattern"]),
+                truncated=self._truncated(example),
             )
+
+    def _truncated(self, example: Mapping[str, Any]) -> tuple[str, ...] | None:
+        if self._says_truncated:
+            return parse_sides(text(example["truncated"]))
+        pattern = int(example["pattern"])
+        return self._truncated_of_pattern[pattern] if 0 <= pattern < len(self._truncated_of_pattern) else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +287,7 @@ class CocoCutouts:
         annotations: str | Path,
         images: str | Path,
         *,
-        categories: Sequence[str],
+        categories: Sequence[str] | None,
         category_names: Mapping[str, str] | None = None,
         min_side_px: int = 32,
         skip_defects: bool = False,
@@ -201,7 +300,7 @@ class CocoCutouts:
         Args:
           annotations: JSON file in COCO's instances format.
           images: folder that the file names in it are relative to.
-          categories: names that are wanted.
+          categories: names that are wanted; None for all.
           category_names: COCO's name -> the wanted name, where they differ.
           min_side_px: shortest long side of a rectangle that is worth a cut-out.
           skip_defects: count defective annotations and photographs instead of raising.
@@ -250,6 +349,13 @@ class CocoCutouts:
                     cutout.rgba,
                     source_id=Path(photograph.path).name,
                     licence=cutout.licence,
+                    truncated=truncated_sides(
+                        cutout.rgba[..., 3] > 0,
+                        cutout.box_xyxy_px,
+                        cutout.frame_size,
+                        margin_px=BORDER_MARGIN_PX,
+                        contact=BORDER_CONTACT,
+                    ),
                 )
             self.skipped.clear()
             self.skipped.update(self._skipped_at_opening + defects.counts)

@@ -1,18 +1,18 @@
-"""Queries: what a user asks for, the limits set on the answers, and the encoding that a model makes of them."""
+"""Queries: what a user asks for, and the encoding that a model makes of it."""
 
 import dataclasses
 import functools
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from fos_jax.boxes import BoxXyxyPx, check_box_xyxy_px
 from fos_jax.errors import InputError
-from fos_jax.images import ImageSource, prepare_query, read_image
+from fos_jax.images import ImageSource, read_image
 from fos_jax.pattern_table import PatternTable
-from fos_jax.retrieval.gallery import Metadata
+from fos_jax.retrieval.rules import Place
 
 # Batches are padded to one of these, so that only as many programs are compiled.
 _BATCH_SIZES = (1, 8, 64)
@@ -34,57 +34,6 @@ class SearchQuery:
 
 
 @dataclasses.dataclass(frozen=True)
-class Filters:
-    """Hard limits on hits, after what users filter by: rights, resolution, shape. Everything passes by default.
-
-    Attributes:
-      min_side_px: least extent of the cut-out's longer side.
-      max_upscale: most that the cut-out may have to grow to fill the rectangle (fitted with its aspect kept).
-      licences: exact names that are allowed.
-      aspect_tolerance: the cut-out's width / height may differ from the rectangle's by this factor, 1 or more.
-      exclude: ids that must not come.
-    """
-
-    min_side_px: int = 0
-    max_upscale: float | None = None
-    licences: Collection[str] | None = None
-    aspect_tolerance: float | None = None
-    exclude: Collection[str] = ()
-
-    def __post_init__(self):
-        if not self.min_side_px >= 0:
-            raise InputError(f"min_side_px: got {self.min_side_px!r}, expected 0 or more")
-        if self.max_upscale is not None and not self.max_upscale > 0:
-            raise InputError(f"max_upscale: got {self.max_upscale!r}, expected more than 0")
-        if self.aspect_tolerance is not None and not self.aspect_tolerance >= 1:
-            raise InputError(f"aspect_tolerance: got {self.aspect_tolerance!r}, expected 1 or more")
-        for name in ("licences", "exclude"):
-            if isinstance(getattr(self, name), str):
-                raise InputError(f"{name}: got one string, expected a collection of them")
-
-    @property
-    def is_empty(self) -> bool:
-        return self == Filters()
-
-    def allowed(self, metadata: Metadata, rows: np.ndarray, box_xyxy_px: BoxXyxyPx | None) -> np.ndarray:
-        """bool [rows]: which rows of the metadata pass; without a rectangle, what compares with it is left out."""
-        width, height = metadata.width_px[rows].astype(float), metadata.height_px[rows].astype(float)
-        passes = np.maximum(width, height) >= self.min_side_px
-        if self.licences is not None:
-            passes &= np.isin(metadata.licence[rows], list(self.licences))
-        if self.exclude:
-            passes &= ~np.isin(metadata.id[rows], list(self.exclude))
-        if box_xyxy_px is not None:
-            x0, y0, x1, y1 = box_xyxy_px
-            if self.max_upscale is not None:
-                passes &= np.minimum((x1 - x0) / width, (y1 - y0) / height) <= self.max_upscale
-            if self.aspect_tolerance is not None:
-                ratio = np.log(width / height) - math.log((x1 - x0) / (y1 - y0))
-                passes &= np.abs(ratio) <= math.log(self.aspect_tolerance) + 1e-9
-        return passes
-
-
-@dataclasses.dataclass(frozen=True)
 class EncodedQuery:
     """A query as the model sees it.
 
@@ -93,7 +42,10 @@ class EncodedQuery:
       box_xyxy_px: the rectangle, checked.
       category: name.
       embedding: float32 [D], unit.
-      log_posterior: float32 [patterns of the category], log p(pattern | query), in the order of their ids.
+      log_posterior: float32 [patterns of the category], log p(pattern | query), in the order of their ids; empty where
+        the category has none.
+      experts: name -> float32 [size of the expert], unit.
+      weights: of the experts' cosines in the score, name -> 0 or more.
     """
 
     photo: np.ndarray
@@ -101,61 +53,136 @@ class EncodedQuery:
     category: str
     embedding: np.ndarray
     log_posterior: np.ndarray
+    experts: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def posterior(self) -> np.ndarray:
         """float32 [patterns of the category], p(pattern | query)."""
         return np.exp(self.log_posterior)
 
+    @property
+    def place(self) -> Place:
+        """The rectangle in its photograph."""
+        return Place(self.box_xyxy_px, self.photo.shape[1], self.photo.shape[0])
+
 
 class EncodesQueries(Protocol):
-    """What a search needs of a bundle."""
+    """What a search needs of a bundle.
+
+    Attributes:
+      table: its patterns. fingerprint: of everything that encodings depend on.
+      prototypes: float32 [P, D], unit.
+      has_query_encoder: whether queries can be encoded.
+      accepts_any_category: whether it encodes categories that the table lacks, as class id -1: all their
+        log-probabilities are -inf.
+      expert_weights: name -> usual weight of each expert whose cosine adds to the score.
+    """
 
     table: PatternTable
     fingerprint: str
 
     @property
-    def query_size(self) -> int: ...
+    def prototypes(self) -> np.ndarray: ...
 
-    def encode_queries(
-        self, image: np.ndarray, box_yxyx_norm: np.ndarray, category: np.ndarray, *, batch_size: int = 256
-    ) -> Any: ...
+    @property
+    def has_query_encoder(self) -> bool: ...
+
+    @property
+    def accepts_any_category(self) -> bool: ...
+
+    @property
+    def expert_weights(self) -> Mapping[str, float]: ...
+
+    def query_inputs(self, photo: np.ndarray, box_xyxy_px: Sequence[float]) -> tuple[np.ndarray, ...]:
+        """One query's inputs of uint8 photo [h, w, 3]; the first is an image, uint8 [S, S, 3]."""
+        ...
+
+    def query_window(self, box_xyxy_px: Sequence[int], width: int, height: int) -> tuple[int, int, int]:
+        """Left, top and side in pixels of the window of the photograph that the first input shows; it may leave it."""
+        ...
+
+    @property
+    def encode_queries(self) -> Callable[..., Any]:
+        """Takes stacked inputs and int32 category [n], keywords batch_size and progress.
+
+        Returns an object with `embedding` float32 [n, D], `log_posterior` float32 [n, P] and `experts`, name ->
+        float32 [n, size of the expert], embeddings and experts of unit length.
+        """
+        ...
 
 
-def encode_queries(queries: Sequence[SearchQuery], bundle: EncodesQueries) -> list[EncodedQuery]:
+def encode_queries(
+    queries: Sequence[SearchQuery], bundle: EncodesQueries, *, weights: Mapping[str, float] | None = None
+) -> list[EncodedQuery]:
     """Reads, prepares and encodes queries, all in one batch.
 
     The posterior is the one of both heads combined where the model has a factorised one, the flat one otherwise.
 
+    Args:
+      queries: what is asked for.
+      bundle: the model.
+      weights: of experts, by name, where they are not to be the bundle's.
+
     Raises:
       InputError: an unusable photograph or rectangle or an unknown category; with several queries, their place is
-        named. Also where the model's answer is not finite.
+        named. Also weights that make no sense, and where the model's answer is not finite.
     """
+    weights = check_weights(weights, bundle.expert_weights)
     if not queries:
         return []
     table = bundle.table
-    photos, boxes, images, boxes_norm, categories = [], [], [], [], []
+    photos, boxes, inputs, categories = [], [], [], []
     for index, query in enumerate(queries):
         try:
-            categories.append(table.category_id(query.category))
+            categories.append(class_id(query.category, bundle))
             photos.append(read_image(query.photo))
             boxes.append(check_box_xyxy_px(query.box, photos[-1].shape[1], photos[-1].shape[0]))
         except InputError as error:
             raise InputError(f"query {index}: {error}" if len(queries) > 1 else str(error)) from None
-        image, box_norm = prepare_query(photos[-1], boxes[-1], bundle.query_size)
-        images.append(image)
-        boxes_norm.append(box_norm)
+        inputs.append(bundle.query_inputs(photos[-1], boxes[-1]))
     batch_size = next((size for size in _BATCH_SIZES if size >= len(queries)), _BATCH_SIZES[-1])
-    encoding = bundle.encode_queries(
-        np.stack(images), np.stack(boxes_norm), np.array(categories, np.int32), batch_size=batch_size
-    )
-    both = getattr(encoding, "log_posterior_both", None)
-    log_posterior = np.asarray(encoding.log_posterior_flat if both is None else both, np.float32)  # [q, P]
+    stacked = [np.stack(column) for column in zip(*inputs, strict=True)]
+    encoding = bundle.encode_queries(*stacked, np.array(categories, np.int32), batch_size=batch_size)
+    log_posterior = np.asarray(encoding.log_posterior, np.float32)  # [q, P]
     embedding = np.asarray(encoding.embedding, np.float32)  # [q, D]
+    experts = {name: np.asarray(encoding.experts[name], np.float32) for name in bundle.expert_weights}  # [q, size]
     encoded = []
     for i, query in enumerate(queries):
         own = log_posterior[i, table.category_of_pattern == categories[i]]
-        if not np.isfinite(embedding[i]).all() or np.isnan(own).any():
+        of_experts = {name: vectors[i] for name, vectors in experts.items()}
+        is_finite = all(np.isfinite(vector).all() for vector in (embedding[i], *of_experts.values()))
+        if not is_finite or np.isnan(own).any():
             raise InputError(f"bundle {bundle.fingerprint}: the encoding of a query is not finite")
-        encoded.append(EncodedQuery(photos[i], boxes[i], query.category, embedding[i], own))
+        encoded.append(EncodedQuery(photos[i], boxes[i], query.category, embedding[i], own, of_experts, weights))
     return encoded
+
+
+class _KnowsCategories(Protocol):
+    table: PatternTable
+
+    @property
+    def accepts_any_category(self) -> bool: ...
+
+
+def class_id(category: str, bundle: _KnowsCategories) -> int:
+    """Class id of a category, -1 where the table lacks it and the bundle accepts any; else `InputError`."""
+    if bundle.accepts_any_category and category not in bundle.table.categories:
+        return -1
+    return bundle.table.category_id(category)
+
+
+def check_weights(weights: Mapping[str, float] | None, usual: Mapping[str, float]) -> dict[str, float]:
+    """The usual weights of a bundle's experts, those of `weights` in their place.
+
+    Raises:
+      InputError: the name of no expert, or a weight that is not a finite number of 0 or more.
+    """
+    for name, value in (weights or {}).items():
+        if name not in usual:
+            raise InputError(
+                f"weights: unknown expert {name!r}, expected {' or '.join(usual) or 'none in this bundle'}"
+            )
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not 0 <= value < math.inf:
+            raise InputError(f"weights: {name} is {value!r}, expected a finite number of 0 or more")
+    return {name: float(value) for name, value in {**usual, **(weights or {})}.items()}

@@ -11,7 +11,8 @@ from PIL import Image
 
 from fos_jax.files import write_whole
 from fos_jax.images import encode_png
-from fos_jax.retrieval.hits import Hit, PatternGroup
+from fos_jax.retrieval.groups import PatternGroup
+from fos_jax.retrieval.hits import Hit
 from fos_jax.retrieval.queries import SearchQuery
 
 Found = Sequence[Hit] | Sequence[PatternGroup]
@@ -40,20 +41,26 @@ def results_text(found: Found, *, width: int = 160) -> str:
     hits = [hit for entry in found for hit in (entry.hits if isinstance(entry, PatternGroup) else [entry])]
     if not hits:
         return "nothing found"
-    columns = ("place", "foreground", "pattern", "score", "size in px", "licence")
+    parts = list(hits[0].parts) if hits[0].expert_vectors and hits[0].ranking == "posterior" else []
+    numbers = [*(parts if len(parts) > 1 else []), "size in px"]
+    columns = ("place", "foreground", "pattern", "score", *numbers, "licence")
     foregrounds = Table(*(Column(name, no_wrap=True) for name in columns), box=None, pad_edge=False)
     patterns = Table("pattern", "probability", "foregrounds", "how probable here", box=None, pad_edge=False)
-    for table, right in ((foregrounds, (0, 2, 3, 4)), (patterns, (0, 1, 2))):
+    for table, right in ((foregrounds, (0, *range(2, 4 + len(numbers)))), (patterns, (0, 1, 2))):
         for column in right:
             table.columns[column].justify = "right"
     for hit in hits:
+        of_parts = [f"{hit.parts[name]:.4f}" for name in numbers[:-1]]
+        name = f"{hit.id} (mirrored)" if hit.is_mirrored else hit.id
+        pattern = "-" if hit.pattern < 0 else str(hit.pattern)
         size = f"{hit.width_px} x {hit.height_px}"
-        foregrounds.add_row(str(hit.rank + 1), hit.id, str(hit.pattern), f"{hit.score:.4f}", size, hit.licence)
+        foregrounds.add_row(str(hit.rank + 1), name, pattern, f"{hit.score:.4f}", *of_parts, size, hit.licence)
     of_pattern = {hit.pattern: hit for hit in reversed(hits)}  # the best hit of each
-    for pattern in dict.fromkeys(hit.pattern for hit in hits):
-        count = groups[pattern].size if groups else sum(hit.pattern == pattern for hit in hits)
-        best = of_pattern[pattern]
-        patterns.add_row(str(pattern), f"{100 * best.pattern_probability:.1f} %", str(count), best.pattern_reason)
+    for number in dict.fromkeys(hit.pattern for hit in hits):
+        count = groups[number].size if groups else sum(hit.pattern == number for hit in hits)
+        best = of_pattern[number]
+        known = (str(number), f"{100 * best.pattern_probability:.1f} %") if number >= 0 else ("-", "-")
+        patterns.add_row(*known, str(count), best.pattern_reason)
     console = Console(file=io.StringIO(), width=width, highlight=False, color_system=None)
     console.print(*((patterns, "", foregrounds) if groups else (foregrounds, "", patterns)), sep="\n")
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
@@ -67,10 +74,11 @@ def write_composites(folder: str | Path, found: Found, *, harmonise: float = 0.0
     """
     written = []
     for entry in found:
-        prefix, hits = (f"p{entry.id:03d}_", entry.hits) if isinstance(entry, PatternGroup) else ("", [entry])
+        hits = entry.hits if isinstance(entry, PatternGroup) else [entry]
+        prefix = f"p{entry.id:03d}_" if isinstance(entry, PatternGroup) and entry.id >= 0 else ""
         for hit in hits:
             name = f"{prefix}{hit.rank + 1:03d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', hit.id)[-80:]}"
-            path = Path(folder) / f"{name}.png"
+            path = Path(folder) / f"{name}{'_mirrored' if hit.is_mirrored else ''}.png"
             write_picture(path, hit.composite(harmonise=harmonise))
             written.append(path)
     return written

@@ -6,28 +6,23 @@ hits = search.instances("street.jpg", box=(410, 220, 640, 380), category="car", 
 hits[0].composite().save("out.png")
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from fos_jax.boxes import check_box_xyxy_px
 from fos_jax.errors import InputError
 from fos_jax.explain.reasons import explain
-from fos_jax.images import ImageSource, prepare_cutout, prepare_query, read_cutout
+from fos_jax.images import ImageSource, read_cutout, read_image, visible_box_xyxy_px
 from fos_jax.retrieval.gallery import Gallery, RankBy
-from fos_jax.retrieval.hits import (
-    COVERAGE_WEIGHT,
-    Hit,
-    PairScore,
-    PatternGroup,
-    make_hits,
-    overview_groups,
-    probable_groups,
-    rank_members,
-)
-from fos_jax.retrieval.queries import EncodedQuery, Filters, SearchQuery, encode_queries
+from fos_jax.retrieval.groups import COVERAGE_WEIGHT, PatternGroup, overview_groups, probable_groups
+from fos_jax.retrieval.hits import Hit, PairScore, make_hits, num_places, rank_members
+from fos_jax.retrieval.queries import EncodedQuery, SearchQuery, class_id, encode_queries
+from fos_jax.retrieval.rules import Filters, Place, rectangle_phrase, refused
+from fos_jax.retrieval.vectors import join_vectors
 
 _NO_FILTERS = Filters()
 
@@ -65,6 +60,11 @@ class ForegroundSearch:
             gallery.check_bundle(bundle.fingerprint)
             if not bundle.has_query_encoder:
                 raise InputError(f"bundle {bundle.fingerprint}: has no query encoder, expected one that was distilled")
+            if set(gallery.experts) != set(bundle.expert_weights):
+                theirs, ours = (", ".join(names) or "none" for names in (gallery.experts, bundle.expert_weights))
+                raise InputError(
+                    f"{path}: holds the vectors of experts {theirs}, bundle {bundle.fingerprint} has {ours}"
+                )
         except InputError:
             gallery.close()
             raise
@@ -89,6 +89,7 @@ class ForegroundSearch:
         k: int = 20,
         pattern: int | None = None,
         ranking: RankBy = "posterior",
+        weights: Mapping[str, float] | None = None,
         filters: Filters = _NO_FILTERS,
     ) -> list[Hit]:
         """The k foregrounds that fit best, best first; fewer where there are fewer.
@@ -99,14 +100,17 @@ class ForegroundSearch:
           category: name of the category.
           k: how many.
           pattern: only foregrounds that are assigned to this pattern.
-          ranking: "posterior" (sum over patterns of p(p|q) p(p|f)) or "cosine" (of the embeddings).
+          ranking: "posterior" (sum over patterns of p(p|q) p(p|f), plus the experts' weighted cosines where the bundle
+            has any) or "cosine" (of the embeddings).
+          weights: of experts, by name, where they are not to be the bundle's; 0 leaves one out.
           filters: hard limits.
 
         Raises:
-          InputError: an unusable photograph or rectangle, an unknown category, pattern or ranking, or k below 1.
+          InputError: an unusable photograph or rectangle, an unknown category, pattern, ranking or expert, a weight
+            that is no number of 0 or more, or k below 1.
         """
         queries = [SearchQuery(photo, box, category)]
-        return self.instances_batch(queries, k=k, pattern=pattern, ranking=ranking, filters=filters)[0]
+        return self.instances_batch(queries, k=k, pattern=pattern, ranking=ranking, weights=weights, filters=filters)[0]
 
     def instances_batch(
         self,
@@ -115,10 +119,11 @@ class ForegroundSearch:
         k: int = 20,
         pattern: int | None = None,
         ranking: RankBy = "posterior",
+        weights: Mapping[str, float] | None = None,
         filters: Filters = _NO_FILTERS,
     ) -> list[list[Hit]]:
         """`instances` for many queries, encoded together; one list of hits per query."""
-        encoded = encode_queries(queries, self.bundle)
+        encoded = encode_queries(queries, self.bundle, weights=weights)
         return [self.search_encoded(q, k=k, pattern=pattern, ranking=ranking, filters=filters) for q in encoded]
 
     def patterns(
@@ -131,9 +136,12 @@ class ForegroundSearch:
         instances: int = 8,
         representatives: int = 3,
         ranking: RankBy = "posterior",
+        weights: Mapping[str, float] | None = None,
         filters: Filters = _NO_FILTERS,
     ) -> list[PatternGroup]:
         """The k most probable patterns of which the gallery has foregrounds, most probable first.
+
+        Of a category without patterns all foregrounds are one group.
 
         Args:
           k: how many patterns.
@@ -144,8 +152,9 @@ class ForegroundSearch:
         counts = {"k": k, "instances": instances, "representatives": representatives}
         for name, value in counts.items():
             _check_count(name, value)
-        query = encode_queries([SearchQuery(photo, box, category)], self.bundle)[0]
-        return probable_groups(self.gallery, self.bundle.prototypes, query, **counts, ranking=ranking, filters=filters)
+        query = encode_queries([SearchQuery(photo, box, category)], self.bundle, weights=weights)[0]
+        limits = self._limits(filters)
+        return probable_groups(self.gallery, self.bundle.prototypes, query, **counts, ranking=ranking, filters=limits)
 
     def overview(
         self,
@@ -156,6 +165,7 @@ class ForegroundSearch:
         total: int = 20,
         coverage_weight: float = COVERAGE_WEIGHT,
         representatives: int = 3,
+        weights: Mapping[str, float] | None = None,
         filters: Filters = _NO_FILTERS,
     ) -> list[PatternGroup]:
         """A few places shared out over all patterns that may fit, as groups, most probable pattern first.
@@ -171,7 +181,7 @@ class ForegroundSearch:
         _check_count("representatives", representatives)
         if not (np.isfinite(coverage_weight) and coverage_weight >= 0):
             raise InputError(f"coverage_weight: got {coverage_weight!r}, expected a number of 0 or more")
-        query = encode_queries([SearchQuery(photo, box, category)], self.bundle)[0]
+        query = encode_queries([SearchQuery(photo, box, category)], self.bundle, weights=weights)[0]
         return overview_groups(
             self.gallery,
             self.bundle.prototypes,
@@ -179,7 +189,7 @@ class ForegroundSearch:
             total=total,
             coverage_weight=coverage_weight,
             representatives=representatives,
-            filters=filters,
+            filters=self._limits(filters),
         )
 
     def similar(
@@ -194,36 +204,67 @@ class ForegroundSearch:
         row = self.gallery.row_of(identifier)
         rows = self.gallery.category(str(self.gallery.metadata.category[row]))
         local = row - rows.start
-        allowed = filters.allowed(self.gallery.metadata, rows.rows, None)
+        allowed = filters.allowed(rows, None)
         allowed[local] = False
         vector = np.asarray(rows.vectors(ranking)[local])
+        if ranking == "posterior" and self.gallery.experts:
+            own = {name: w * rows.experts[name][local] for name, w in self.bundle.expert_weights.items()}
+            vector = join_vectors(rows.posteriors[local], own, self.gallery.experts)
         return rank_members(rows, np.flatnonzero(allowed), ranking, vector, k, None)
 
-    def score(self, photo: ImageSource, box: Sequence[float], category: str, cutout: ImageSource) -> PairScore:
+    def score(
+        self,
+        photo: ImageSource,
+        box: Sequence[float],
+        category: str,
+        cutout: ImageSource,
+        *,
+        truncated: tuple[str, ...] | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> PairScore:
         """How well a given cut-out, which need not be in the gallery, fits a query.
 
         Args:
-          photo, box, category: as `instances`.
+          photo, box, category, weights: as `instances`.
           cutout: RGBA picture as path, encoded bytes, PIL image or uint8 array.
+          truncated: sides at which its photograph cut it, of `boxes.SIDES`; None where unknown.
 
         Raises:
           InputError: an unusable photograph, rectangle or cut-out, or an unknown category.
         """
-        query = encode_queries([SearchQuery(photo, box, category)], self.bundle)[0]
-        image = prepare_cutout(read_cutout(cutout), self.bundle.foreground_size)
-        class_id = np.array([self.table.category_id(category)], np.int32)
-        encoding = self.bundle.encode_foregrounds(image[None], class_id, batch_size=1)
+        query = encode_queries([SearchQuery(photo, box, category)], self.bundle, weights=weights)[0]
+        rgba = read_cutout(cutout)
+        x0, y0, x1, y1 = visible_box_xyxy_px(rgba)
+        inputs = self.bundle.foreground_inputs(rgba[y0:y1, x0:x1], truncated)
+        number = np.array([class_id(category, self.bundle)], np.int32)
+        encoding = self.bundle.encode_foregrounds(*(value[None] for value in inputs), number, batch_size=1)
         rows = self.gallery.category(category)
         log_posterior = np.asarray(encoding.log_posterior, np.float32)[0, rows.patterns]
         posterior = np.exp(log_posterior)
-        score = float(posterior @ query.posterior)
-        others = rows.posteriors @ query.posterior
+        experts = {
+            name: query.weights[name] * float(np.asarray(encoding.experts[name], np.float32)[0] @ query.experts[name])
+            for name in self.gallery.experts
+        }
+        of_patterns = float(posterior @ query.posterior)
+        score = sum(experts.values(), of_patterns)
+        others = rows.vectors("posterior") @ rows.query_vector(query, "posterior")
+        reason = explain(
+            query.log_posterior,
+            log_posterior,
+            self.table,
+            patterns=rows.patterns,
+            category=category,
+            experts=experts,
+            notes={"geometry": rectangle_phrase(query.place)},
+        )
         return PairScore(
-            posterior=score,
+            score=score,
+            posterior=of_patterns,
             cosine=float(np.asarray(encoding.embedding, np.float32)[0] @ query.embedding),
             percentile=float((others < score).mean()) if len(others) else float("nan"),
-            pattern=int(rows.patterns[posterior.argmax()]),
-            why=explain(query.log_posterior, log_posterior, self.table, patterns=rows.patterns).text,
+            pattern=int(rows.patterns[posterior.argmax()]) if len(posterior) else -1,
+            parts=reason.parts,
+            why=reason.text,
         )
 
     def evidence(
@@ -233,31 +274,88 @@ class ForegroundSearch:
         category: str,
         pattern: int | None = None,
         *,
+        weights: Mapping[str, float] | None = None,
+        filters: Filters = _NO_FILTERS,
         progress: bool = False,
     ) -> Image.Image:
         """The photograph with what speaks for a pattern in red and what speaks against it in blue.
+
+        Of a category without patterns: what speaks for the best foreground by its whole score.
 
         The parts of the photograph are covered one after another (`explain.evidence.occlusion_map`): some two hundred
         encodings of the query.
 
         Args:
-          photo, box, category: as `instances`.
+          photo, box, category, weights, filters: as `instances`.
           pattern: id; the most probable one by default.
           progress: whether to show a progress bar.
 
         Raises:
-          InputError: an unusable photograph or rectangle, or an unknown category or pattern.
+          InputError: an unusable photograph or rectangle, or an unknown category or pattern; a category without
+            patterns of which no foreground passes the filters.
         """
-        from fos_jax.explain.evidence import evidence_picture, occlusion_map, query_posterior
+        from fos_jax.explain.evidence import evidence_picture, occlusion_map
 
-        query = encode_queries([SearchQuery(photo, box, category)], self.bundle)[0]
-        if pattern is None:
-            pattern = int(self.gallery.category(category).patterns[query.posterior.argmax()])
-        self._check_pattern(pattern, category)
-        image, box_norm = prepare_query(query.photo, query.box_xyxy_px, self.bundle.query_size)
-        posterior = query_posterior(self.bundle, self.table.category_id(category), progress=progress)
-        evidence = occlusion_map(posterior, image, box_norm, [pattern])
-        return Image.fromarray(evidence_picture(query.photo, query.box_xyxy_px, evidence, box_norm))
+        query = encode_queries([SearchQuery(photo, box, category)], self.bundle, weights=weights)[0]
+        score = self._explained(query, pattern, filters, progress)
+        evidence = occlusion_map(score, self.bundle.query_inputs(query.photo, query.box_xyxy_px))
+        window = self.bundle.query_window(*query.place)
+        return Image.fromarray(evidence_picture(query.photo, query.box_xyxy_px, evidence, window))
+
+    def _explained(
+        self, query: EncodedQuery, pattern: int | None, filters: Filters, progress: bool
+    ) -> Callable[..., np.ndarray]:
+        """What `evidence` explains, of stacked inputs: a pattern's log-probability, or the best hit's score."""
+        from fos_jax.explain.evidence import pattern_mass
+
+        rows, number = self.gallery.category(query.category), class_id(query.category, self.bundle)
+
+        def encode(*inputs: np.ndarray) -> Any:
+            category = np.full(len(inputs[0]), number, np.int32)
+            return self.bundle.encode_queries(*inputs, category, batch_size=128, progress=progress)
+
+        if pattern is None and not len(rows.patterns):
+            hits = self.search_encoded(query, k=1, filters=filters)
+            if not hits:
+                why = self.why_few(query.photo, query.box_xyxy_px, query.category, filters=filters)
+                raise InputError(f"nothing to explain: {why or 'the gallery has no foregrounds of this category'}")
+            vectors = hits[0].expert_vectors
+
+            def of_hit(*inputs: np.ndarray) -> np.ndarray:
+                experts = encode(*inputs).experts
+                cosines = [query.weights[name] * (experts[name] @ own) for name, own in vectors.items()]
+                return np.sum(cosines, axis=0)
+
+            return of_hit
+        best = int(rows.patterns[query.posterior.argmax()]) if pattern is None else pattern
+        self._check_pattern(best, query.category)
+        return lambda *inputs: pattern_mass(encode(*inputs).log_posterior, [best])
+
+    def why_few(
+        self,
+        photo: ImageSource,
+        box: Sequence[float],
+        category: str,
+        *,
+        pattern: int | None = None,
+        filters: Filters = _NO_FILTERS,
+    ) -> str:
+        """Why a search finds few or none: how many foregrounds each rule refuses, and the flag that relaxes it.
+
+        Args:
+          As `instances`.
+
+        Returns:
+          One sentence; "" where nothing is refused.
+        """
+        height, width = read_image(photo).shape[:2]
+        rows = self.gallery.category(category, mirror=filters.mirror)
+        place = Place(check_box_xyxy_px(box, width, height), width, height)
+        return refused(rows, self._limits(filters).refusals(rows, place, pattern=pattern))
+
+    def _limits(self, filters: Filters) -> Filters:
+        """Bundles with experts are for photographs: what composition demands holds unless it is relaxed."""
+        return filters.demanded() if self.bundle.expert_weights else filters
 
     def _check_pattern(self, pattern: int, category: str) -> None:
         known = self.gallery.category(category).patterns
@@ -274,19 +372,20 @@ class ForegroundSearch:
         ranking: RankBy = "posterior",
         filters: Filters = _NO_FILTERS,
     ) -> list[Hit]:
-        """`instances` for a query that is already encoded: the search alone."""
+        """`instances` for a query that is already encoded, which carries its weights: the search alone."""
         _check_count("k", k)
-        rows = self.gallery.category(query.category)
-        vector = query.posterior if ranking == "posterior" else query.embedding
-        rows.vectors(ranking)  # refuses unknown names
-        if pattern is None and filters.is_empty:
-            scores, local = rows.index(ranking).search(vector[None], min(k, max(1, len(rows))))
-            return make_hits(rows, local[0], scores[0], ranking, query)
-        # ScaNN has no allow-lists: what is restricted is searched exactly.
-        allowed = filters.allowed(self.gallery.metadata, rows.rows, query.box_xyxy_px)
+        limits = self._limits(filters)
+        rows = self.gallery.category(query.category, mirror=limits.mirror)
+        vector = rows.query_vector(query, ranking)
+        allowed = limits.allowed(rows, query.place)
         if pattern is not None:
             self._check_pattern(pattern, query.category)
             allowed &= rows.assigned == pattern
+        if allowed.all():
+            index, asked = rows.index_for(query, ranking)
+            scores, local = index.search(asked[None], min(num_places(rows, k), max(1, len(rows))))
+            return make_hits(rows, local[0], scores[0], ranking, k, query)
+        # ScaNN has no allow-lists: what is restricted is searched exactly.
         return rank_members(rows, np.flatnonzero(allowed), ranking, vector, k, query)
 
 

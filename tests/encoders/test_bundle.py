@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 
+from fos_jax import images
 from fos_jax.encoders import bundle_files
 from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder, init_foreground, init_query
 from fos_jax.encoders.bundle import load_bundle, save_bundle
@@ -90,6 +91,23 @@ def test_encodings_are_those_of_the_encoders(bundle, parts, config, table):
     np.testing.assert_allclose(got.embedding, out.embedding, atol=1e-5)
     expected = pattern_log_posterior(out.pattern_logits, category, table.category_of_pattern, scale=2.0)
     np.testing.assert_allclose(got.log_posterior_flat, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_bundle_prepares_its_own_inputs(bundle):
+    rng = np.random.default_rng(0)
+    rgba, photo, rectangle = rng.integers(0, 256, (20, 30, 4), np.uint8), _queries(1)[0][0], (4, 8, 20, 30)
+    (image,) = bundle.foreground_inputs(rgba, ("left",))
+    np.testing.assert_array_equal(image, images.prepare_cutout(rgba, 32))
+    for got, expected in zip(
+        bundle.query_inputs(photo, rectangle), images.prepare_query(photo, rectangle, 32), strict=True
+    ):
+        np.testing.assert_array_equal(got, expected)
+    assert bundle.query_window((0, 0, 10, 10), 60, 40) == (0, 0, 40)
+    assert bundle.query_window((40, 0, 60, 10), 60, 40) == (20, 0, 40)
+    assert (bundle.accepts_any_category, dict(bundle.expert_weights)) == (False, {})
+    got = bundle.encode_queries(*(value[None] for value in bundle.query_inputs(photo, rectangle)), np.array([0]))
+    assert got.experts == {}
+    np.testing.assert_array_equal(got.log_posterior, got.log_posterior_both)
 
 
 def test_posteriors_sum_to_one_within_the_category(bundle, table):

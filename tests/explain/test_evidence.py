@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fos_jax.errors import InputError
-from fos_jax.explain.evidence import evidence_picture, occlusion_map, overlay
-from fos_jax.images import prepare_query
+from fos_jax.explain.evidence import evidence_picture, occlusion_map, overlay, pattern_mass
+from fos_jax.images import prepare_query, query_window
 
 BOX = np.float32([0.25, 0.25, 0.75, 0.75])
 
@@ -18,6 +18,10 @@ def bright_corner(image, box):
     return np.log(np.stack([p, 1 - p], axis=1))
 
 
+def mass_of(log_posterior, patterns):
+    return lambda *inputs: pattern_mass(log_posterior(*inputs), patterns)
+
+
 def make_image():
     image = np.full((48, 48, 3), 128, np.uint8)
     image[:8, :8] = 255
@@ -25,23 +29,23 @@ def make_image():
 
 
 def test_evidence_lies_where_it_is():
-    got = occlusion_map(bright_corner, make_image(), BOX, [0])
+    got = occlusion_map(mass_of(bright_corner, [0]), (make_image(), BOX))
     assert got.shape == (48, 48)
     assert got.dtype == np.float32
     assert got[:8, :8].min() > 0
     np.testing.assert_allclose(got[16:, :], 0, atol=1e-6)
     np.testing.assert_allclose(got[:, 16:], 0, atol=1e-6)
-    against = occlusion_map(bright_corner, make_image(), BOX, [1])
+    against = occlusion_map(mass_of(bright_corner, [1]), (make_image(), BOX))
     assert against[:8, :8].max() < 0
 
 
 def test_all_patterns_together_are_certain_so_nothing_speaks_for_them():
-    np.testing.assert_allclose(occlusion_map(bright_corner, make_image(), BOX, [0, 1]), 0, atol=1e-6)
+    np.testing.assert_allclose(occlusion_map(mass_of(bright_corner, [0, 1]), (make_image(), BOX)), 0, atol=1e-6)
 
 
 def test_one_window_by_hand():
     """Covering the whole image: brightness 255 -> 128 in the corner, everywhere the same drop."""
-    got = occlusion_map(bright_corner, make_image(), BOX, [0], window_px=48, stride_px=48)
+    got = occlusion_map(mass_of(bright_corner, [0]), (make_image(), BOX), window_px=48, stride_px=48)
     np.testing.assert_allclose(got, np.log(0.95) - np.log(0.05 + 0.9 * 128 / 255), rtol=1e-5)
 
 
@@ -52,19 +56,19 @@ def test_the_image_is_left_alone_and_impossible_patterns_stay_finite():
     def impossible(images, box):
         return np.full((len(images), 2), -np.inf)
 
-    assert np.isfinite(occlusion_map(impossible, image, BOX, [0])).all()
+    assert np.isfinite(occlusion_map(mass_of(impossible, [0]), (image, BOX))).all()
     assert (image == before).all()
 
 
 @pytest.mark.parametrize("kwargs", [{"window_px": 49}, {"window_px": 0}, {"window_px": 4, "stride_px": 5}])
 def test_windows_that_do_not_fit_are_refused(kwargs):
     with pytest.raises(InputError, match="window_px, stride_px"):
-        occlusion_map(bright_corner, make_image(), BOX, [0], **kwargs)
+        occlusion_map(mass_of(bright_corner, [0]), (make_image(), BOX), **kwargs)
 
 
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match="expected uint8"):
-        occlusion_map(bright_corner, make_image()[:20], BOX, [0])
+        occlusion_map(mass_of(bright_corner, [0]), (make_image()[:20], BOX))
     with pytest.raises(ValueError, match="evidence has shape"):
         overlay(make_image(), np.zeros((2, 2)))
 
@@ -87,8 +91,8 @@ def test_overlay_colours_and_neutral_grey():
 )
 def test_picture_paints_the_window_that_the_model_saw(box, window):
     photo = np.full((40, 60, 3), 100, np.uint8)
-    image, box_norm = prepare_query(photo, box, 20)
-    got = evidence_picture(photo, box, np.ones(image.shape[:2], np.float32), box_norm)
+    image, _ = prepare_query(photo, box, 20)
+    got = evidence_picture(photo, box, np.ones(image.shape[:2], np.float32), query_window(box, 60, 40))
     assert got.shape == photo.shape
     x0, y0, x1, y1 = window
     red = got[..., 0].astype(int) > got[..., 2].astype(int)

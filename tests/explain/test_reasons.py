@@ -50,6 +50,34 @@ def test_text_is_one_readable_sentence():
     )
 
 
+def test_parts_add_up_and_the_largest_comes_first():
+    """Pattern 0.46 of 0.46 + 0.25 - 0.02 = 0.69."""
+    got = explain(
+        log(0.5, 0.3, 0.2, 0, 0),
+        log(0.8, 0.2, 0, 0, 0),
+        make_table(),
+        experts={"appearance": -0.02, "geometry": 0.25},
+        notes={"geometry": "a tall rectangle"},
+        fit="It fits.",
+    )
+    assert got.parts == {"pattern": pytest.approx(0.46), "appearance": -0.02, "geometry": 0.25}
+    assert got.score == pytest.approx(0.69)
+    assert got.text.startswith("Pattern 0.46 of 0.69, geometry 0.25 (a tall rectangle), appearance -0.02. Both are")
+    assert "(87 % of the pattern part)" in got.text
+    assert got.text.endswith("light side: left 70 %. It fits.")
+
+
+def test_of_a_category_without_patterns_experts_alone_speak():
+    nothing = np.zeros(0)
+    got = explain(
+        nothing, nothing, make_table(), patterns=np.zeros(0, int), category="lamp", experts={"geometry": 0.25}
+    )
+    assert (got.score, got.terms, got.attributes, got.parts) == (0.25, (), (), {"geometry": 0.25})
+    assert got.text == "Geometry 0.25 of 0.25. No patterns are known for lamp."
+    with pytest.raises(ValueError, match="expected both"):
+        explain(nothing, nothing, make_table(), patterns=np.zeros(0, int))
+
+
 def test_without_attributes():
     got = explain(log(0, 0, 0, 0, 1), log(0, 0, 0, 0, 1), make_table())
     assert got.attributes == ()

@@ -71,8 +71,14 @@ def test_polygons_and_runs_become_alpha_and_the_rest_is_counted(write):
     np.testing.assert_array_equal(car.rgba[..., :3], write.photograph[5:25, 10:30])
     assert (car.rgba[..., 3] == 255).all()
     assert (plant.rgba[..., 3] == 255).mean() == 1.0
+    assert car.truncated == ()
+    assert plant.truncated == ("left", "top", "bottom")  # the left half of the frame
     assert source.skipped == {"crowd": 1, "other category": 1, "smaller than 16 px": 1}
     assert len(list(source)) == len(source) == 2  # a second pass gives the same
+
+
+def test_every_category_where_none_is_named(write):
+    assert [record.category for record in write(_annotations(), categories=None)] == ["car", "plant", "boat"]
 
 
 def _drop(annotations, *path):

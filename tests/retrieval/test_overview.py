@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fos_jax.retrieval.hits import choose
+from fos_jax.retrieval.groups import choose
 from fos_jax.retrieval.index import ExactIndex
 
 
@@ -31,6 +31,13 @@ def test_by_hand():
     assert choose(finder(posteriors), posteriors, query, 9, coverage_weight=0.6) == [0, 2, 1, 3]
     nothing = np.zeros((0, 2), np.float32)
     assert choose(finder(nothing), nothing, query, 3) == []
+
+
+def test_rows_that_share_a_number_count_once():
+    posteriors = np.array([[1, 0], [1, 0], [0, 1], [0.9, 0.1]], np.float32)
+    query = np.array([0.6, 0.4], np.float32)
+    same = np.array([7, 7, 3, 5])
+    assert choose(finder(posteriors), posteriors, query, 9, coverage_weight=0.6, identity=same) == [0, 2, 3]
 
 
 @st.composite

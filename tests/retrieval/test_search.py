@@ -14,8 +14,9 @@ from fos_jax.images import read_image
 from fos_jax.retrieval.build import build_gallery
 from fos_jax.retrieval.contact_sheet import contact_sheet
 from fos_jax.retrieval.cutouts import CutoutRecord
-from fos_jax.retrieval.queries import Filters, SearchQuery, encode_queries
+from fos_jax.retrieval.queries import SearchQuery, encode_queries
 from fos_jax.retrieval.results import results_json, results_text, write_composites
+from fos_jax.retrieval.rules import Filters
 from fos_jax.retrieval.search import ForegroundSearch
 
 BOX = (10, 5, 30, 25)

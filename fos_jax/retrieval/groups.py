@@ -1,0 +1,203 @@
+"""Groups of hits: the patterns that fit a query, each with its foregrounds."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from fos_jax.explain.reasons import no_patterns
+from fos_jax.retrieval.gallery import CategoryRows, Gallery, RankBy
+from fos_jax.retrieval.hits import Hit, rank_members
+from fos_jax.retrieval.index import ExactIndex, Index
+from fos_jax.retrieval.queries import EncodedQuery
+from fos_jax.retrieval.rules import Filters
+
+COVERAGE_WEIGHT = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class PatternGroup:
+    """One pattern that fits a query, with the foregrounds of it.
+
+    A category without patterns is one group of all its foregrounds.
+
+    Attributes:
+      id: the pattern's, -1 where the category has none.
+      category, description, attributes: the pattern's.
+      probability: p(pattern | query); 1 where there is none.
+      size: foregrounds of the gallery that are assigned to it (and pass the filters).
+      representatives: those nearest to the pattern's prototype (without patterns: to the mean of their embeddings),
+        nearest first; their score is that cosine.
+      hits: its instances, best for this query first.
+    """
+
+    id: int
+    category: str
+    description: str
+    attributes: Mapping[str, str]
+    probability: float
+    size: int
+    representatives: Sequence[Hit]
+    hits: Sequence[Hit]
+
+    def to_json(self) -> dict:
+        """What can be written as JSON."""
+        return {
+            **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)},
+            "attributes": dict(self.attributes),
+            "representatives": [hit.to_json() for hit in self.representatives],
+            "hits": [hit.to_json() for hit in self.hits],
+        }
+
+
+def probable_groups(
+    gallery: Gallery,
+    prototypes: np.ndarray,
+    query: EncodedQuery,
+    *,
+    k: int,
+    instances: int,
+    representatives: int,
+    ranking: RankBy,
+    filters: Filters,
+) -> list[PatternGroup]:
+    """The k most probable patterns of which the gallery has foregrounds, each with its best instances.
+
+    Args:
+      gallery: where to look. prototypes: float32 [P, D], the bundle's. Others: as `ForegroundSearch.patterns`.
+    """
+    rows = gallery.category(query.category, mirror=filters.mirror)
+    allowed = filters.allowed(rows, query.place)
+    vector = rows.query_vector(query, ranking)
+    members_of = (
+        (number, np.flatnonzero(allowed & (rows.assigned == number))) for number in _by_probability(rows, query)
+    )
+    groups = []
+    for number, members in itertools.islice(((i, found) for i, found in members_of if len(found)), k):
+        hits = rank_members(rows, members, ranking, vector, instances, query)
+        groups.append(_group(rows, prototypes, query, number, members, representatives, hits))
+    return groups
+
+
+def overview_groups(
+    gallery: Gallery,
+    prototypes: np.ndarray,
+    query: EncodedQuery,
+    *,
+    total: int,
+    coverage_weight: float,
+    representatives: int,
+    filters: Filters,
+) -> list[PatternGroup]:
+    """`choose` on a gallery, the chosen grouped by the pattern they are assigned to, most probable first.
+
+    Args:
+      gallery, prototypes: as `probable_groups`. Others: as `ForegroundSearch.overview`.
+    """
+    rows = gallery.category(query.category, mirror=filters.mirror)
+    places = np.flatnonzero(filters.allowed(rows, query.place))
+    vector = rows.query_vector(query, "posterior")
+    index: Index
+    if len(places) == len(rows):
+        index, asked = rows.index_for(query, "posterior")
+    else:  # ScaNN has no allow-lists: what is restricted is searched exactly.
+        index, asked = ExactIndex(rows.vectors("posterior")[places]), vector
+    of_experts = asked[len(query.posterior) :]
+
+    def find(of_patterns: np.ndarray, k: int) -> np.ndarray:
+        return index.search(np.concatenate([of_patterns, of_experts])[None], k)[1][0]
+
+    found = choose(
+        find,
+        rows.posteriors[places],
+        query.posterior,
+        total,
+        coverage_weight=coverage_weight,
+        identity=rows.rows[places] if rows.is_mirrored.any() else None,
+    )
+    chosen = places[np.array(found, np.int64)]
+    groups = []
+    for number in _by_probability(rows, query):
+        is_of_pattern = rows.assigned == number
+        own, members = chosen[is_of_pattern[chosen]], np.intersect1d(places, np.flatnonzero(is_of_pattern))
+        if len(own):
+            hits = rank_members(rows, own, "posterior", vector, len(own), query)
+            groups.append(_group(rows, prototypes, query, number, members, representatives, hits))
+    return groups
+
+
+def _by_probability(rows: CategoryRows, query: EncodedQuery) -> list[int]:
+    """Ids of the category's patterns, most probable first; -1 alone where it has none."""
+    return rows.patterns[np.argsort(-query.posterior, kind="stable")].tolist() or [-1]
+
+
+def _group(
+    rows: CategoryRows,
+    prototypes: np.ndarray,
+    query: EncodedQuery,
+    number: int,
+    members: np.ndarray,
+    representatives: int,
+    hits: Sequence[Hit],
+) -> PatternGroup:
+    """The group of one pattern, which these members of the category are assigned to."""
+    pattern = rows.gallery.table.patterns[number] if number >= 0 else None
+    prototype = np.asarray(prototypes[number] if pattern else rows.embeddings[members].mean(axis=0), np.float32)
+    prototype = prototype / max(float(np.linalg.norm(prototype)), 1e-12)
+    return PatternGroup(
+        id=number,
+        category=rows.name,
+        description=pattern.description if pattern else no_patterns(rows.name),
+        attributes=pattern.attributes if pattern else {},
+        probability=float(query.posterior[rows.patterns == number][0]) if pattern else 1.0,
+        size=len(np.unique(rows.rows[members])),
+        representatives=rank_members(rows, members, "cosine", prototype, representatives, query),
+        hits=hits,
+    )
+
+
+def choose(
+    find: Callable[[np.ndarray, int], np.ndarray],
+    posteriors: np.ndarray,
+    query_posterior: np.ndarray,
+    total: int,
+    *,
+    coverage_weight: float = COVERAGE_WEIGHT,
+    identity: np.ndarray | None = None,
+) -> list[int]:
+    """Shares a few places out over the patterns that may fit: foregrounds chosen one by one, each for what it adds.
+
+    A list by score alone shows one pattern many times over while another that fits as well waits behind it. Here a set
+    is worth the number of its foregrounds that fit, expected under the posteriors, plus `coverage_weight` for each
+    pattern that fits and is shown at all. What a foreground adds to those already chosen is then
+
+        sum over patterns of p(pattern | query) (1 + coverage_weight * unseen(pattern)) p(pattern | foreground),
+
+    with unseen(pattern) the probability that none of the chosen is of it: an inner product, so the index of the
+    ranking by posterior finds the next one. Choosing the best addition each time reaches at least 1 - 1/e of the best
+    set's worth.
+
+    Args:
+      find: (vector float32 [p], k) -> the k rows of highest inner product with it, best first, -1 where there are none.
+      posteriors: float32 [n, p], p(pattern | foreground).
+      query_posterior: float32 [p], p(pattern | query).
+      total: how many; fewer come where there are fewer.
+      coverage_weight: worth of a fitting pattern's first appearance, in fitting foregrounds; 0 ranks by score.
+      identity: int [n]; of rows that share a number, at most two, one is chosen.
+
+    Source: decision 27, after Agrawal et al., "Diversifying search results", WSDM 2009 (the worth of covering what may
+    be meant, greedily) and Santos et al., "Exploiting query reformulations for web search result diversification", WWW
+    2010 (mixed with relevance).
+    """
+    chosen: list[int] = []
+    unseen = np.ones_like(query_posterior)
+    while len(chosen) < total:
+        found = find(query_posterior * (1 + coverage_weight * unseen), (1 if identity is None else 2) * len(chosen) + 1)
+        taken = set(chosen) if identity is None else set(np.flatnonzero(np.isin(identity, identity[chosen])))
+        new = next((int(row) for row in found if row >= 0 and row not in taken), None)
+        if new is None:
+            break
+        chosen.append(new)
+        unseen = unseen * (1 - posteriors[new])
+    return chosen

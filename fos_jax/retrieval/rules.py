@@ -1,0 +1,225 @@
+"""Rules of what may come: limits that users set, and what composition demands of a cut-out in a rectangle."""
+
+import dataclasses
+import math
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fos_jax.boxes import BoxXyxyPx, touched_sides
+from fos_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from fos_jax.retrieval.gallery import CategoryRows
+
+# What a bundle with experts, which is one for photographs, demands where a user sets nothing.
+MAX_UPSCALE = 1.5
+# Of pairs of animals of one category, view and truncation (Animal Pose), width / height differs by at most 1.5 times in
+# 59 %, by at most twice in 82 %: a narrower limit would refuse what is interchangeable.
+ASPECT_TOLERANCE = 2.0
+MIRRORED_SIDE = {"left": "right", "right": "left"}
+
+
+class Place(NamedTuple):
+    """A rectangle (half-open whole pixels) and the size in pixels of the picture that it lies in."""
+
+    box_xyxy_px: BoxXyxyPx
+    width: int
+    height: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """How many foregrounds one rule refuses (one may be refused by several), in words, and the flag that relaxes it."""
+
+    number: int
+    reason: str
+    flag: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Filters:
+    """Hard limits on hits, after what users filter by: rights, resolution, shape, truncation.
+
+    None means "as the bundle demands": bundles with experts, which are for photographs, ask for what composition needs
+    (`demanded`), others for nothing.
+
+    Attributes:
+      min_side_px: least extent of the cut-out's longer side.
+      max_upscale: most that the cut-out may have to grow to fill the rectangle (fitted with its aspect kept); math.inf
+        for any.
+      licences: exact names that are allowed.
+      aspect_tolerance: the cut-out's width / height may differ from the rectangle's by this factor, 1 or more; math.inf
+        for any.
+      exclude: ids that must not come.
+      any_truncation: whether a cut-out that its photograph cut at one side may come where the rectangle does not touch
+        that side of the picture. Where the sides are unknown it may in any case.
+      mirror: whether cut-outs come mirrored too, where the gallery holds them so.
+    """
+
+    min_side_px: int = 0
+    max_upscale: float | None = None
+    licences: Collection[str] | None = None
+    aspect_tolerance: float | None = None
+    exclude: Collection[str] = ()
+    any_truncation: bool | None = None
+    mirror: bool = False
+
+    def __post_init__(self):
+        if not self.min_side_px >= 0:
+            raise InputError(f"min_side_px: got {self.min_side_px!r}, expected 0 or more")
+        if self.max_upscale is not None and not self.max_upscale > 0:
+            raise InputError(f"max_upscale: got {self.max_upscale!r}, expected more than 0")
+        if self.aspect_tolerance is not None and not self.aspect_tolerance >= 1:
+            raise InputError(f"aspect_tolerance: got {self.aspect_tolerance!r}, expected 1 or more")
+        for name in ("licences", "exclude"):
+            if isinstance(getattr(self, name), str):
+                raise InputError(f"{name}: got one string, expected a collection of them")
+
+    def demanded(self) -> "Filters":
+        """The same with what composition demands in place of None."""
+        return dataclasses.replace(
+            self,
+            max_upscale=MAX_UPSCALE if self.max_upscale is None else self.max_upscale,
+            aspect_tolerance=ASPECT_TOLERANCE if self.aspect_tolerance is None else self.aspect_tolerance,
+            any_truncation=bool(self.any_truncation),
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything passes."""
+        limits = (self.max_upscale, self.aspect_tolerance)
+        is_limited = any(limit is not None and math.isfinite(limit) for limit in limits)
+        is_limited |= bool(self.min_side_px or self.exclude) or self.licences is not None
+        return not is_limited and self.any_truncation is not False
+
+    def allowed(self, rows: "CategoryRows", place: Place | None) -> np.ndarray:
+        """bool [rows]: which foregrounds pass; without a place, what compares with it is left out."""
+        passes = np.ones(len(rows), bool)
+        if self.is_empty:
+            return passes
+        for _, _, passes_rule in self._rules(rows, place):
+            passes &= passes_rule
+        return passes
+
+    def refusals(self, rows: "CategoryRows", place: Place | None, *, pattern: int | None = None) -> list[Refusal]:
+        """How many foregrounds each rule refuses, most first; rules that refuse none are left out.
+
+        Args:
+          rows, place: as `allowed`. pattern: id of the only one that is wanted.
+        """
+        counts = [Refusal(int((~passes).sum()), reason, flag) for reason, flag, passes in self._rules(rows, place)]
+        if pattern is not None:
+            counts.append(Refusal(int((rows.assigned != pattern).sum()), "of another pattern", "another --pattern"))
+        return sorted((refusal for refusal in counts if refusal.number), key=lambda refusal: -refusal.number)
+
+    def _rules(self, rows: "CategoryRows", place: Place | None) -> Iterator[tuple[str, str, np.ndarray]]:
+        """Yields a rule's reason for a refusal, the flag that relaxes it and bool [rows], what passes it."""
+        metadata = rows.gallery.metadata
+        width, height = metadata.width_px[rows.rows].astype(float), metadata.height_px[rows.rows].astype(float)
+        if self.min_side_px:
+            reason = f"shorter than {self.min_side_px} px"
+            yield reason, "a lower --min_side_px", np.maximum(width, height) >= self.min_side_px
+        if self.licences is not None:
+            yield "of another licence", "another --licence", np.isin(metadata.licence[rows.rows], list(self.licences))
+        if self.exclude:
+            yield "excluded by id", "another exclude", ~np.isin(metadata.id[rows.rows], list(self.exclude))
+        if place is None:
+            return
+        x0, y0, x1, y1 = place.box_xyxy_px
+        if self.any_truncation is False:
+            sides = set(touched_sides(*place))
+            distinct, which = rows.truncated
+            fits = np.array([set(truncated or ()) <= sides for truncated in distinct], bool)
+            reason = "cut off at a side of their photograph that the rectangle does not touch"
+            yield reason, "--any_truncation", fits[which]
+        if self.aspect_tolerance is not None and math.isfinite(self.aspect_tolerance):
+            ratio = np.log(width / height) - math.log((x1 - x0) / (y1 - y0))
+            reason = f"of a width / height that differs by more than {self.aspect_tolerance:g} times"
+            yield reason, "--aspect_tolerance=any", np.abs(ratio) <= math.log(self.aspect_tolerance) + 1e-9
+        if self.max_upscale is not None and math.isfinite(self.max_upscale):
+            scale = np.minimum((x1 - x0) / width, (y1 - y0) / height)
+            reason = f"to be enlarged more than {self.max_upscale:g} times"
+            yield reason, "--max_upscale=any", scale <= self.max_upscale
+
+
+def parse_limit(text: str | None, *, where: str) -> float | None:
+    """A factor of a flag: None where it is not set, math.inf for "any" and "0"; `InputError` for what is no number."""
+    if text is None:
+        return None
+    try:
+        return math.inf if text == "any" else float(text) or math.inf
+    except ValueError:
+        raise InputError(f"{where}: got {text!r}, expected a number or any") from None
+
+
+def format_sides(sides: Collection[str] | None) -> str | None:
+    """Truncated sides as a gallery stores them: "left,bottom", "" for none, None where unknown."""
+    return None if sides is None else ",".join(sides)
+
+
+def parse_sides(text: str | None, is_mirrored: bool = False) -> tuple[str, ...] | None:
+    """The reverse of `format_sides`, left and right swapped where the cut-out is mirrored."""
+    if text is None:
+        return None
+    sides = tuple(filter(None, text.split(",")))
+    return mirrored_sides(sides) if is_mirrored else sides
+
+
+def mirrored_sides(sides: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Truncated sides after a left-right flip."""
+    return None if sides is None else tuple(MIRRORED_SIDE.get(side, side) for side in sides)
+
+
+def refused(rows: "CategoryRows", refusals: Collection[Refusal]) -> str:
+    """What rules refuse of a category's foregrounds, in one sentence; "" where they refuse none."""
+    if not refusals:
+        return ""
+    said = ", ".join(f"{r.number} {r.reason} ({r.flag} relaxes that)" for r in refusals)
+    return f"of {len(rows)} foregrounds of {rows.name}, refused: {said}"
+
+
+def fit_sentence(
+    width: int, height: int, truncated: tuple[str, ...] | None, place: Place, *, is_mirrored: bool = False
+) -> str:
+    """How a cut-out meets what composition demands of it, in one sentence.
+
+    Args:
+      width, height: of the cut-out in pixels.
+      truncated: sides at which its photograph cut it, as it is shown; None where unknown.
+      place: where it goes.
+      is_mirrored: whether it is shown mirrored.
+    """
+    x0, y0, x1, y1 = place.box_xyxy_px
+    touched = touched_sides(*place)
+    parts = ["mirrored"] if is_mirrored else []
+    if truncated is None:
+        parts.append("not known whether its photograph cut it")
+    elif not truncated:
+        parts.append("whole in its photograph")
+    elif set(truncated) <= set(touched):
+        parts.append(f"cut at the {_and(truncated)} as the rectangle is by the picture's edge")
+    else:
+        missing = [side for side in truncated if side not in touched]
+        parts.append(f"cut at the {_and(truncated)}, but the rectangle does not touch the picture's {_and(missing)}")
+    ratio = (width / height) / ((x1 - x0) / (y1 - y0))
+    parts.append(f"width / height {ratio:.2f} times the rectangle's")
+    scale = min((x1 - x0) / width, (y1 - y0) / height)
+    parts.append(f"enlarged {scale:.2f} times" if scale > 1 else f"shrunk to {scale:.2f}")
+    return f"The cut-out: {', '.join(parts)}."
+
+
+def rectangle_phrase(place: Place) -> str:
+    """A rectangle by its shape, size and the sides of the picture that it touches: "a tall rectangle that ..."."""
+    x0, y0, x1, y1 = place.box_xyxy_px
+    aspect, share = (x1 - x0) / (y1 - y0), (x1 - x0) * (y1 - y0) / (place.width * place.height)
+    size = "small " if share < 0.03 else "large " if share > 0.3 else ""
+    shape = "tall " if aspect < 0.8 else "wide " if aspect > 1.25 else "squarish "
+    touched = touched_sides(*place)
+    return f"a {size}{shape}rectangle that touches {f'the {_and(touched)}' if touched else 'no side'}"
+
+
+def _and(words: Collection[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
