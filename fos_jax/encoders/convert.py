@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,7 +69,12 @@ def weights_path(backbone: str, init_weights: str) -> Path:
 
 
 def convert_backbone(
-    backbone: str, state_dict: Mapping[str, np.ndarray], *, image_size: int, where: str = "state dict"
+    backbone: str,
+    state_dict: Mapping[str, np.ndarray],
+    *,
+    image_size: int,
+    where: str = "state dict",
+    module: nn.Module | None = None,
 ) -> dict[str, Any]:
     """Variables of a backbone from a state dict.
 
@@ -77,6 +83,7 @@ def convert_backbone(
       state_dict: public name -> array.
       image_size: side of the images the backbone will see, px; position embeddings are resampled to it.
       where: what a message calls the state dict.
+      module: one of that family, where it is not the plain one of that name.
 
     Returns:
       `params` and, for convolutional ones, `batch_stats`, float32. The first convolution's fourth channel is zero:
@@ -93,7 +100,7 @@ def convert_backbone(
         raise InputError(
             f"backbone: {backbone!r} has no public weights, expected a resnet, vit, dinov2, clip or efficientnet one"
         )
-    expected = _expected_shapes(backbone, image_size)
+    expected = _expected_shapes(module or make_backbone(backbone), image_size)
     found, unknown, doubled = translate(table, state_dict)
     position = "params/pos_embed"
     if position in found and position in expected:
@@ -173,9 +180,9 @@ def _joined(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return joined
 
 
-def _expected_shapes(backbone: str, image_size: int) -> dict[str, tuple[int, ...]]:
+def _expected_shapes(module: nn.Module, image_size: int) -> dict[str, tuple[int, ...]]:
     image = jax.ShapeDtypeStruct((1, image_size, image_size, 4), jnp.float32)
-    variables = jax.eval_shape(make_backbone(backbone).init, jax.random.key(0), image)
+    variables = jax.eval_shape(module.init, jax.random.key(0), image)
     return {name: x.shape for name, x in traverse_util.flatten_dict(variables, sep="/").items()}
 
 

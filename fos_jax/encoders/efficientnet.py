@@ -150,7 +150,6 @@ class EfficientNetLite(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
-    @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> Features:
         """The last tap's map, and all taps' maps averaged in 4 x 4 cells, flattened and joined.
 
@@ -160,9 +159,9 @@ class EfficientNetLite(nn.Module):
         cells = [pooled_cells(m, _GRID).reshape(len(m), -1) for m in maps]
         return Features(maps[-1], jnp.concatenate(cells, axis=-1))
 
-    @nn.nowrap
+    @nn.compact
     def maps(self, x: jax.Array, train: bool = False) -> list[jax.Array]:
-        """float [B, h, w, C] for each tap; to be called inside `__call__` or `apply(..., method=...)`."""
+        """float [B, h, w, C] for each tap."""
         norm, wanted = _batch_norm(train, self.dtype, self.axis_name), set(self.taps)
         colours = (x[..., :3] * DEVIATION + (MEAN - _PUBLIC_MEAN)) / _PUBLIC_DEVIATION
         x = jnp.concatenate([colours, x[..., 3:]], axis=-1).astype(self.dtype)

@@ -7,10 +7,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from fos_jax.boxes import check_box_xyxy_px
+from fos_jax.boxes import SIDES, check_box_xyxy_px, touched_sides
 from fos_jax.images import MEAN_COLOUR, prepare_cutout, resize_rgb
 
-SIDES = ("left", "top", "right", "bottom")
 CONTEXT = 2.0  # side of the window around a rectangle, in lengths of its longer side
 _SILHOUETTE = 8  # cells per side of a cut-out's silhouette, stretched to its bounding box
 _READING_PX = 128  # longer side at which tone is read, so that it means the same for large and small objects
@@ -34,15 +33,19 @@ class Row(NamedTuple):
     tone: np.ndarray
 
 
-def cutout_row(rgba: np.ndarray, truncated: Sequence[str] | None, size: int) -> Row:
+def cutout_row(rgba: np.ndarray, truncated: Sequence[str] | None, size: int, *, erode: bool = True) -> Row:
     """Inputs of a cut-out.
 
     Args:
       rgba: uint8 [h, w, 4], straight alpha, cropped to what is visible.
       truncated: sides at which its photograph cut it, of `SIDES`; None where that is unknown.
       size: side of the picture in pixels.
+      erode: take a rim off the mask for the picture and the tone: it carries pixels of the photograph around the
+        object, which would give its place away in training and means nothing in use.
     """
-    return Row(prepare_cutout(rgba, size), silhouette_numbers(rgba, truncated), _cutout_tone(rgba))
+    inner = _inner(rgba[..., 3]) if erode else rgba[..., 3] >= _VISIBLE
+    solid = np.dstack([rgba[..., :3], np.where(inner, rgba[..., 3], 0)])
+    return Row(prepare_cutout(solid, size), silhouette_numbers(rgba, truncated), _tone(rgba[..., :3], inner))
 
 
 def query_row(photo: np.ndarray, box_xyxy_px: Sequence[float], size: int) -> Row:
@@ -85,14 +88,6 @@ def rectangle_numbers(box_xyxy_px: Sequence[int], width: int, height: int) -> np
     return np.array(numbers, np.float32)
 
 
-def touched_sides(box_xyxy_px: Sequence[int], width: int, height: int, *, margin: float = 0.01) -> tuple[str, ...]:
-    """Sides of the photograph that a rectangle touches, of `SIDES`, within a share of the photograph's longer side."""
-    x0, y0, x1, y1 = box_xyxy_px
-    slack = max(2, round(margin * max(width, height)))
-    gaps = (x0, y0, width - x1, height - y1)
-    return tuple(side for side, gap in zip(SIDES, gaps, strict=True) if gap <= slack)
-
-
 def silhouette_numbers(rgba: np.ndarray, truncated: Sequence[str] | None) -> np.ndarray:
     """A cut-out by its aspect, truncation and silhouette: float32 [NUM_SILHOUETTE]; see `cutout_row`."""
     height, width = rgba.shape[:2]
@@ -103,12 +98,13 @@ def silhouette_numbers(rgba: np.ndarray, truncated: Sequence[str] | None) -> np.
     return np.array([aspect, aspect**2, truncated is None, *cut, *(2 * cells.ravel() - 1)], np.float32)
 
 
-def _cutout_tone(rgba: np.ndarray) -> np.ndarray:
-    mask = (rgba[..., 3] >= _VISIBLE).astype(np.uint8)
+def _inner(alpha: np.ndarray) -> np.ndarray:
+    """bool [h, w]: what is visible without its rim; all of it where nothing else would be left."""
+    mask = (alpha >= _VISIBLE).astype(np.uint8)
     reach = max(1, round(_ERODED * max(mask.shape)))
-    framed = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    framed = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_REPLICATE)  # a photograph's border is no rim
     inner = cv2.erode(framed, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))[1:-1, 1:-1].astype(bool)
-    return _tone(rgba[..., :3], inner if inner.any() else mask.astype(bool))
+    return inner if inner.sum() >= 0.25 * mask.sum() else alpha >= min(_VISIBLE, int(alpha.max()))
 
 
 def _tone(rgb: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -129,6 +125,21 @@ def _tone(rgb: np.ndarray, known: np.ndarray) -> np.ndarray:
     saturation = np.hypot(chosen[:, 1], chosen[:, 2])
     numbers = [*chosen.mean(0), *chosen.std(0), low, high, saturation.mean(), detail[0] / 3 + 1]
     return np.array(numbers, np.float32)
+
+
+def geometry_of_rectangle(shape: np.ndarray) -> np.ndarray:
+    """float32 [n, R]: numbers of rectangles [n, NUM_RECTANGLE] and their products, which linear maps cannot form."""
+    return _with_products(np.asarray(shape, np.float32), NUM_RECTANGLE)
+
+
+def geometry_of_silhouette(shape: np.ndarray) -> np.ndarray:
+    """float32 [n, R]: numbers of cut-outs [n, NUM_SILHOUETTE], with the products of aspect and truncation."""
+    return _with_products(np.asarray(shape, np.float32), NUM_SILHOUETTE - _SILHOUETTE**2)
+
+
+def _with_products(numbers: np.ndarray, count: int) -> np.ndarray:
+    i, j = np.triu_indices(count)
+    return np.concatenate([numbers[:, :count], numbers[:, i] * numbers[:, j], numbers[:, count:]], axis=1)
 
 
 def _window(photo: np.ndarray, left: int, top: int, side: int) -> tuple[np.ndarray, np.ndarray]:
