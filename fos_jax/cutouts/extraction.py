@@ -150,16 +150,16 @@ def make_plan(
       InputError: the folder holds another extraction; what source and segmenter raise; no photograph at all.
     """
     check_config(config)
-    folder = Path(folder)
-    source, settings = json.loads(json.dumps(dict(source))), json.loads(config.to_json())
+    folder, settings = Path(folder), json.loads(config.to_json())
+    source = dict[str, Any](json.loads(json.dumps(dict(source))))
     if (segmenter := open_segmenter(source.get("segmenter"))) is not None:
         source["segmenter"] = segmenter.description()  # with its checksum
     if (folder / "plan" / "plan.json").exists():
         plan = read_plan(folder)
         if (plan.source, plan.config) != (source, settings):
-            what = "source" if segmenter is None else "source, with another segmenter"
             raise InputError(
-                f"{folder}: holds an extraction of another {what} or with other thresholds, expected an empty folder"
+                f"{folder}: holds an extraction of another source, by another segmenter or with other thresholds, "
+                "expected an empty folder"
             )
         return plan
     with published_directory(folder / "plan") as aside:
