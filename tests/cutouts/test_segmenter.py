@@ -123,7 +123,6 @@ def _weights_at(place):
     [
         ({"shape": (1, 4, 320, 320)}, r"takes \(float\) \[1, 4, 320, 320\], expected one RGB picture"),
         ({"shape": (2, 3, 320, 320)}, "expected one RGB picture"),
-        ({"shape": (3, 320, 320)}, "expected one RGB picture"),
         ({"change": _second_input}, "expected one RGB picture"),
         ({"change": _bytes_in}, r"takes \(uint8\) \[1, 3, 320, 320\], expected one RGB picture"),
         ({"shape": (1, 3, 8, 8)}, "expected sides from 32 to 4096 px"),
