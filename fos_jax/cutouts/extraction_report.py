@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 import pyarrow.parquet as pq
 
-from fos_jax.cutouts.filters import FILTERS
+from fos_jax.cutouts.filters import FILTERS, MEANINGS
 from fos_jax.cutouts.shards import example_jpeg, read_rows
 from fos_jax.files import write_whole
 from fos_jax.images import read_cutout
@@ -37,6 +37,7 @@ def write_report(folder: Path, manifest: Mapping[str, Any]) -> None:
         is_segmented=is_segmented,
         names=[name for name in ("kept", *FILTERS) if report["counts"].get(name)],
         pictures={name: [base64.b64encode(data).decode() for data in group] for name, group in pictures.items()},
+        meanings=MEANINGS,
         thresholds={name: json.dumps(values) for name, values in report["config"].items()},
         quantiles=_QUANTILES,
     )

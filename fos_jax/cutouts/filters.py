@@ -11,19 +11,20 @@ from fos_jax.cutouts.records import AnnotatedObject
 from fos_jax.errors import InputError
 
 # In the order in which a cut-out's first failure is counted: what is cheap and plain first.
-FILTERS = (
-    "crowd",
-    "not_found",
-    "soft_edge",
-    "size",
-    "truncated",
-    "fragmented",
-    "holes",
-    "box_mismatch",
-    "blurred",
-    "exposure",
-    "near_duplicate",
-)
+MEANINGS = {
+    "crowd": "one annotation for a group of objects",
+    "not_found": "the segmenter's largest response in the rectangle is too low: it sees no object there",
+    "soft_edge": "too many pixels are neither object nor background to the segmenter, as a share of the mask",
+    "size": "too small, or too long and thin",
+    "truncated": "cut by too many sides of the photograph",
+    "fragmented": "in several parts, mostly because something stands in front",
+    "holes": "closed holes take too large a share",
+    "box_mismatch": "the mask's rectangle and the annotated one overlap too little",
+    "blurred": "too little detail",
+    "exposure": "too dark, too bright or too even",
+    "near_duplicate": "looks like another cut-out of the category, which is kept",
+}
+FILTERS = tuple(MEANINGS)
 
 
 def default_config() -> ConfigDict:

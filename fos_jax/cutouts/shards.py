@@ -31,7 +31,7 @@ from fos_jax.images import MEAN_COLOUR, matte, prepare_cutout, resize_rgb
 _METADATA_KEY = b"fos_jax"
 _ROWS_PER_GROUP = 128  # bounds the memory of writing and of reading one picture
 _EXAMPLES_PER_SHARD = 4  # pictures kept of each filter
-_SEGMENTED_EXAMPLES_PER_SHARD = 12  # a segmenter's failures are what its user must see
+_SEGMENTED_EXAMPLES_PER_SHARD = 12  # each of another photograph: what a segmenter misses must be seen
 _EXAMPLE_SIDE_PX = 96
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB)
 
@@ -80,12 +80,16 @@ def cut_rows(
     Objects that fall by their annotation alone are counted in `counts` and cost nothing, but for the first few, which
     are cut to be shown as examples.
     """
+    shown: set[str] = set()
 
-    most_examples = _EXAMPLES_PER_SHARD if segmenter is None else _SEGMENTED_EXAMPLES_PER_SHARD
+    def may_show(name: str) -> bool:
+        if segmenter is None:
+            return examples[name] < _EXAMPLES_PER_SHARD
+        return name not in shown and examples[name] < _SEGMENTED_EXAMPLES_PER_SHARD
 
     def is_wanted(entry: AnnotatedObject) -> bool:
         name = rejected_before_cutting(entry, config)
-        if not name or examples[name] < most_examples:
+        if not name or may_show(name):
             return True  # an example is counted by its row
         counts[name] += 1
         return False
@@ -95,18 +99,20 @@ def cut_rows(
     for cutout in cutouts:
         if source_hash is None:
             source_hash = perceptual_hash(cutout.rgba if cutout.photograph_rgb is None else cutout.photograph_rgb)
-        yield _row(cutout, config, examples, most_examples, source_hash)
+        row = _row(cutout, config, may_show, source_hash)
+        if row["example"] is not None:
+            examples[row["rejected_by"]] += 1
+            shown.add(row["rejected_by"])
+        yield row
 
 
-def _row(cutout: Cutout, config: Any, examples: Counter[str], most_examples: int, source_hash: int) -> dict[str, Any]:
+def _row(cutout: Cutout, config: Any, may_show: Callable[[str], bool], source_hash: int) -> dict[str, Any]:
     border = config.truncated
     measures = measure(cutout, border_margin_px=border.border_margin_px, border_contact=border.border_contact)
     failed = rejections(measures, config)
     if cutout.is_crowd and not config.crowd.allow:
         failed = ("crowd", *failed)
     first = failed[0] if failed else ""
-    is_example = bool(first) and examples[first] < most_examples
-    examples[first] += is_example
     return {
         "id": cutout.id,
         "category": cutout.category,
@@ -123,7 +129,7 @@ def _row(cutout: Cutout, config: Any, examples: Counter[str], most_examples: int
         "also_rejected_by": list(failed[1:]),
         **dataclasses.asdict(measures),
         "png": None if first else _png(cutout.rgba),
-        "example": _rejected_example(cutout) if is_example else None,
+        "example": _rejected_example(cutout) if first and may_show(first) else None,
     }
 
 
@@ -143,19 +149,27 @@ def _jpeg(rgb: np.ndarray) -> bytes:
 
 
 def _rejected_example(cutout: Cutout) -> bytes:
-    """As `example_jpeg`; a segmenter's in its rectangle, to the right of what is there in the photograph."""
+    """As `example_jpeg`; what a segmenter found lies in its rectangle, right of the photograph in it."""
     if cutout.response is None or cutout.photograph_rgb is None:
         return example_jpeg(cutout.rgba)
     height, width = cutout.photograph_rgb.shape[:2]
     x0, y0, x1, y1 = cutout.annotated_box_xyxy_px or (0, 0, width, height)
-    there = np.zeros((y1 - y0, 2 * (x1 - x0), 3), np.uint8)
-    there[:, : x1 - x0] = cutout.photograph_rgb[y0:y1, x0:x1]
-    found = there[:, x1 - x0 :]
+    there = cutout.photograph_rgb[y0:y1, x0:x1]
+    found = np.empty_like(there)
     found[:] = MEAN_COLOUR
     left, top, right, bottom = cutout.box_xyxy_px
     found[top - y0 : bottom - y0, left - x0 : right - x0] = matte(cutout.rgba)
-    height, width = there.shape[:2]
-    return _jpeg(resize_rgb(there, max(2, round(width * _EXAMPLE_SIDE_PX / height)), _EXAMPLE_SIDE_PX))
+    gap = np.full((_EXAMPLE_SIDE_PX, 4, 3), 255, np.uint8)
+    return _jpeg(np.hstack([_in_white_square(there), gap, _in_white_square(found)]))
+
+
+def _in_white_square(rgb: np.ndarray) -> np.ndarray:
+    side = _EXAMPLE_SIDE_PX
+    height, width = (max(1, round(length * side / max(rgb.shape[:2]))) for length in rgb.shape[:2])
+    square = np.full((side, side, 3), 255, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = resize_rgb(np.ascontiguousarray(rgb), width, height)
+    return square
 
 
 def write_shard(path: Path, rows: Iterable[dict[str, Any]], summary: Callable[[], dict[str, Any]]) -> None:

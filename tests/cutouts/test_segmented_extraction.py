@@ -101,12 +101,13 @@ def test_a_rejected_picture_lies_beside_what_was_found(pictures, segmenter_file,
     table = pq.read_table(tmp_path / "out" / "shards" / "cutouts-00001.parquet", columns=["id", "example"])
     examples = dict(zip(table["id"].to_pylist(), table["example"].to_pylist(), strict=True))
     picture = np.asarray(Image.open(io.BytesIO(examples["cup/pieces.jpg"])), int)
-    assert picture.shape == (96, 256, 3)
-    there, found = picture[:, :128], picture[:, 128:]
-    assert there[32, 32, 0] - there[32, 32, 1] > 60
-    assert found[32, 32, 0] - found[32, 32, 1] > 60
-    assert np.abs(found[80:, :20] - 128).max() < 12  # nothing of the background
-    assert there[80:, :20].std() > 20
+    assert picture.shape == (96, 196, 3)
+    there, found = picture[:, :96], picture[:, 100:]  # 96 x 72 px in white squares
+    for half in (there, found):
+        assert half[36, 24, 0] - half[36, 24, 1] > 60
+        assert half[:10].min() > 240
+    assert np.abs(found[68:82, :20] - 128).max() < 12  # nothing of the background
+    assert there[68:82, :20].std() > 15
 
 
 def test_thresholds_decide(pictures, segmenter_file, tmp_path):
