@@ -50,6 +50,7 @@ _LARGEST_U2NET_PX = 512  # a file with a larger input, and no kind given, is IS-
 _MARGIN = 0.25
 # The map between these is the soft edge; beyond them it counts as 0 and 1, or faint haze would widen the cut-out.
 _CLEAR, _SOLID = 0.1, 0.9
+_SPECK = 0.01
 _SIDES_PX = (32, 4096)  # of a network's input; a file of a kilobyte may ask for terabytes
 _MIN_MAP_PX = 8  # smaller outputs are no maps
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -104,7 +105,8 @@ class Segmenter:
         """The object in a rectangle of a photograph.
 
         The network sees the rectangle with a quarter of its longer side around it. Its map is stretched to 0..1 over
-        all that it sees, as rembg does; what lies outside the rectangle is dropped.
+        all that it sees, as rembg does; what lies outside the rectangle is dropped, and so are pieces of less than a
+        hundredth of the largest one.
 
         Args:
           rgb: uint8 [H, W, 3], the photograph.
@@ -129,8 +131,8 @@ class Segmenter:
         found = cv2.resize(found, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
         inside = found[y0 - top : y1 - top, x0 - left : x1 - left]
         stretched = (inside - low) / max(high - low, 1e-6)
-        alpha = np.clip((stretched - _CLEAR) / (_SOLID - _CLEAR), 0, 1)
-        return np.rint(alpha * 255).astype(np.uint8), float(inside.max())
+        alpha = np.rint(np.clip((stretched - _CLEAR) / (_SOLID - _CLEAR), 0, 1) * 255).astype(np.uint8)
+        return _without_specks(alpha), float(inside.max())
 
     def _check_input(self, kind: str) -> tuple[str, Any, tuple[int, int]]:
         """Name, type, and width and height of the one input."""
@@ -187,6 +189,14 @@ class Segmenter:
         if not np.isfinite(found).all():
             raise InputError(f"{self.file}: returns numbers that are not finite for {where}")
         return found
+
+
+def _without_specks(alpha: np.ndarray) -> np.ndarray:
+    """Alpha uint8 [h, w] without the pieces that are smaller than a hundredth of the largest."""
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats((alpha > 0).view(np.uint8), connectivity=8)
+    areas = statistics[:, cv2.CC_STAT_AREA]
+    is_piece = areas >= _SPECK * areas[1:].max(initial=0)
+    return np.where(is_piece[labels], alpha, 0).astype(np.uint8) if count > 2 else alpha
 
 
 _opened: dict[str, Segmenter] = {}

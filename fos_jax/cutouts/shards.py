@@ -33,6 +33,7 @@ _ROWS_PER_GROUP = 128  # bounds the memory of writing and of reading one picture
 _EXAMPLES_PER_SHARD = 4  # pictures kept of each filter
 _SEGMENTED_EXAMPLES_PER_SHARD = 12  # each of another photograph: what a segmenter misses must be seen
 _EXAMPLE_SIDE_PX = 96
+_PAPER = 232  # grey of what is neither photograph nor cut-out
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB)
 
 _MEASURE_TYPES = {
@@ -160,13 +161,13 @@ def _rejected_example(cutout: Cutout) -> bytes:
     left, top, right, bottom = cutout.box_xyxy_px
     found[top - y0 : bottom - y0, left - x0 : right - x0] = matte(cutout.rgba)
     gap = np.full((_EXAMPLE_SIDE_PX, 4, 3), 255, np.uint8)
-    return _jpeg(np.hstack([_in_white_square(there), gap, _in_white_square(found)]))
+    return _jpeg(np.hstack([_in_square(there), gap, _in_square(found)]))
 
 
-def _in_white_square(rgb: np.ndarray) -> np.ndarray:
+def _in_square(rgb: np.ndarray) -> np.ndarray:
     side = _EXAMPLE_SIDE_PX
     height, width = (max(1, round(length * side / max(rgb.shape[:2]))) for length in rgb.shape[:2])
-    square = np.full((side, side, 3), 255, np.uint8)
+    square = np.full((side, side, 3), _PAPER, np.uint8)
     top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = resize_rgb(np.ascontiguousarray(rgb), width, height)
     return square

@@ -77,6 +77,15 @@ def test_the_map_is_stretched_and_its_ends_are_cut(segmenter_file):
     assert alpha.shape == (60, 10)
 
 
+def test_specks_are_dropped_and_pieces_are_not(segmenter_file):
+    segmenter = Segmenter(segmenter_file(shape=(1, 3, 400, 400)))
+    rgb = np.full((400, 400, 3), 100, np.uint8)
+    for x0, y0, side in ((10, 10, 200), (250, 250, 40), (350, 20, 10)):  # 40,000, 1,600 and 100 pixels
+        rgb[y0 : y0 + side, x0 : x0 + side] = (220, 10, 10)
+    alpha, _ = segmenter.segment(rgb, (0, 0, 400, 400), where="p")
+    assert (alpha[50, 50], alpha[260, 260], alpha[25, 355]) == (255, 255, 0)
+
+
 def test_one_pixel_and_the_whole_picture(segmenter_file):
     segmenter = Segmenter(segmenter_file())
     rgb = _red_square()
