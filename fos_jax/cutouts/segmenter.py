@@ -53,6 +53,7 @@ _CLEAR, _SOLID = 0.1, 0.9
 _SPECK = 0.01
 _SIDES_PX = (32, 4096)  # of a network's input; a file of a kilobyte may ask for terabytes
 _MIN_MAP_PX = 8  # smaller outputs are no maps
+_OLDEST_RUNTIME = (1, 24)  # earlier ones open whatever path a file names for its weights
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -235,6 +236,8 @@ def _load(contents: bytes, name: str) -> Any:
         raise InputError(
             "segmenter: onnxruntime is not installed, expected `pip install onnxruntime` (extra: segmenter)"
         ) from None
+    if tuple(map(int, onnxruntime.__version__.split(".")[:2])) < _OLDEST_RUNTIME:
+        raise InputError(f"segmenter: onnxruntime {onnxruntime.__version__} is installed, expected 1.24 or newer")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # its errors are raised, too
     with tempfile.TemporaryDirectory() as empty:
@@ -244,10 +247,11 @@ def _load(contents: bytes, name: str) -> Any:
         try:
             return onnxruntime.InferenceSession(contents, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors have no class in common
-            reason = _reason(error)
-    if "external data" in reason.lower():
-        raise InputError(f"{name}: keeps weights in another file, expected an ONNX file that holds all of them")
-    raise InputError(f"{name}: not an ONNX file that onnxruntime can run, or truncated ({reason})")
+            if "external data" in str(error).lower() or empty in str(error):
+                problem = "keeps weights in another file, expected an ONNX file that holds all of them"
+            else:
+                problem = f"not an ONNX file that onnxruntime can run, or truncated ({_reason(error)})"
+    raise InputError(f"{name}: {problem}")
 
 
 def _reason(error: Exception) -> str:

@@ -1,5 +1,7 @@
 """Masks by networks made here: what they see, what becomes of their maps, and files that are none."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -193,6 +195,9 @@ def test_descriptions(segmenter_file, monkeypatch):
         open_segmenter({"file": str(path), "colour": "red"})
     with pytest.raises(InputError, match="other checksum"):
         open_segmenter({**first.description(), "sha256": "0" * 64})
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    monkeypatch.setattr("onnxruntime.__version__", "1.23.2")
+    with pytest.raises(InputError, match=r"onnxruntime 1\.23\.2 is installed, expected 1\.24 or newer"):
+        open_segmenter({"file": str(path)})
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(InputError, match="onnxruntime is not installed, expected `pip install onnxruntime`"):
         open_segmenter({"file": str(path)})
