@@ -38,18 +38,18 @@ _ANNOTATIONS = flags.DEFINE_list("annotations", None, "COCO: JSON files that sha
 _IMAGES = flags.DEFINE_string(
     "images",
     None,
-    "Folder of the photographs; voc, animal_pose: of the data set; folder: of <category>/*.png.",
+    "Folder of the photographs; voc, animal_pose: of the data set; folder: of <category>/*.png, with --segmenter *.jpg.",
     required=True,
 )
 _MASKS = flags.DEFINE_string("masks", None, "Open Images: folder of the mask PNGs.")
 _CLASSES = flags.DEFINE_string("classes", None, "Open Images: class descriptions (LabelName,DisplayName).")
 _IMAGE_LIST = flags.DEFINE_string("image_list", None, "Open Images: table with ImageID and License.")
-_SEGMENTER = flags.DEFINE_string("segmenter", None, "ONNX file of a network that finds the masks; coco and folder.")
+_SEGMENTER = flags.DEFINE_string("segmenter", None, "Network (ONNX file) that finds the masks; coco, folder.")
 _SEGMENTER_KIND = flags.DEFINE_enum(
     "segmenter_kind",
     None,
     ["u2net", "isnet", "birefnet"],
-    "Its family, which sets how it wants its input; told from it.",
+    "Its family, for size and normalisation of the input; told from the file by default.",
 )
 _CATEGORIES = flags.DEFINE_list("categories", None, "Only these categories; all by default.")
 _LICENCE = flags.DEFINE_string("licence", "", "Licence of photographs for which none is stated.")
