@@ -16,7 +16,7 @@ needs `pip install onnxruntime`; nothing is downloaded:
 
   fos cutouts --source=folder --images=photographs/ --segmenter=u2netp.onnx --output=runs/cutouts
   fos cutouts --annotations=instances.json --images=images/ --segmenter=u2netp.onnx --output=runs/cutouts \\
-      --filters='{"soft_edge.max_softness": 0.15, "fragmented.max_parts": 1, "size.min_area_px": 2000}'
+      --filters='{"soft_edge.max_softness": 0.2, "fragmented.max_parts": 1, "box_mismatch.min_agreement": 0.7}'
 
 The same command goes on where it was interrupted. report.html in the output shows what each filter removed.
 On a cluster: --runner=beam --beam_options=--runner=FlinkRunner,--flink_master=host:8081 (also SparkRunner,

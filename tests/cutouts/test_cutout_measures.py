@@ -156,7 +156,7 @@ _GOOD = Measures(100, 80, 5000, (), 1.0, 0.0, 500.0, 120.0, 40.0, 0.0, 1.0)
         ({"truncated": ("left", "top")}, ("truncated",)),
         ({"largest_part": 0.89}, ("fragmented",)),
         ({"parts": 6}, ("fragmented",)),
-        ({"softness": 0.26}, ("soft_edge",)),
+        ({"softness": 0.31}, ("soft_edge",)),
         ({"response": 0.49, "softness": 1.0, "area_px": 0}, ("not_found", "soft_edge", "size")),
         ({"holes": 0.21}, ("holes",)),
         ({"box_agreement": 0.49}, ("box_mismatch",)),
