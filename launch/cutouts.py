@@ -9,10 +9,10 @@ ready RGBA cut-outs:
       --images=images/ --classes=class-descriptions-boxable.csv --image_list=train-images.csv --output=runs/cutouts
   fos cutouts --source=folder --images=cutouts/ --output=runs/cutouts
 
-Photographs without masks: a salient-object or matting network finds them, inside the rectangles of COCO annotations
-(whose masks, if any, are ignored) or on whole photographs, photographs/<category>/*.jpg, one object in each. It is an
-ONNX file of yours in one of the formats that rembg distributes (U2-Net, U2-Netp, Silueta, IS-Net, BiRefNet), and
-needs `pip install onnxruntime`; nothing is downloaded:
+Photographs without masks: a salient-object or matting network finds them, inside the rectangles of COCO, VOC or
+Animal Pose annotations (whose masks, if any, are ignored) or on whole photographs, photographs/<category>/*.jpg, one
+object in each. It is an ONNX file of yours in one of the formats that rembg distributes (U2-Net, U2-Netp, Silueta,
+IS-Net, BiRefNet), and needs `pip install onnxruntime`; nothing is downloaded:
 
   fos cutouts --source=folder --images=photographs/ --segmenter=u2netp.onnx --output=runs/cutouts
   fos cutouts --annotations=instances.json --images=images/ --segmenter=u2netp.onnx --output=runs/cutouts \\
@@ -38,13 +38,13 @@ _ANNOTATIONS = flags.DEFINE_list("annotations", None, "COCO: JSON files that sha
 _IMAGES = flags.DEFINE_string(
     "images",
     None,
-    "Folder of the photographs; voc, animal_pose: of the data set; folder: of <category>/*.png, with --segmenter *.jpg.",
+    "Folder of the photographs; voc, animal_pose: of the data set; folder: of <category>/*.png, or *.jpg to segment.",
     required=True,
 )
 _MASKS = flags.DEFINE_string("masks", None, "Open Images: folder of the mask PNGs.")
 _CLASSES = flags.DEFINE_string("classes", None, "Open Images: class descriptions (LabelName,DisplayName).")
 _IMAGE_LIST = flags.DEFINE_string("image_list", None, "Open Images: table with ImageID and License.")
-_SEGMENTER = flags.DEFINE_string("segmenter", None, "Network (ONNX file) that finds the masks; coco, folder.")
+_SEGMENTER = flags.DEFINE_string("segmenter", None, "Network (ONNX file) that finds the masks; not for open_images.")
 _SEGMENTER_KIND = flags.DEFINE_enum(
     "segmenter_kind",
     None,

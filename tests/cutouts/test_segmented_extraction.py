@@ -140,7 +140,7 @@ def boxes_only(tmp_path):
     }
     # A mask that is there, or is not one, makes no difference.
     raw["annotations"][0]["segmentation"] = [[100, 5, 150, 5, 150, 35, 100, 35]]
-    raw["annotations"][1]["segmentation"] = {"png": "../../secret.png"}
+    raw["annotations"][1]["segmentation"] = []
     path = tmp_path / "boxes.json"
     path.write_text(json.dumps(raw))
     return {"kind": "coco", "annotations": str(path), "images": str(tmp_path / "images")}
@@ -153,11 +153,35 @@ def test_inside_given_boxes(boxes_only, segmenter_file, tmp_path):
     found = dict(zip(index["id"].to_pylist(), index["box_xyxy_px"].to_pylist(), strict=True))
     np.testing.assert_allclose(found["p/left"], (10, 10, 65, 60), atol=2)
     np.testing.assert_allclose(found["p/right"], (90, 40, 150, 110), atol=2)
-    with pytest.raises(InputError, match="goes with the kinds coco, folder"):
+    with pytest.raises(InputError, match="goes with the kinds coco, voc, animal_pose, folder"):
         _extract(tmp_path / "other", {"kind": "open_images", "segmenter": source["segmenter"]})
 
 
+def test_inside_the_rectangles_of_pascal_voc(segmenter_file, tmp_path):
+    for name in ("Annotations", "JPEGImages"):
+        (tmp_path / "voc" / name).mkdir(parents=True)
+    _photograph([(30, 20, 110, 90)]).save(tmp_path / "voc" / "JPEGImages" / "p.jpg", quality=95)
+    box = "<xmin>27</xmin><ymin>18</ymin><xmax>112</xmax><ymax>92</ymax>"
+    (tmp_path / "voc" / "Annotations" / "p.xml").write_text(
+        "<annotation><filename>p.jpg</filename><size><width>160</width><height>120</height></size>"
+        f"<object><name>cup</name><bndbox>{box}</bndbox></object></annotation>"
+    )
+    source = {"kind": "voc", "folder": str(tmp_path / "voc"), "maskless": "leave_out"}
+    with pytest.raises(InputError, match="no usable photograph"):
+        _extract(tmp_path / "none", source)
+    source["segmenter"] = {"file": str(segmenter_file())}
+    assert _extract(tmp_path / "out", source)["counts"] == {"kept": 1}
+    np.testing.assert_allclose(CutoutSet(tmp_path / "out").column("box_xyxy_px")[0], (30, 20, 110, 90), atol=2)
+
+
 def test_without_a_segmenter_masks_stay_required(boxes_only, tmp_path):
+    with pytest.raises(InputError, match=r"annotations\[1\]\.segmentation: got .*expected polygons or run lengths"):
+        _extract(tmp_path / "out", boxes_only)
+    secret = tmp_path / "secret.png"
+    Image.new("L", _SIZE, 255).save(secret)
+    raw = json.loads(Path(boxes_only["annotations"]).read_text())
+    raw["annotations"][1]["segmentation"] = {"png": f"../{secret.name}"}
+    Path(boxes_only["annotations"]).write_text(json.dumps(raw))
     with pytest.raises(InputError, match=r"annotations\[1\]\.segmentation: got .*expected polygons or run lengths"):
         _extract(tmp_path / "out", boxes_only)
     counts = _extract(tmp_path / "skipped", {**boxes_only, "skip_defects": True})["defects"]
