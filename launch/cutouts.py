@@ -9,6 +9,15 @@ ready RGBA cut-outs:
       --images=images/ --classes=class-descriptions-boxable.csv --image_list=train-images.csv --output=runs/cutouts
   fos cutouts --source=folder --images=cutouts/ --output=runs/cutouts
 
+Photographs without masks: a salient-object or matting network finds them, inside the rectangles of COCO, VOC or
+Animal Pose annotations (whose masks, if any, are ignored) or on whole photographs, photographs/<category>/*.jpg, one
+object in each. It is an ONNX file of yours in one of the formats that rembg distributes (U2-Net, U2-Netp, Silueta,
+IS-Net, BiRefNet), and needs `pip install onnxruntime`; nothing is downloaded:
+
+  fos cutouts --source=folder --images=photographs/ --segmenter=u2netp.onnx --output=runs/cutouts
+  fos cutouts --annotations=instances.json --images=images/ --segmenter=u2netp.onnx --output=runs/cutouts \\
+      --filters='{"soft_edge.max_softness": 0.2, "fragmented.max_parts": 1, "box_mismatch.min_agreement": 0.7}'
+
 The same command goes on where it was interrupted. report.html in the output shows what each filter removed.
 On a cluster: --runner=beam --beam_options=--runner=FlinkRunner,--flink_master=host:8081 (also SparkRunner,
 DataflowRunner), with the output and the photographs on a file system that all workers share. Beam wants older packages
@@ -29,12 +38,19 @@ _ANNOTATIONS = flags.DEFINE_list("annotations", None, "COCO: JSON files that sha
 _IMAGES = flags.DEFINE_string(
     "images",
     None,
-    "Folder of the photographs; voc, animal_pose: of the data set; folder: of <category>/*.png.",
+    "Folder of the photographs; voc, animal_pose: of the data set; folder: of <category>/*.png, or *.jpg to segment.",
     required=True,
 )
 _MASKS = flags.DEFINE_string("masks", None, "Open Images: folder of the mask PNGs.")
 _CLASSES = flags.DEFINE_string("classes", None, "Open Images: class descriptions (LabelName,DisplayName).")
 _IMAGE_LIST = flags.DEFINE_string("image_list", None, "Open Images: table with ImageID and License.")
+_SEGMENTER = flags.DEFINE_string("segmenter", None, "Network (ONNX file) that finds the masks; not for open_images.")
+_SEGMENTER_KIND = flags.DEFINE_enum(
+    "segmenter_kind",
+    None,
+    ["u2net", "isnet", "birefnet"],
+    "Its family, for size and normalisation of the input; told from the file by default.",
+)
 _CATEGORIES = flags.DEFINE_list("categories", None, "Only these categories; all by default.")
 _LICENCE = flags.DEFINE_string("licence", "", "Licence of photographs for which none is stated.")
 _SKIP_DEFECTS = flags.DEFINE_bool("skip_defects", False, "Count defective entries instead of stopping at the first.")
@@ -56,6 +72,8 @@ def _source() -> dict[str, Any]:
             raise InputError(f"--{name}: missing, --source={_SOURCE.value} needs it")
     source: dict[str, Any] = {"kind": _SOURCE.value, "categories": _CATEGORIES.value, "licence": _LICENCE.value}
     source["skip_defects"] = _SKIP_DEFECTS.value
+    if _SEGMENTER.value is not None:
+        source["segmenter"] = {"file": _SEGMENTER.value, "kind": _SEGMENTER_KIND.value or ""}
     if _SOURCE.value == "folder":
         return source | {"root": _IMAGES.value}
     if _SOURCE.value in ("voc", "animal_pose"):

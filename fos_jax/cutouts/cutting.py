@@ -1,4 +1,4 @@
-"""Cut the annotated objects of a photograph out by their masks."""
+"""Cut the annotated objects of a photograph out by their masks, or by those that a segmenter finds."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +11,7 @@ import numpy as np
 from fos_jax.boxes import BoxXyxyPx
 from fos_jax.cutouts.masks import decode_mask, tighten
 from fos_jax.cutouts.records import AnnotatedObject, Defects, Photograph
+from fos_jax.cutouts.segmenter import Segmenter
 from fos_jax.errors import InputError
 from fos_jax.images import MAX_PIXELS, read_cutout, read_image, read_index_image, visible_box_xyxy_px
 
@@ -23,12 +24,14 @@ class Cutout:
 
     Attributes:
       id, category, is_crowd, attributes: as annotated.
-      rgba: uint8 [h, w, 4], straight alpha, cropped to the mask, zero where nothing is visible.
+      rgba: uint8 [h, w, 4], straight alpha, cropped to the mask, zero where nothing is visible. Nothing is visible at
+        all, and nothing cropped, where a segmenter found no object.
       box_xyxy_px: where it lay in the photograph, tight around the mask.
       annotated_box_xyxy_px: as annotated, None where there was none.
       frame_size: width and height of the photograph in pixels; (0, 0) where the cut-out has no photograph.
       source_id, source_path, licence: the photograph's.
       photograph_rgb: uint8 [H, W, 3], the whole photograph, shared by its cut-outs; None where there is none.
+      response: of the segmenter that found the mask (see `Segmenter.segment`); None where none did.
     """
 
     id: str
@@ -43,6 +46,7 @@ class Cutout:
     source_path: str
     licence: str
     photograph_rgb: np.ndarray | None
+    response: float | None = None
 
 
 def cut_objects(
@@ -52,6 +56,7 @@ def cut_objects(
     *,
     defects: Defects,
     is_wanted: Callable[[AnnotatedObject], bool] | None = None,
+    segmenter: Segmenter | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Iterator[Cutout]:
     """Cuts the objects of one photograph, which is decoded once, and not at all where no object is wanted.
@@ -61,11 +66,13 @@ def cut_objects(
       root, mask_root: the source's folders.
       defects: takes what cannot be cut.
       is_wanted: asked before anything is decoded.
+      segmenter: finds the masks, inside the annotated rectangles or, where there is none, in the whole photograph; the
+        source's masks are not looked at.
       max_pixels: larger photographs and masks are defects.
 
     Raises:
       InputError: unless defects are skipped: the photograph cannot be read or is not of the annotated size; a mask is
-        none, is empty, or is of another shape than the photograph.
+        none, is empty, or is of another shape than the photograph; the segmenter fails.
     """
     objects = [entry for entry in photograph.objects if is_wanted is None or is_wanted(entry)]
     if not objects:
@@ -73,7 +80,7 @@ def cut_objects(
     path = root / photograph.path
     rgb = None
     try:
-        if any(entry.mask is not None for entry in objects):
+        if segmenter is not None or any(entry.mask is not None for entry in objects):
             rgb = read_image(path, max_pixels=max_pixels)
             _check_size(photograph, rgb, path)
     except InputError as error:
@@ -83,6 +90,8 @@ def cut_objects(
         try:
             if rgb is None:
                 yield _ready_cutout(photograph, entry, read_cutout(path, max_pixels=max_pixels), path)
+            elif segmenter is not None:
+                yield _segment(photograph, entry, rgb, segmenter)
             else:
                 yield _cut(photograph, entry, rgb, mask_root, max_pixels)
         except InputError as error:
@@ -109,6 +118,19 @@ def _cut(photograph: Photograph, entry: AnnotatedObject, rgb: np.ndarray, mask_r
         a, b, c, d = entry.attributes["box_xyxy_norm"]
         annotated = (int(a * width), int(b * height), round(c * width), round(d * height))
     return _cutout(photograph, entry, rgba, box, annotated, rgb)
+
+
+def _segment(photograph: Photograph, entry: AnnotatedObject, rgb: np.ndarray, segmenter: Segmenter) -> Cutout:
+    box = entry.box_xyxy_px or (0, 0, rgb.shape[1], rgb.shape[0])
+    alpha, response = segmenter.segment(rgb, box, where=entry.where)
+    x0, y0 = box[:2]
+    if alpha.any():
+        box, _ = tighten(box, alpha > 0, where=entry.where)
+    left, top, right, bottom = box
+    alpha = alpha[top - y0 : bottom - y0, left - x0 : right - x0]
+    rgba = _hide(cv2.cvtColor(rgb[top:bottom, left:right], cv2.COLOR_RGB2RGBA), alpha > 0)
+    rgba[..., 3] = alpha
+    return dataclasses.replace(_cutout(photograph, entry, rgba, box, entry.box_xyxy_px, rgb), response=response)
 
 
 def _ready_cutout(photograph: Photograph, entry: AnnotatedObject, rgba: np.ndarray, path: Path) -> Cutout:

@@ -36,6 +36,7 @@ from fos_jax.cutouts.duplicates import near_duplicates
 from fos_jax.cutouts.extraction_report import write_report
 from fos_jax.cutouts.filters import check_config
 from fos_jax.cutouts.records import Defects, Photograph
+from fos_jax.cutouts.segmenter import open_segmenter
 from fos_jax.cutouts.shards import METADATA_COLUMNS, SCHEMA, cut_rows, read_summary, write_shard
 from fos_jax.cutouts.sources import open_source
 from fos_jax.errors import InputError
@@ -59,7 +60,7 @@ class Plan:
 
     Attributes:
       folder: of the extraction.
-      source: description for `open_source`.
+      source: description for `open_source`, with the checksum of a segmenter.
       config: thresholds, as a plain mapping.
       num_shards, num_photographs: amount of work.
       skip_defects: whether defects are counted instead of raised.
@@ -103,7 +104,7 @@ def extract(
 
     Args:
       folder: that is written; see the top of the module.
-      source: as `open_source` takes it.
+      source: as `open_source` takes it; its field `segmenter`, where there is one, as `open_segmenter` takes it.
       config: thresholds, as `filters.default_config` makes them.
       photographs_per_shard: size of one unit of work.
       runner: "in_process", or "beam" (the extra `beam`).
@@ -146,17 +147,19 @@ def make_plan(
     Args: as `extract`.
 
     Raises:
-      InputError: the folder holds an extraction of another source or with other thresholds; what the source raises;
-        no photograph at all.
+      InputError: the folder holds another extraction; what source and segmenter raise; no photograph at all.
     """
     check_config(config)
-    folder = Path(folder)
-    source, settings = json.loads(json.dumps(dict(source))), json.loads(config.to_json())
+    folder, settings = Path(folder), json.loads(config.to_json())
+    source = dict[str, Any](json.loads(json.dumps(dict(source))))
+    if (segmenter := open_segmenter(source.get("segmenter"))) is not None:
+        source["segmenter"] = segmenter.description()  # with its checksum
     if (folder / "plan" / "plan.json").exists():
         plan = read_plan(folder)
         if (plan.source, plan.config) != (source, settings):
             raise InputError(
-                f"{folder}: holds an extraction of another source or with other thresholds, expected an empty folder"
+                f"{folder}: holds an extraction of another source, by another segmenter or with other thresholds, "
+                "expected an empty folder"
             )
         return plan
     with published_directory(folder / "plan") as aside:
@@ -182,7 +185,7 @@ def make_plan(
             "skip_defects": reader.defects.skip,
             "root": str(reader.root.resolve()),
             "mask_root": str(reader.mask_root.resolve()),
-            "source_name": reader.name,
+            "source_name": reader.name if segmenter is None else f"{reader.name}, masks by {segmenter}",
             "left_out": dict(reader.left_out),
             "defects": dict(reader.defects.counts),
             "messages": reader.defects.messages,
@@ -225,13 +228,13 @@ def run_shard(plan: Plan, shard: int, *, on_photograph: Callable[[], Any] = lamb
     if _is_done(plan, shard):
         return
     defects, config = Defects(skip=plan.skip_defects), ConfigDict(plan.config)
-    counts: Counter[str] = Counter()
-    examples: Counter[str] = Counter()
+    segmenter = open_segmenter(plan.source.get("segmenter"))
+    counts, examples = Counter[str](), Counter[str]()
 
     def rows() -> Iterator[dict[str, Any]]:
         for line in work:
             photograph = Photograph.from_json(json.loads(line))
-            yield from cut_rows(photograph, plan.root, plan.mask_root, config, defects, counts, examples)
+            yield from cut_rows(photograph, plan.root, plan.mask_root, config, defects, counts, examples, segmenter)
             on_photograph()
 
     def summary() -> dict[str, Any]:
@@ -258,11 +261,9 @@ def finish(plan: Plan) -> dict[str, Any]:
     if missing:
         raise InputError(f"{plan.shard_path(missing[0])}: is missing, {len(missing)} of {plan.num_shards} shards are")
     kept_instead = _find_duplicates(plan)
-    counts: Counter[str] = Counter()
+    counts, defects = Counter[str](), Counter[str](plan.defects)
     by_category: dict[str, Counter[str]] = {}
-    defects: Counter[str] = Counter(plan.defects)
-    messages = list(plan.messages)
-    shards = []
+    messages, shards = list(plan.messages), list[dict[str, Any]]()
     with (
         published_file(plan.folder / "index.parquet") as aside,
         pq.ParquetWriter(aside, _INDEX_SCHEMA, compression="zstd") as writer,
@@ -286,6 +287,7 @@ def finish(plan: Plan) -> dict[str, Any]:
         "fos_jax": fos_jax.__version__,
         "plan": plan.fingerprint(),
         "source": plan.source_name,
+        "segmenter": plan.source.get("segmenter"),
         "photographs": plan.num_photographs,
         "counts": dict(counts),
         "by_category": {name: dict(values) for name, values in sorted(by_category.items())},

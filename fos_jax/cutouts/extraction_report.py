@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,23 @@ import jinja2
 import numpy as np
 import pyarrow.parquet as pq
 
-from fos_jax.cutouts.filters import FILTERS
+from fos_jax.cutouts.filters import FILTERS, MEANINGS
 from fos_jax.cutouts.shards import example_jpeg, read_rows
 from fos_jax.files import write_whole
 from fos_jax.images import read_cutout
 
 _EXAMPLES = 12
 _MEASURES = ("area_px", "largest_part", "holes", "box_agreement", "sharpness", "luminance", "contrast", "clipped")
+_SEGMENTED_MEASURES = ("softness", "response")
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
 def write_report(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Writes the report of a finished extraction beside its manifest."""
     keys = ("source", "photographs", "counts", "by_category", "left_out", "defects", "messages", "config")
-    report = {key: manifest[key] for key in keys} | {"measures": _quantiles(folder)}
+    is_segmented = manifest["segmenter"] is not None
+    measures = _MEASURES + (_SEGMENTED_MEASURES if is_segmented else ())
+    report = {key: manifest[key] for key in keys} | {"measures": _quantiles(folder, measures)}
     write_whole(folder / "report.json", json.dumps(report, indent=1) + "\n")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("fos_jax.cutouts", "."), autoescape=True, undefined=jinja2.StrictUndefined
@@ -31,20 +34,22 @@ def write_report(folder: Path, manifest: Mapping[str, Any]) -> None:
     pictures = _pictures(folder)
     page = environment.get_template("extraction_report.html.jinja").render(
         report=report,
+        is_segmented=is_segmented,
         names=[name for name in ("kept", *FILTERS) if report["counts"].get(name)],
         pictures={name: [base64.b64encode(data).decode() for data in group] for name, group in pictures.items()},
+        meanings=MEANINGS,
         thresholds={name: json.dumps(values) for name, values in report["config"].items()},
         quantiles=_QUANTILES,
     )
     write_whole(folder / "report.html", page)
 
 
-def _quantiles(folder: Path) -> dict[str, list[float]]:
+def _quantiles(folder: Path, measures: Sequence[str]) -> dict[str, list[float]]:
     """Quantiles of each measure over all cut-outs, by which thresholds can be chosen."""
-    table = pq.read_table(folder / "index.parquet", columns=list(_MEASURES))
+    table = pq.read_table(folder / "index.parquet", columns=list(measures))
     if not table.num_rows:
         return {}
-    return {name: np.quantile(table[name].to_numpy(), _QUANTILES).tolist() for name in _MEASURES}
+    return {name: np.quantile(table[name].to_numpy(), _QUANTILES).tolist() for name in measures}
 
 
 def _pictures(folder: Path) -> dict[str, list[bytes]]:

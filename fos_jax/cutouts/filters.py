@@ -11,17 +11,20 @@ from fos_jax.cutouts.records import AnnotatedObject
 from fos_jax.errors import InputError
 
 # In the order in which a cut-out's first failure is counted: what is cheap and plain first.
-FILTERS = (
-    "crowd",
-    "size",
-    "truncated",
-    "fragmented",
-    "holes",
-    "box_mismatch",
-    "blurred",
-    "exposure",
-    "near_duplicate",
-)
+MEANINGS = {
+    "crowd": "one annotation for a group of objects",
+    "not_found": "the segmenter's largest response in the rectangle is too low: it sees no object there",
+    "soft_edge": "too many pixels are neither object nor background to the segmenter, as a share of the mask",
+    "size": "too small, or too long and thin",
+    "truncated": "cut by too many sides of the photograph",
+    "fragmented": "in several parts, mostly because something stands in front",
+    "holes": "closed holes take too large a share",
+    "box_mismatch": "the mask's rectangle and the annotated one overlap too little",
+    "blurred": "too little detail",
+    "exposure": "too dark, too bright or too even",
+    "near_duplicate": "looks like another cut-out of the category, which is kept",
+}
+FILTERS = tuple(MEANINGS)
 
 
 def default_config() -> ConfigDict:
@@ -29,14 +32,18 @@ def default_config() -> ConfigDict:
 
     `truncated.allowed_sides` and `max_sides`: an object cut by one side is a pattern of its own (a person cut by the
     lower edge goes to the lower edge), so the sides are kept as metadata and only more than `max_sides` reject it.
+    `not_found` and `soft_edge` concern masks that a segmenter found, no others. Measured with U2-Netp in 1,204 boxes of
+    COCO: mean IoU .44 of all, .73 of the 354 that pass; a softness of .2 leaves 267 (.74), .6 leaves 449 (.71).
     """
     config = ConfigDict()
     config.crowd = ConfigDict({"allow": False})
+    config.not_found = ConfigDict({"min_response": 0.5})
+    config.soft_edge = ConfigDict({"max_softness": 0.3})
     config.size = ConfigDict({"min_short_side_px": 24, "min_long_side_px": 48, "min_area_px": 800, "max_aspect": 8.0})
     config.truncated = ConfigDict(
         {"max_sides": 1, "allowed_sides": SIDES, "border_margin_px": 2, "border_contact": 0.1}
     )
-    config.fragmented = ConfigDict({"min_largest_part": 0.9})
+    config.fragmented = ConfigDict({"min_largest_part": 0.9, "max_parts": 5})
     config.holes = ConfigDict({"max_share": 0.2})
     config.box_mismatch = ConfigDict({"min_agreement": 0.5})
     config.blurred = ConfigDict({"min_sharpness": 20.0})
@@ -142,9 +149,13 @@ def _is_badly_exposed(m: Measures, config: Any) -> bool:
 
 
 _CHECKS: dict[str, Callable[[Measures, Any], bool]] = {
+    "not_found": lambda m, config: m.response < config.not_found.min_response,
+    "soft_edge": lambda m, config: m.softness > config.soft_edge.max_softness,
     "size": _is_too_small,
     "truncated": _is_truncated,
-    "fragmented": lambda m, config: m.largest_part < config.fragmented.min_largest_part,
+    "fragmented": lambda m, config: (
+        m.largest_part < config.fragmented.min_largest_part or m.parts > config.fragmented.max_parts
+    ),
     "holes": lambda m, config: m.holes > config.holes.max_share,
     "box_mismatch": lambda m, config: m.box_agreement < config.box_mismatch.min_agreement,
     "blurred": lambda m, config: m.sharpness < config.blurred.min_sharpness,

@@ -30,6 +30,10 @@ class Measures:
       luminance, contrast: mean and standard deviation of luminance inside the mask, 0..255.
       clipped: share of the mask that is nearly black or nearly white.
       box_agreement: intersection over union of the annotated rectangle and the mask's; 1 where none is annotated.
+      parts: connected parts that hold at least a hundredth of the mask each.
+      softness: pixels that are neither wholly opaque nor wholly transparent, as a share of the mask; 0 where the mask
+        is not a segmenter's, since a ready cut-out's soft edge is meant.
+      response: of the segmenter (see `Segmenter.segment`); 1 where the mask is not a segmenter's.
     """
 
     width_px: int
@@ -43,6 +47,9 @@ class Measures:
     contrast: float
     clipped: float
     box_agreement: float
+    parts: int = 1
+    softness: float = 0.0
+    response: float = 1.0
 
 
 def measure(
@@ -62,6 +69,8 @@ def measure(
     height, width = mask.shape
     area = int(np.count_nonzero(mask))
     sharpness, luminance, contrast, clipped = _readings(cutout.rgba, mask)
+    largest_part, parts = _parts(mask, area)
+    alpha = cutout.rgba[..., 3]
     return Measures(
         width_px=width,
         height_px=height,
@@ -69,13 +78,16 @@ def measure(
         truncated=truncated_sides(
             mask, cutout.box_xyxy_px, cutout.frame_size, margin_px=border_margin_px, contact=border_contact
         ),
-        largest_part=_largest_part(mask, area),
+        largest_part=largest_part,
         holes=_holes(mask, area),
         sharpness=sharpness,
         luminance=luminance,
         contrast=contrast,
         clipped=clipped,
         box_agreement=_agreement(cutout.box_xyxy_px, cutout.annotated_box_xyxy_px),
+        parts=parts,
+        softness=0.0 if cutout.response is None else np.count_nonzero((alpha > 0) & (alpha < 255)) / max(area, 1),
+        response=1.0 if cutout.response is None else cutout.response,
     )
 
 
@@ -109,11 +121,13 @@ def truncated_sides(
     return tuple(sides)
 
 
-def _largest_part(mask: np.ndarray, area: int) -> float:
+def _parts(mask: np.ndarray, area: int) -> tuple[float, int]:
+    """The largest part's share, and how many parts hold a hundredth of the mask or more."""
     if not area:
-        return 0.0
+        return 0.0, 0
     _, _, statistics, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
-    return float(statistics[1:, cv2.CC_STAT_AREA].max() / area)
+    shares = statistics[1:, cv2.CC_STAT_AREA] / area
+    return float(shares.max()), int(np.count_nonzero(shares >= 0.01))
 
 
 def _holes(mask: np.ndarray, area: int) -> float:

@@ -27,7 +27,7 @@ class AnnotatedObject:
       box_xyxy_px: annotated rectangle; None where the format has none.
       mask: COCO's polygons or run lengths; {"png": path relative to the mask root}, with "index" where each object is
         the pixels of one value; None where the photograph's own alpha channel is the mask; `NO_MASK` for a query that
-        nothing can be cut out of. Not decoded and not yet trusted.
+        nothing can be cut out of, unless a segmenter finds its mask. Not decoded and not yet trusted.
       is_crowd: one annotation for a group of objects.
       attributes: whatever else the annotation says (keypoints, viewpoint, object, flags): JSON values.
       where: file and entry, for messages.

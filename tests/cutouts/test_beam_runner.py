@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("apache_beam", reason="Apache Beam is not installed (extra: beam)")
 
 from fos_jax.cutouts.extraction import extract
-from fos_jax.cutouts.filters import default_config
+from fos_jax.cutouts.filters import config_with, default_config
 from fos_jax.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("default")  # Beam's own are not ours to mend
@@ -42,3 +42,27 @@ def test_beam_passes_on_what_the_user_can_mend(coco_folder, tmp_path):
     with pytest.raises(InputError, match=r"p0002\.png") as caught:
         _run(tmp_path / "beam", paths, "beam")
     assert "\n" not in str(caught.value)
+
+
+def test_beam_with_a_segmenter(coco_folder, segmenter_file, tmp_path):
+    annotations, images = coco_folder(photographs=6)
+    source = {"kind": "coco", "annotations": str(annotations), "images": str(images)}
+    # A network that finds all that is not dark; every worker opens it by its path and checksum.
+    file = segmenter_file(weights=(9.0, 9.0, 9.0), bias=-2.0)
+    source["segmenter"] = {"file": str(file)}
+    manifests = [
+        extract(
+            tmp_path / runner,
+            source,
+            config_with({"soft_edge.max_softness": 9.0, "holes.max_share": 1.0}),
+            photographs_per_shard=2,
+            runner=runner,
+            beam_options=("--direct_num_workers=2", "--direct_running_mode=multi_threading")
+            if runner == "beam"
+            else (),
+            progress=False,
+        )
+        for runner in ("in_process", "beam")
+    ]
+    assert manifests[0] == manifests[1]
+    assert manifests[0]["counts"]["kept"] > 0

@@ -32,6 +32,28 @@ def test_size_and_parts_by_hand():
     assert measures.box_agreement == 1
 
 
+def test_parts_of_a_hundredth_or_more_are_counted():
+    mask = np.zeros((40, 60), bool)
+    mask[:, :25] = True  # 1000
+    mask[0, 30:41] = True  # 11
+    mask[10, 30:39] = True  # 9: less than a hundredth of 1025
+    mask[20:25, 30] = True  # 5
+    assert measure(_cutout(mask)).parts == 2
+
+
+def test_softness_is_read_of_a_segmenters_mask_only():
+    mask = np.ones((10, 10), bool)
+    soft = _cutout(mask)
+    soft.rgba[:, :2, 3], soft.rgba[:, 2:3, 3], soft.rgba[:, 3, 3] = 0, 100, 200  # outside, below and above the middle
+    ready = measure(soft)
+    assert (ready.softness, ready.response) == (0, 1)
+    found = measure(dataclasses.replace(soft, response=0.7))
+    assert found.softness == pytest.approx(20 / 70)
+    assert found.response == 0.7
+    nothing = measure(dataclasses.replace(_cutout(~mask), response=0.1))
+    assert (nothing.area_px, nothing.parts, nothing.softness) == (0, 0, 0)
+
+
 def test_diagonal_neighbours_are_one_part_and_do_not_leak_into_holes():
     ring = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], bool)
     measures = measure(_cutout(ring))
@@ -133,6 +155,9 @@ _GOOD = Measures(100, 80, 5000, (), 1.0, 0.0, 500.0, 120.0, 40.0, 0.0, 1.0)
         ({"truncated": ("left",)}, ()),
         ({"truncated": ("left", "top")}, ("truncated",)),
         ({"largest_part": 0.89}, ("fragmented",)),
+        ({"parts": 6}, ("fragmented",)),
+        ({"softness": 0.31}, ("soft_edge",)),
+        ({"response": 0.49, "softness": 1.0, "area_px": 0}, ("not_found", "soft_edge", "size")),
         ({"holes": 0.21}, ("holes",)),
         ({"box_agreement": 0.49}, ("box_mismatch",)),
         ({"sharpness": 19.0}, ("blurred",)),

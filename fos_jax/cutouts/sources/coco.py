@@ -219,7 +219,8 @@ class CocoSource:
             segmentation = NO_MASK
         elif "segmentation" not in annotation:
             raise InputError(f"{where}.segmentation: is missing")
-        elif not isinstance(segmentation, list | dict) or not segmentation:
+        elif not isinstance(segmentation, list | dict) or not segmentation or "png" in segmentation:
+            # {"png": path} is a mask file to `cutting`, which no annotation may name.
             raise InputError(f"{where}.segmentation: got {brief(segmentation)}, expected polygons or run lengths")
         fields = {key: value for key, value in annotation.items() if key not in _OWN_FIELDS}
         names = self._keypoint_names.get(str(annotation["category_id"]))

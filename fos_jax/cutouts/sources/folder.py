@@ -1,4 +1,4 @@
-"""A folder of ready cut-outs: RGBA images in one folder per category."""
+"""A folder of ready cut-outs (RGBA images), or of whole photographs, with one folder per category."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +9,7 @@ from fos_jax.cutouts.sources.reading import check_folder, check_inside
 from fos_jax.errors import InputError
 
 _SUFFIXES = (".png", ".webp", ".tif", ".tiff")  # what can carry an alpha channel
+_OPAQUE_SUFFIXES = (".jpg", ".jpeg", ".bmp", ".avif")
 
 
 class FolderSource:
@@ -22,6 +23,7 @@ class FolderSource:
         category_names: Mapping[str, str] | None = None,
         licence: str = "",
         skip_defects: bool = False,
+        has_masks: bool = True,
     ):
         """Lists the folder without opening an image.
 
@@ -32,6 +34,7 @@ class FolderSource:
           category_names: folder name -> known name, where they differ.
           licence: of all the images.
           skip_defects: count links that leave the root instead of raising.
+          has_masks: False for whole photographs, which may also be .jpg, .bmp or .avif.
 
         Raises:
           InputError: no such folder, an unknown category, no image at all, or a link that leaves the root.
@@ -42,11 +45,12 @@ class FolderSource:
         self.defects = Defects(skip=skip_defects)
         self._licence = licence
         self._files: list[tuple[str, str]] = []
+        suffixes = _SUFFIXES if has_masks else _SUFFIXES + _OPAQUE_SUFFIXES
         for folder in sorted(path for path in self.root.iterdir() if path.is_dir() and not path.name.startswith(".")):
             category = (category_names or {}).get(folder.name, folder.name)
             if categories is not None and category not in categories:
                 raise InputError(f"{folder}: unknown category {category!r}, expected one of {', '.join(categories)}")
-            for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES):
+            for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes):
                 try:
                     relative = check_inside(self.root, path.relative_to(self.root).as_posix(), where=str(folder))
                 except InputError as error:
@@ -54,7 +58,8 @@ class FolderSource:
                     continue
                 self._files.append((category, relative))
         if not self._files:
-            raise InputError(f"{root}: no image found, expected <category>/*.png")
+            expected = "<category>/*.png" if has_masks else "<category>/*.jpg or *.png"
+            raise InputError(f"{root}: no image found, expected {expected}")
 
     def __len__(self) -> int:
         return len(self._files)
