@@ -159,4 +159,8 @@ def scores(
     query: Mapping[str, np.ndarray], foreground: Mapping[str, np.ndarray], weights: Mapping[str, float]
 ) -> np.ndarray:
     """float32 [q, f]: sum over experts of weight times cosine, of name -> unit vectors [q, D] and [f, D]."""
-    return sum((w * (query[name] @ foreground[name].T) for name, w in weights.items()), np.float32(0))
+    vectors = [np.sqrt(np.float32(w)) for w in weights.values()]
+    left, right = (
+        np.concatenate([w * side[n] for n, w in zip(weights, vectors, strict=True)], 1) for side in (query, foreground)
+    )
+    return left @ right.T

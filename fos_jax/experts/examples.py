@@ -127,7 +127,8 @@ def photograph_examples(
     rng = np.random.default_rng([seed, mirror])
     columns: dict[str, list[Any]] = {name: [] for name in ("id", "category", "split", "source_id", "attributes")}
     sides: dict[str, list[Side]] = {"query": [], "foreground": []}
-    masks, waiting = [], []
+    masks: list[np.ndarray] = []
+    waiting: list[tuple[Row, Row | None]] = []
 
     def flush() -> None:
         queries, cutouts = zip(*waiting, strict=True)

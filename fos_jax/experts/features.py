@@ -6,14 +6,14 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fos_jax.encoders.backbones import make_backbone
+from fos_jax.encoders.backbones import Features, make_backbone
 from fos_jax.encoders.build import run_in_batches
 from fos_jax.encoders.convert import convert_backbone, read_state_dict, weights_path
 from fos_jax.encoders.efficientnet import EfficientNetLite, pooled_cells
@@ -113,7 +113,7 @@ class FrozenBackbone:
         if isinstance(self._module, EfficientNetLite):
             maps = self._module.apply(variables, x, method=EfficientNetLite.maps)
             return {f"stage {s}": pooled_cells(m, CELLS[s]) for s, m in zip(CELLS, maps, strict=True)}
-        out = self._module.apply(variables, x)
+        out = cast(Features, self._module.apply(variables, x))
         return {"map": pooled_cells(out.map, 4), "pooled": out.pooled.astype(jnp.float32)}
 
 
@@ -157,7 +157,7 @@ def mild_variant(image: np.ndarray, rng: np.random.Generator, *, strength: float
     """
     import cv2
 
-    rgb = image[..., :3].astype(np.float32)
+    rgb: Any = image[..., :3].astype(np.float32)
     gain = np.exp(rng.normal(0, 0.12 * strength, 3) + rng.normal(0, 0.15 * strength))
     rgb = 128 + (rgb - 128) * np.exp(rng.normal(0, 0.15 * strength)) if rng.random() < 0.5 else rgb
     rgb = rgb * gain
@@ -168,7 +168,7 @@ def mild_variant(image: np.ndarray, rng: np.random.Generator, *, strength: float
     rgb = np.clip(rgb, 0, 255).astype(np.uint8)
     if rng.random() < 0.5 * strength:
         quality = [int(cv2.IMWRITE_JPEG_QUALITY), int(rng.integers(40, 95))]
-        rgb = cv2.imdecode(cv2.imencode(".jpg", rgb[..., ::-1], quality)[1], cv2.IMREAD_COLOR)[..., ::-1]
+        rgb = np.asarray(cv2.imdecode(cv2.imencode(".jpg", rgb[..., ::-1], quality)[1], cv2.IMREAD_COLOR))[..., ::-1]
     if image.shape[-1] == 3:
         return np.ascontiguousarray(rgb)
     alpha = image[..., 3:]

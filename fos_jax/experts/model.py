@@ -74,7 +74,9 @@ class Experts:
         self.config, self.table, self.metrics = dict(config), table, dict(metrics or {})
         # float16 is what is stored: a model answers the same before it was saved and after.
         self.heads = {k: Head(*map(_halved, v)) for k, v in heads.items()}
-        self.projections = {k: tuple(Projection(*map(_halved, p)) for p in v) for k, v in projections.items()}
+        self.projections = {
+            k: (Projection(*map(_halved, q)), Projection(*map(_halved, f))) for k, (q, f) in projections.items()
+        }
         self.prototypes = _halved(prototypes)  # [P, D]
         self.fingerprint = _fingerprint(self.config, table, self._arrays())
         if backbone is not None:
@@ -197,13 +199,7 @@ class Experts:
         try:
             arrays = {n: a.astype(np.float32) * stored[f"{n}:scale"] for n, a in stored.items() if ":" not in n}
             heads = {s: Head(*(arrays[f"{s}/{f}"] for f in Head._fields)) for s in _SIDES_OF_PAIR}
-            projections = {
-                name: tuple(
-                    Projection(*(arrays[f"{name}/{side}/{field}"] for field in Projection._fields))
-                    for side in _SIDES_OF_PAIR
-                )
-                for name in config["expert_weights"]
-            }
+            projections = {name: _pair(arrays, name) for name in config["expert_weights"]}
             bundle = cls(config, table, heads, projections, arrays["prototypes"], metrics)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: arrays or fields are missing ({error})") from None
@@ -267,6 +263,13 @@ def _quantised(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _halved(array: np.ndarray) -> np.ndarray:
     small, scale = _quantised(array)
     return small.astype(np.float32) * scale
+
+
+def _pair(arrays: Mapping[str, np.ndarray], name: str) -> tuple[Projection, Projection]:
+    query, foreground = (
+        Projection(*(arrays[f"{name}/{side}/{field}"] for field in Projection._fields)) for side in _SIDES_OF_PAIR
+    )
+    return query, foreground
 
 
 def _bar(what: str, progress: bool) -> str:

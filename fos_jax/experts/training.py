@@ -112,7 +112,8 @@ def train_experts(
 
 def encode(model: Experts, data: Labelled, side: str) -> Encoding:
     """The encoding of one side of examples, of features that are there already."""
-    return model.from_features(side, *getattr(data.examples, side), data.category)
+    features, shape, tone = getattr(data.examples, side)
+    return model.from_features(side, features, shape, tone, data.category)
 
 
 def choose_weights(model: Experts, validation: Labelled) -> dict[str, float]:
@@ -156,7 +157,8 @@ def one_hot(pattern: np.ndarray, num_patterns: int) -> np.ndarray:
 
 
 def _blocks(data: Labelled, side: str, edges: Sequence[int]) -> dict[str, list[np.ndarray]]:
-    return expert_blocks(side, *getattr(data.examples, side), edges)
+    features, shape, tone = getattr(data.examples, side)
+    return expert_blocks(side, features, shape, tone, edges)
 
 
 def _heads(train: Labelled, table: PatternTable, edges: Sequence[int], settings: Settings) -> dict[str, Head]:
@@ -168,7 +170,7 @@ def _heads(train: Labelled, table: PatternTable, edges: Sequence[int], settings:
         }
         zeros = np.zeros((0,))
         return {side: Head(np.zeros(f), np.zeros((f, 0)), zeros) for side, f in empty.items()}
-    of_pattern, options = table.category_of_pattern, {"components": settings.components}
+    of_pattern = table.category_of_pattern
     labels = one_hot(known.pattern, table.num_patterns)
     seen = known.of(known.examples.has_mask)
     foreground = fit_head(
@@ -177,7 +179,7 @@ def _heads(train: Labelled, table: PatternTable, edges: Sequence[int], settings:
         seen.category,
         of_pattern,
         strength=settings.foreground_strength,
-        **options,
+        components=settings.components,
     )
     data, target = known, labels
     if settings.distil:  # also of queries whose pattern nobody labelled
@@ -193,7 +195,7 @@ def _heads(train: Labelled, table: PatternTable, edges: Sequence[int], settings:
         data.category,
         of_pattern,
         strength=settings.query_strength,
-        **options,
+        components=settings.components,
     )
     return {"query": query, "foreground": foreground}
 
