@@ -2,11 +2,11 @@
 
     python benchmarks/photographs.py [--seeds=0,1,2] [--workdir=FOLDER] [--output=FILE.json] [--leaks]
 
-Photographs of dogs, cats, horses, cows and sheep with boxes and keypoints, and masks where they passed checks; splits as
-they come. Patterns: category x view (keypoints) x truncation, with at least 8 members in training.
-Features: EfficientNet-Lite0, frozen, of the surroundings (rectangle filled, window of twice its side) and of the cut-out (a rim
-of its mask taken off). A seed draws the movements of the mirrored training rectangles, and a rival's initial weights
-and batches; rectangles of validation and test are the ones that people drew.
+Photographs of dogs, cats, horses, cows and sheep with boxes and keypoints, and masks where they passed checks; splits
+as they come. Patterns: category x view (keypoints) x truncation, with at least 8 members in training.
+Features: EfficientNet-Lite0, frozen, of the surroundings (rectangle filled, window of twice its side) and of the
+cut-out (a rim of its mask taken off). A seed draws the movements of the mirrored training rectangles, and a rival's
+initial weights and batches; rectangles of validation and test are the ones that people drew.
 
 (a) pattern mAP: test queries of known pattern, among the category's test foregrounds of known pattern, the own one left
     out; standard AP over the whole ranking, mean within each category, then over categories.

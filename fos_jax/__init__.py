@@ -10,8 +10,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fos_jax.encoders.bundle import Bundle as Bundle
-    from fos_jax.encoders.bundle import load_bundle as load
     from fos_jax.errors import InputError as InputError
+    from fos_jax.experts.loading import load as load
     from fos_jax.pattern_table import PatternTable as PatternTable
     from fos_jax.retrieval.search import ForegroundSearch as ForegroundSearch
 
@@ -20,7 +20,7 @@ _LAZY = {
     "ForegroundSearch": ("fos_jax.retrieval.search", "ForegroundSearch"),
     "InputError": ("fos_jax.errors", "InputError"),
     "PatternTable": ("fos_jax.pattern_table", "PatternTable"),
-    "load": ("fos_jax.encoders.bundle", "load_bundle"),
+    "load": ("fos_jax.experts.loading", "load"),
 }
 
 __all__ = ["Bundle", "ForegroundSearch", "InputError", "PatternTable", "__version__", "load"]

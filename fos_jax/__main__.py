@@ -12,7 +12,7 @@ from fos_jax.program import EXIT_INPUT_ERROR, HELP_FLAGS, run_program
 GROUPS: dict[str, tuple[str, ...]] = {
     "Search your pictures": ("demo", "search", "gallery build"),
     "Make patterns": ("cutouts", "propose", "verify", "dataset build", "demo patterns"),
-    "Train and measure": ("train", "evaluate"),
+    "Train and measure": ("train", "experts train", "evaluate"),
     "The paper's tables": ("results", "results render", "tune"),
     "The rendered world": (
         "scenes sheet",

@@ -20,7 +20,7 @@ from absl import flags
 from fos_jax.errors import InputError
 from fos_jax.program import run_program
 
-_BUNDLE = flags.DEFINE_string("bundle", None, "Directory of the model bundle.", required=True)
+_BUNDLE = flags.DEFINE_string("bundle", None, "Model bundle; by default the one for photographs in the package.")
 _OUTPUT = flags.DEFINE_string("output", None, "Directory of the gallery.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Directory that data sets were built in.")
 _DATASET = flags.DEFINE_string("dataset", "fos_synthetic", "Name of the data set.")
@@ -48,7 +48,7 @@ _SCANN_MIN_ROWS = flags.DEFINE_integer(
 
 def main() -> None:
     from fos_jax.data.splits import version_directory
-    from fos_jax.encoders.bundle import load_bundle
+    from fos_jax.experts.loading import load, shipped
     from fos_jax.retrieval.build import build_gallery
     from fos_jax.retrieval.cutouts import (
         CocoCutouts,
@@ -61,7 +61,8 @@ def main() -> None:
 
     if sum(map(bool, (_DATA_DIR.value, _CUTOUTS.value, _ANNOTATIONS.value))) != 1:
         raise InputError("source: give exactly one of --data_dir, --cutouts and --annotations (--help shows each)")
-    bundle = load_bundle(_BUNDLE.value)
+    bundle_path = _BUNDLE.value or shipped()
+    bundle = load(bundle_path)
     categories = None if bundle.accepts_any_category else bundle.table.categories
     names = parse_category_names(_CATEGORY_NAMES.value, where="--category_names")
     skip = _SKIP_DEFECTS.value
@@ -90,7 +91,7 @@ def main() -> None:
         source,
         bundle,
         _OUTPUT.value,
-        bundle_path=_BUNDLE.value,
+        bundle_path=bundle_path,
         cutouts="reference" if _REFERENCE.value else "copy",
         mirror=_MIRROR.value,
         scann_min_rows=_SCANN_MIN_ROWS.value,

@@ -250,7 +250,7 @@ def expert_blocks(
 def joined_experts(experts: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
     """One unit vector per row, whose inner product is the experts' weighted mean: float32 [n, sum of sizes]."""
     total = sum(weights.values()) or 1.0
-    parts = [np.float32(np.sqrt(weight / total)) * experts[name] for name, weight in weights.items()]
+    parts = [np.float32(np.sqrt(weights[name] / total)) * experts[name] for name in sorted(weights)]
     return np.concatenate(parts, axis=1)
 
 

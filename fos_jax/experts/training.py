@@ -77,7 +77,8 @@ def train_experts(
     Source: decisions 34, 35.
     """
     edges = [s.stop for s in backbone.blocks.slices[:-1]]
-    pairs = train.of(train.examples.has_mask)
+    real = ~np.char.startswith(train.examples.source_id, "rendered/")
+    pairs = train.of(train.examples.has_mask & real)  # light and tone of the rendered world are its own
     config = {
         "backbone": {"name": backbone.name, "weights": backbone.weights, "digest": backbone.digest, "edges": edges},
         "expert_weights": dict.fromkeys(EXPERTS, 1.0),
@@ -106,7 +107,7 @@ def train_experts(
     model = Experts(
         {**config, "expert_weights": weights}, table, heads, projections, model.prototypes, backbone=backbone
     )
-    prototypes = _prototypes(model, pairs)
+    prototypes = _prototypes(model, train.of(train.examples.has_mask))
     return Experts(model.config, table, heads, projections, prototypes, backbone=backbone)
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from fos_jax.boxes import check_box_xyxy_px
 from fos_jax.errors import InputError
+from fos_jax.experts.loading import SHIPPED
 from fos_jax.explain.reasons import explain
 from fos_jax.images import ImageSource, read_cutout, read_image, visible_box_xyxy_px
 from fos_jax.retrieval.gallery import Gallery, RankBy
@@ -51,12 +52,14 @@ class ForegroundSearch:
         try:
             if bundle is None:
                 bundle = gallery.bundle_path
-                if bundle is None:
+                if bundle is None:  # another environment: the package's own may have built it
+                    bundle = SHIPPED
+                if not Path(bundle).is_dir():
                     raise InputError(f"{path}: its bundle is gone, expected at {gallery.manifest['bundle']['path']}")
             if isinstance(bundle, str | Path):
-                from fos_jax.encoders.bundle import load_bundle
+                from fos_jax.experts.loading import load
 
-                bundle = load_bundle(bundle)
+                bundle = load(bundle)
             gallery.check_bundle(bundle.fingerprint)
             if not bundle.has_query_encoder:
                 raise InputError(f"bundle {bundle.fingerprint}: has no query encoder, expected one that was distilled")
