@@ -5,6 +5,7 @@ category being the negatives. Losses are the project's own (`fos_jax.losses`); w
 pixels stands with each.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from fos_jax.posteriors import unit
 
 BATCH, SIZE, HIDDEN, DROPOUT = 256, 64, 128, 0.3
 TRIALS = tuple({"num_steps": steps, "components": k} for steps in (150, 400) for k in (64, 256))
+_reductions: dict[tuple[Any, ...], tuple[Reduction, np.ndarray]] = {}
 MINED = 4  # further positives per query that UFO takes from its discriminator
 
 
@@ -141,9 +143,7 @@ def train(
         teacher = train("two streams", pairs, num_steps=num_steps, components=components, seed=seed)
         logit = teacher.score(teacher.query(pairs.query), teacher.foreground(pairs.foreground))
         constants = {"logit": jnp.asarray(logit), "mined": _mined(logit, pairs)}
-    (of_query, q), (of_foreground, f) = (
-        reduce_blocks(blocks, components=components) for blocks in (pairs.query, pairs.foreground)
-    )
+    (of_query, q), (of_foreground, f) = (_reduced(blocks, components) for blocks in (pairs.query, pairs.foreground))
     m = _apply(of_foreground, pairs.mirrored)
     params = _init(jax.random.key(seed), q.shape[1], f.shape[1])
     params = _fit(
@@ -163,6 +163,14 @@ def train(
         lambda blocks: np.asarray(_tower(params["foreground"], _apply(of_foreground, blocks))),
         lambda a, b: np.asarray((pair if name == "two streams" else cosine)(a, b)),
     )
+
+
+def _reduced(blocks: Sequence[np.ndarray], components: int) -> tuple[Reduction, np.ndarray]:
+    """`reduce_blocks`, once for all methods of a seed."""
+    key = (components, *(hashlib.sha256(np.ascontiguousarray(block)).hexdigest() for block in blocks))
+    if key not in _reductions:
+        _reductions[key] = reduce_blocks(blocks, components=components)
+    return _reductions[key]
 
 
 def _apply(reduction: Reduction, blocks: Sequence[np.ndarray]) -> np.ndarray:

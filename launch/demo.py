@@ -2,6 +2,8 @@
 
   fos demo --workdir=runs/demo --data_dir=data
 
+  fos demo --photographs=FOLDER    # instances.json with masks and images/: no training, the model in the package
+
 It trains the teacher, the student, a control and a rival, and ends with the commands to search with pictures of your
 own. Stages whose output is up to date are skipped; an interrupted run goes on where it stopped. Exit code 1 where a
 stage fails or the student does not beat its controls.
@@ -20,12 +22,22 @@ from fos_jax.program import run_program
 _WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "Folder for everything but the data set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the data set.")
 _SIZE = flags.DEFINE_enum("size", "demo", ["demo", "mini"], "demo: figures that count. mini: shows only that it runs.")
+_PHOTOGRAPHS = flags.DEFINE_string(
+    "photographs", None, "Instead: search in this folder of photographs in COCO's format."
+)
 
 
 def main() -> int:
     from rich.console import Console
 
     console = Console(highlight=False)
+    if _PHOTOGRAPHS.value:
+        from fos_jax.experiments.demo_photographs import photographs_demo
+
+        work = Path(_WORKDIR.value).with_name(f"{Path(_WORKDIR.value).name}_photographs")
+        page = photographs_demo(Path(_PHOTOGRAPHS.value), work)
+        console.print(f"Gallery: {(work / 'gallery').resolve()}\nReport:  {page.resolve()}", soft_wrap=True)
+        return 0
     work, data, size = Path(_WORKDIR.value), Path(_DATA_DIR.value), _SIZE.value
     try:
         stages = stages_of(work, data, size)

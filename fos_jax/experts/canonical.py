@@ -75,15 +75,12 @@ def reduce_blocks(blocks: Sequence[np.ndarray], *, components: int = COMPONENTS)
 
 
 def _principal(rows: np.ndarray, components: int) -> np.ndarray:
-    """float64 [F, k]: the first right singular vectors, each with its largest entry positive."""
-    small = rows.T @ rows if len(rows) >= rows.shape[1] else rows @ rows.T
-    values, vectors = np.linalg.eigh(small)
-    keep = np.argsort(-values)[: min(components, int((values > 1e-9 * values.max()).sum()))]
-    basis = vectors[:, keep]
-    if len(rows) < rows.shape[1]:
-        basis = rows.T @ basis / np.sqrt(values[keep])
-    sign = np.sign(basis[np.abs(basis).argmax(0), np.arange(basis.shape[1])])
-    return basis * sign
+    """float64 [F, k]: the first right singular vectors, each with its largest entry positive; a fixed random start."""
+    from sklearn.utils.extmath import randomized_svd
+
+    count = min(components, *rows.shape)
+    basis = randomized_svd(rows, count, n_oversamples=32, n_iter=4, random_state=0)[2].T
+    return basis * np.sign(basis[np.abs(basis).argmax(0), np.arange(basis.shape[1])])
 
 
 def fit_canonical(
