@@ -5,6 +5,7 @@ category being the negatives. Losses are the project's own (`fos_jax.losses`); w
 pixels stands with each.
 """
 
+import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,12 +16,12 @@ import numpy as np
 import optax
 
 from fos_jax import losses
-from fos_jax.experts.canonical import Reduction, reduce_blocks
+from fos_jax.experts.canonical import Reduced, join_reduced, reduce_block
 from fos_jax.posteriors import unit
 
 BATCH, SIZE, HIDDEN, DROPOUT = 256, 64, 128, 0.3
 TRIALS = tuple({"num_steps": steps, "components": k} for steps in (150, 400) for k in (64, 256))
-_reductions: dict[tuple[Any, ...], tuple[Reduction, np.ndarray]] = {}
+_reductions: dict[tuple[int, str], Reduced] = {}
 MINED = 4  # further positives per query that UFO takes from its discriminator
 
 
@@ -58,6 +59,11 @@ def _pair_logit(params, query, foreground):
     wide = jax.nn.gelu(query @ params["q"]["w"] + params["q"]["b"])[:, None] + (foreground @ params["f"]["w"])[None]
     hidden = jax.nn.gelu(wide + both @ params["m"]["w"])
     return (hidden @ params["out"]["w"] + params["out"]["b"])[..., 0]
+
+
+@jax.jit
+def _pair_logits(params, query, foreground):
+    return jax.lax.map(lambda row: _pair_logit(params, row[None], foreground)[0], query)
 
 
 def _init(key, num_query, num_foreground):
@@ -143,8 +149,8 @@ def train(
         teacher = train("two streams", pairs, num_steps=num_steps, components=components, seed=seed)
         logit = teacher.score(teacher.query(pairs.query), teacher.foreground(pairs.foreground))
         constants = {"logit": jnp.asarray(logit), "mined": _mined(logit, pairs)}
-    (of_query, q), (of_foreground, f) = (_reduced(blocks, components) for blocks in (pairs.query, pairs.foreground))
-    m = _apply(of_foreground, pairs.mirrored)
+    of_query, of_foreground = (_reduced(blocks, components) for blocks in (pairs.query, pairs.foreground))
+    q, f, m = of_query.rows, of_foreground.rows, of_foreground.apply(pairs.mirrored)
     params = _init(jax.random.key(seed), q.shape[1], f.shape[1])
     params = _fit(
         LOSSES[name],
@@ -156,26 +162,22 @@ def train(
         constants or {},
         jax.random.key(seed + 1),
     )
-    cosine = jax.jit(lambda a, b: a @ b.T)
-    pair = jax.jit(lambda a, b: jax.lax.map(lambda row: _pair_logit(params["pair"], row[None], b)[0], a))
     return Towers(
-        lambda blocks: np.asarray(_tower(params["query"], _apply(of_query, blocks))),
-        lambda blocks: np.asarray(_tower(params["foreground"], _apply(of_foreground, blocks))),
-        lambda a, b: np.asarray((pair if name == "two streams" else cosine)(a, b)),
+        lambda blocks: np.asarray(_tower(params["query"], jnp.asarray(of_query.apply(blocks), jnp.float32))),
+        lambda blocks: np.asarray(_tower(params["foreground"], jnp.asarray(of_foreground.apply(blocks), jnp.float32))),
+        lambda a, b: np.asarray(_pair_logits(params["pair"], a, b)) if name == "two streams" else a @ b.T,
     )
 
 
-def _reduced(blocks: Sequence[np.ndarray], components: int) -> tuple[Reduction, np.ndarray]:
-    """`reduce_blocks`, once for all methods of a seed."""
-    key = (components, *(hashlib.sha256(np.ascontiguousarray(block)).hexdigest() for block in blocks))
-    if key not in _reductions:
-        _reductions[key] = reduce_blocks(blocks, components=components)
-    return _reductions[key]
-
-
-def _apply(reduction: Reduction, blocks: Sequence[np.ndarray]) -> np.ndarray:
-    joined = np.concatenate([np.asarray(block, np.float64) for block in blocks], axis=1)
-    return ((joined - reduction.mean) @ reduction.matrix).astype(np.float32)
+def _reduced(blocks: Sequence[np.ndarray], components: int) -> Reduced:
+    """Principal components of each block, once for all methods of a seed."""
+    parts = []
+    for block in blocks:
+        key = components, hashlib.sha256(np.ascontiguousarray(block)).hexdigest()
+        if key not in _reductions:
+            _reductions[key] = reduce_block(block, components=components)
+        parts.append(_reductions[key])
+    return join_reduced(parts)
 
 
 def _mined(logit: np.ndarray, pairs: Pairs) -> jax.Array:
@@ -187,6 +189,7 @@ def _mined(logit: np.ndarray, pairs: Pairs) -> jax.Array:
     return jnp.asarray(out)
 
 
+@functools.partial(jax.jit, static_argnames=("loss_of", "num_steps"))
 def _fit(loss_of, num_steps, params, q, f, m, category, thing, constants, key):
     optimizer = optax.adamw(optax.cosine_decay_schedule(3e-3, num_steps), weight_decay=1e-2)
     batch_size = min(BATCH, len(q))
@@ -200,13 +203,10 @@ def _fit(loss_of, num_steps, params, q, f, m, category, thing, constants, key):
         vectors = [_tower(params[side], x[rows], keys[i]) for side, x, i in sides]
         return loss_of(params, *vectors, batch, constants).mean()
 
-    @jax.jit
-    def run(params, keys):
-        def step(carry, key):
-            params, state = carry
-            updates, state = optimizer.update(jax.grad(loss)(params, key), state, params)
-            return (optax.apply_updates(params, updates), state), None
+    def step(carry, key):
+        params, state = carry
+        updates, state = optimizer.update(jax.grad(loss)(params, key), state, params)
+        return (optax.apply_updates(params, updates), state), None
 
-        return jax.lax.scan(step, (params, optimizer.init(params)), keys)[0][0]
-
-    return run(params, jax.random.split(key, num_steps))
+    keys = jax.random.split(key, num_steps)
+    return jax.lax.scan(step, (params, optimizer.init(params)), keys)[0][0]

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import photograph_leaks as leaks
 import photograph_rivals as rivals
 import reporting
 from reporting import Report, interval, make_parser, work_folder
@@ -72,13 +73,15 @@ def source() -> dict[str, Any]:
     }
 
 
-def read_animals(features: FeatureCache, seed: int, *, attributes=ATTRIBUTES, progress: bool = True) -> Parts:
-    """All examples of a seed, with patterns as category x attributes."""
-    plain = photograph_examples(source(), features, names=attributes, progress=progress)
+def read_animals(
+    features: FeatureCache, seed: int, *, attributes=ATTRIBUTES, plain: Examples | None = None, progress: bool = True
+) -> Parts:
+    """All examples of a seed, with patterns as category x attributes; `plain`: those of an earlier seed."""
+    plain = plain or photograph_examples(source(), features, names=attributes, progress=progress)
     flipped = photograph_examples(
-        source(), features, names=attributes, mirror=True, jitter=0.04, seed=seed, progress=progress
+        source(), features, names=attributes, mirror=True, jitter=0.04, splits=("train",), seed=seed, progress=progress
     )
-    return labelled_parts(plain, flipped.of(flipped.split == "train"), attributes)
+    return labelled_parts(plain, flipped, attributes)
 
 
 def labelled_parts(plain: Examples, flipped: Examples, attributes) -> Parts:
@@ -316,58 +319,6 @@ def report_rows(
             report({"measure": measure, "ours": ours, "against": name, **interval(gap)})
 
 
-def leak_rows(report: Report, features: FeatureCache, model: Experts, parts: Parts) -> None:
-    """(b) with test cut-outs that were changed in what might give their photograph away."""
-    _, own = tasks(parts.test)
-    for change in ("", "rim kept", "JPEG off the grid", "half resolution"):
-        data = own.data.of(own.query)
-        if change:
-            cut = changed_cutouts(features, change)
-            rows = [cut.id.tolist().index(i) for i in data.examples.id]
-            data = dataclasses.replace(
-                data, examples=dataclasses.replace(data.examples, foreground=cut.foreground.of(np.array(rows)))
-            )
-        found = our_scores(model, Task(data, np.arange(len(data.category)), np.arange(len(data.category))))
-        for name in ("rectangle only (geometry)", "appearance", OURS):
-            place = own_percentile(found[name], data.examples.category)
-            report({"cutouts": change or "as they are", "ranking": name, "percentile": round(float(place.mean()), 4)})
-
-
-def changed_cutouts(features: FeatureCache, change: str) -> Examples:
-    from fos_jax.experts import examples
-
-    if change == "rim kept":
-        return photograph_examples(source(), features, erode=False, only_masked=True, progress=False)
-    plain = examples.cutout_row
-
-    def changed(rgba, sides, size, **options):
-        return plain(_compressed(rgba) if change == "JPEG off the grid" else _halved(rgba), sides, size, **options)
-
-    examples.cutout_row = changed
-    try:
-        return photograph_examples(source(), features, only_masked=True, progress=False)
-    finally:
-        examples.cutout_row = plain
-
-
-def _compressed(rgba: np.ndarray) -> np.ndarray:
-    """Moved by three pixels against the grid of 8 and compressed again."""
-    import cv2
-
-    moved = cv2.copyMakeBorder(np.ascontiguousarray(rgba[..., 2::-1]), 3, 0, 3, 0, cv2.BORDER_REPLICATE)
-    ok = cv2.imencode(".jpg", moved, [int(cv2.IMWRITE_JPEG_QUALITY), 60])[1]
-    again = np.asarray(cv2.imdecode(ok, cv2.IMREAD_COLOR))[3:, 3:, ::-1]
-    return np.dstack([again, rgba[..., 3]])
-
-
-def _halved(rgba: np.ndarray) -> np.ndarray:
-    import cv2
-
-    height, width = rgba.shape[:2]
-    small = cv2.resize(rgba[..., :3], (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA)
-    return np.dstack([cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), rgba[..., 3]])
-
-
 def main() -> None:
     parser = make_parser(__doc__, "workdir", "output")
     parser.add_argument("--seeds", default="0,1,2", help="seeds, separated by commas")
@@ -380,11 +331,12 @@ def main() -> None:
     with work_folder(args.workdir) as workdir:
         backbone = FrozenBackbone()
         features = FeatureCache(backbone, Path(workdir) / "features")
+        plain = photograph_examples(source(), features, names=ATTRIBUTES)
         for seed in (int(text) for text in args.seeds.split(",")):
-            parts = read_animals(features, seed)
+            parts = read_animals(features, seed, plain=plain)
             model, precision[seed], place[seed] = run_seed(parts, backbone, seed)
             if args.leaks and len(precision) == 1:
-                leak_rows(report, features, model, parts)
+                leaks.report_rows(report, features, model, parts)
         by_pattern, own = tasks(parts.test)
         counts = {
             "patterns": parts.table.num_patterns,

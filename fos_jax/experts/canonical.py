@@ -30,48 +30,51 @@ class Projection(NamedTuple):
         return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-6)
 
 
-class Reduction(NamedTuple):
-    """A linear map of joined blocks to their principal components, (x - mean) @ matrix, of about unit size.
+class Reduced(NamedTuple):
+    """Rows of joined blocks as principal components of about unit size, rows = (x - mean) @ matrix.
 
     Attributes:
-      mean: float64 [F]. matrix: float64 [F, K].
+      mean: float64 [F]. matrix: float64 [F, K]. rows: float64 [n, K].
     """
 
     mean: np.ndarray
     matrix: np.ndarray
+    rows: np.ndarray
+
+    def of(self, rows: np.ndarray) -> "Reduced":
+        """The same map with some of the rows."""
+        return self._replace(rows=self.rows[rows])
+
+    def apply(self, blocks: Sequence[np.ndarray]) -> np.ndarray:
+        """float64 [m, K] of other rows, float [m, F_i] each."""
+        return (np.concatenate([np.asarray(b, np.float64) for b in blocks], axis=1) - self.mean) @ self.matrix
 
 
-def reduce_blocks(blocks: Sequence[np.ndarray], *, components: int = COMPONENTS) -> tuple[Reduction, np.ndarray]:
-    """Standardises every block and keeps the first principal components of the wide ones.
+def reduce_block(block: np.ndarray, *, components: int = COMPONENTS) -> Reduced:
+    """Standardises a block, float [n, F], and keeps its first principal components where it is wide.
 
-    Args:
-      blocks: float [n, F_i] each.
-      components: most per block.
-
-    Returns:
-      The map from the joined blocks, and the reduced rows, float64 [n, K]. Components are scaled by the fourth root of
-      their variance, half way between whitening and nothing.
+    Components are scaled by the fourth root of their variance, half way between whitening and nothing.
     """
-    means, maps, reduced = [], [], []
-    for block in blocks:
-        block = np.asarray(block, np.float64)
-        mean, deviation = block.mean(0), block.std(0) + 1e-3
-        rows = (block - mean) / deviation
-        matrix = np.diag(1 / deviation)
-        if block.shape[1] > components:
-            basis = _principal(rows, components)
-            size = (rows @ basis).std(0) + 1e-6
-            basis = basis / np.sqrt(size * size.mean())
-            rows, matrix = rows @ basis, basis / deviation[:, None]
-        means.append(mean)
-        maps.append(matrix)
-        reduced.append(rows)
-    joined = np.zeros((sum(len(m) for m in maps), sum(m.shape[1] for m in maps)))
+    block = np.asarray(block, np.float64)
+    mean, deviation = block.mean(0), block.std(0) + 1e-3
+    rows = (block - mean) / deviation
+    if block.shape[1] <= components:
+        return Reduced(mean, np.diag(1 / deviation), rows)
+    basis = _principal(rows, components)
+    size = (rows @ basis).std(0) + 1e-6
+    basis = basis / np.sqrt(size * size.mean())
+    return Reduced(mean, basis / deviation[:, None], rows @ basis)
+
+
+def join_reduced(parts: Sequence[Reduced]) -> Reduced:
+    """Blocks side by side, each with its own map."""
+    matrix = np.zeros((sum(len(p.mean) for p in parts), sum(p.matrix.shape[1] for p in parts)))
     row = column = 0
-    for matrix in maps:
-        joined[row : row + matrix.shape[0], column : column + matrix.shape[1]] = matrix
-        row, column = row + matrix.shape[0], column + matrix.shape[1]
-    return Reduction(np.concatenate(means), joined), np.concatenate(reduced, axis=1)
+    for part in parts:
+        height, width = part.matrix.shape
+        matrix[row : row + height, column : column + width] = part.matrix
+        row, column = row + height, column + width
+    return Reduced(np.concatenate([p.mean for p in parts]), matrix, np.concatenate([p.rows for p in parts], axis=1))
 
 
 def _principal(rows: np.ndarray, components: int) -> np.ndarray:
@@ -84,15 +87,14 @@ def _principal(rows: np.ndarray, components: int) -> np.ndarray:
 
 
 def fit_canonical(
-    query: Sequence[np.ndarray],
-    foreground: Sequence[np.ndarray],
+    query: Reduced,
+    foreground: Reduced,
     group: np.ndarray,
     category: np.ndarray,
     *,
     num_categories: int,
     shrinkage: float,
     size: int,
-    components: int = COMPONENTS,
 ) -> tuple[Projection, Projection]:
     """Fits the maps of queries and of foregrounds on pairs of a query and its own foreground.
 
@@ -101,12 +103,11 @@ def fit_canonical(
     as in the log-likelihood ratio of "these two belong together" for jointly normal variables.
 
     Args:
-      query: blocks, float [n, F_i] each, of the pairs' queries. foreground: the same of their foregrounds.
+      query, foreground: of n pairs.
       group: int [n], what is compared with each other; groups of one are left out.
       category: int [n], below `num_categories`; -1 for categories that get no offset of their own.
       shrinkage: of both covariances towards a multiple of the identity, relative to their mean variance.
       size: D, directions kept.
-      components: most principal components per block.
 
     Returns:
       The projections; `offset` holds the categories' mean places.
@@ -115,27 +116,22 @@ def fit_canonical(
     """
     groups, count = np.unique(group, return_counts=True)
     use = np.isin(group, groups[count > 1])
-    reductions, rows = zip(
-        *(reduce_blocks(blocks, components=components) for blocks in (query, foreground)), strict=True
-    )
-    x, y = (_within(r, group)[use] for r in rows)
+    x, y = (_within(side.rows, group)[use] for side in (query, foreground))
     n = len(x)
     whiten_x, whiten_y = (_inverse_root(z.T @ z / n, shrinkage) for z in (x, y))
-    left, correlation, right = np.linalg.svd(whiten_x @ (x.T @ y / n) @ whiten_y)
+    left, correlation, right = np.linalg.svd(whiten_x @ (x.T @ y / n) @ whiten_y, full_matrices=False)
     size = min(size, len(correlation))
     rho = np.clip(correlation[:size], 0, 0.999)
     weight = np.sqrt(rho / (1 - rho**2))
     sign = np.sign(left[np.abs(left[:, :size]).argmax(0), np.arange(size)])
-    ends = (whiten_x @ left[:, :size], whiten_y @ right[:size].T)
     out = []
-    for reduction, reduced, end in zip(reductions, rows, ends, strict=True):
+    for side, end in ((query, whiten_x @ left[:, :size]), (foreground, whiten_y @ right[:size].T)):
         matrix = end * weight * sign
         offset = np.zeros((num_categories + 1, size))
         for c in range(num_categories):
             if (category == c).any():
-                offset[c] = (reduced[category == c] @ matrix).mean(0)
-        arrays = (reduction.mean, reduction.matrix @ matrix, offset)
-        out.append(Projection(*(a.astype(np.float32) for a in arrays)))
+                offset[c] = (side.rows[category == c] @ matrix).mean(0)
+        out.append(Projection(*(a.astype(np.float32) for a in (side.mean, side.matrix @ matrix, offset))))
     return out[0], out[1]
 
 

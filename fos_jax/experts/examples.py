@@ -103,6 +103,7 @@ def photograph_examples(
     jitter: float = 0.0,
     erode: bool = True,
     only_masked: bool = False,
+    splits: Sequence[str] = (),
     seed: int = 0,
     progress: bool = True,
 ) -> Examples:
@@ -118,6 +119,7 @@ def photograph_examples(
         exact aspect away.
       erode: see `experts.inputs.cutout_row`; False is for measuring what the rim gives away.
       only_masked: leave objects without masks out.
+      splits: only photographs of these splits; all by default.
       seed: of the jitter.
       progress: show a bar.
 
@@ -146,6 +148,8 @@ def photograph_examples(
     opened = open_source(source)
     try:
         for photograph in tqdm(opened, total=len(opened), desc="photographs", unit="", disable=not progress):
+            if splits and photograph.split not in splits:
+                continue
             for entry, query, cutout in _objects(
                 photograph, opened, rng, features.backbone.size, mirror, jitter, erode
             ):

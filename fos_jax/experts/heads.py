@@ -1,5 +1,6 @@
 """Pattern heads on frozen features: linear softmax within each category, by hard labels or by a teacher's posterior."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from fos_jax.experts.canonical import COMPONENTS, reduce_blocks
+from fos_jax.experts.canonical import Reduced
 from fos_jax.posteriors import is_in_category, masked_log_softmax
 
 
@@ -37,44 +38,46 @@ class Head(NamedTuple):
 
 
 def fit_head(
-    blocks: Sequence[np.ndarray],
+    reduced: Reduced,
     target: np.ndarray,
     category: np.ndarray,
     category_of_pattern: np.ndarray,
     *,
-    strength: float,
-    weight: np.ndarray | None = None,
-    num_steps: int = 150,
-    components: int = COMPONENTS,
+    strengths: Sequence[float],
+    held_out: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    num_steps: int = 100,
 ) -> Head:
     """Fits a head by the cross-entropy to target distributions, with a quadratic penalty; deterministic.
 
     Args:
-      blocks: float [n, F_i] each.
+      reduced: n rows.
       target: float [n, P], distributions over the patterns of each row's category: one-hot labels, or a teacher's.
       category: int [n]. category_of_pattern: int [P].
-      strength: of the penalty, per row.
-      weight: float [n], of the rows; 1 each by default.
+      strengths: penalties to try.
+      held_out: rows float [m, F], target and category of those on which a strength is chosen, by cross-entropy; needed
+        where there are several.
       num_steps: of L-BFGS.
-      components: most principal components per block.
     """
-    reduction, rows = reduce_blocks(blocks, components=components)
-    scale = np.sqrt(rows.shape[1])
-    x = jnp.asarray(rows / scale, jnp.float32)
+    scale = np.sqrt(reduced.rows.shape[1])
+    x = jnp.asarray(reduced.rows / scale, jnp.float32)
     allowed = is_in_category(jnp.asarray(category), jnp.asarray(category_of_pattern))
-    aim = jnp.asarray(target, jnp.float32)
-    w = jnp.ones(len(rows)) if weight is None else jnp.asarray(weight, jnp.float32)
-    fitted = _minimise(x, aim, allowed, w / w.sum(), jnp.float32(strength), num_steps=num_steps)
-    matrix, bias = (np.asarray(a, np.float64) for a in (fitted["matrix"], fitted["bias"]))
-    arrays = (reduction.mean, reduction.matrix @ matrix / scale, bias)
-    return Head(*(a.astype(np.float32) for a in arrays))
+    found: list[tuple[float, Head]] = []
+    for strength in strengths:
+        fitted = _minimise(x, jnp.asarray(target, jnp.float32), allowed, jnp.float32(strength), num_steps=num_steps)
+        matrix, bias = (np.asarray(a, np.float64) for a in (fitted["matrix"], fitted["bias"]))
+        head = Head(*(a.astype(np.float32) for a in (reduced.mean, reduced.matrix @ matrix / scale, bias)))
+        if held_out is None:
+            return head
+        told = head.log_posterior(held_out[0], held_out[2], category_of_pattern)
+        found.append((float(-(held_out[1] * np.where(np.isfinite(told), told, 0)).sum(1).mean()), head))
+    return min(found, key=lambda entry: entry[0])[1]
 
 
-@jax.jit(static_argnames="num_steps")
-def _minimise(x, target, allowed, weight, strength, *, num_steps):
+@functools.partial(jax.jit, static_argnames="num_steps")
+def _minimise(x, target, allowed, strength, *, num_steps):
     def loss(params):
         log_posterior = masked_log_softmax(x @ params["matrix"] + params["bias"], allowed)
-        entropy = -(weight[:, None] * target * jnp.where(allowed, log_posterior, 0)).sum()
+        entropy = -(target * jnp.where(allowed, log_posterior, 0)).sum(1).mean()
         return entropy + strength * (params["matrix"] ** 2).sum()
 
     optimizer = optax.lbfgs()

@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from fos_jax.experts.canonical import fit_canonical, scores
+from fos_jax.experts.canonical import Projection, Reduced, fit_canonical, join_reduced, reduce_block, scores
 from fos_jax.experts.examples import Examples
-from fos_jax.experts.features import FrozenBackbone
+from fos_jax.experts.features import FrozenBackbone, joined
 from fos_jax.experts.heads import Head, fit_head
 from fos_jax.experts.model import EXPERTS, Encoding, Experts, expert_blocks
 from fos_jax.pattern_table import PatternTable
 
-WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)  # of appearance, where geometry has 1
+SIDES = ("query", "foreground")
+RATIOS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)  # weights of appearance to try, where geometry has 1
 OVERALL = (0.03, 0.1, 0.3, 1.0, 3.0)  # of both experts, where the posterior has 1
+FOLDS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,15 +26,14 @@ class Settings:
     Attributes:
       shrinkage: expert -> how far its covariances are drawn to the identity; see `canonical.fit_canonical`.
       size: expert -> numbers of its vectors.
-      foreground_strength, query_strength: penalties of the pattern heads.
+      strengths: penalties of the pattern heads, of which validation chooses.
       distil: learn queries' patterns from what the foreground head says of their own foreground; False: from labels.
       components: most principal components per block of features.
     """
 
     shrinkage: Mapping[str, float] = dataclasses.field(default_factory=lambda: {"geometry": 0.1, "appearance": 5.0})
     size: Mapping[str, int] = dataclasses.field(default_factory=lambda: {"geometry": 32, "appearance": 48})
-    foreground_strength: float = 1e-3
-    query_strength: float = 1e-2
+    strengths: Sequence[float] = (1e-5, 1e-4, 1e-3, 1e-2)
     distil: bool = True
     components: int = 256
 
@@ -77,38 +78,23 @@ def train_experts(
     Source: decisions 34, 35.
     """
     edges = [s.stop for s in backbone.blocks.slices[:-1]]
-    real = ~np.char.startswith(train.examples.source_id, "rendered/")
-    pairs = train.of(train.examples.has_mask & real)  # light and tone of the rendered world are its own
     config = {
         "backbone": {"name": backbone.name, "weights": backbone.weights, "digest": backbone.digest, "edges": edges},
         "expert_weights": dict.fromkeys(EXPERTS, 1.0),
         "training": {**dataclasses.asdict(settings), **(description or {})},
     }
-    blocks = {side: _blocks(pairs, side, edges) for side in ("query", "foreground")}
-    names = np.unique(pairs.examples.category, return_inverse=True)[1]
-    # Compared with each other: what is of one pattern, or else of one category.
-    group = np.where(pairs.pattern >= 0, pairs.pattern, table.num_patterns + names)
-    projections = {
-        name: fit_canonical(
-            blocks["query"][name],
-            blocks["foreground"][name],
-            names if name == "geometry" else group,
-            pairs.category,
-            num_categories=len(table.categories),
-            shrinkage=settings.shrinkage[name],
-            size=settings.size[name],
-            components=settings.components,
-        )
-        for name in EXPERTS
-    }
-    heads = _heads(train, table, edges, settings)
-    model = Experts(config, table, heads, projections, np.zeros((table.num_patterns, 1)), backbone=backbone)
-    weights = choose_weights(model, validation)
-    model = Experts(
-        {**config, "expert_weights": weights}, table, heads, projections, model.prototypes, backbone=backbone
-    )
+    reduced = {side: _reduced(train, side, edges, settings.components) for side in SIDES}
+    rendered = np.char.startswith(train.examples.source_id, "rendered/")
+    pairs = np.flatnonzero(train.examples.has_mask & ~rendered)  # light and tone of the rendered world are its own
+    heads = _heads(train, validation, table, edges, reduced, settings)
+    projections = _projections(train, table, reduced, pairs, settings)
+    ratio = _ratio(train, table, edges, reduced, pairs, settings)
+    blank = np.zeros((table.num_patterns, 1))
+    model = Experts(config, table, heads, projections, blank, backbone=backbone)
+    config |= {"expert_weights": choose_weights(model, validation, ratio)}
+    model = Experts(config, table, heads, projections, blank, backbone=backbone)
     prototypes = _prototypes(model, train.of(train.examples.has_mask))
-    return Experts(model.config, table, heads, projections, prototypes, backbone=backbone)
+    return Experts(config, table, heads, projections, prototypes, backbone=backbone)
 
 
 def encode(model: Experts, data: Labelled, side: str) -> Encoding:
@@ -117,21 +103,51 @@ def encode(model: Experts, data: Labelled, side: str) -> Encoding:
     return model.from_features(side, features, shape, tone, data.category)
 
 
-def choose_weights(model: Experts, validation: Labelled) -> dict[str, float]:
-    """Weights of the experts that put own foregrounds first on validation, beside the posterior with weight 1."""
+def choose_weights(model: Experts, validation: Labelled, ratio: float) -> dict[str, float]:
+    """Weights of the experts beside the posterior, which has 1: what puts own foregrounds first on validation.
+
+    Args:
+      ratio: weight of appearance where geometry has 1.
+    """
     data = validation.of(validation.examples.has_mask)
     query, foreground = encode(model, data, "query"), encode(model, data, "foreground")
     posterior = np.exp(query.log_posterior) @ np.exp(foreground.log_posterior).T
-    best: tuple[float, dict[str, float]] | None = None
-    for appearance in WEIGHTS:
-        for overall in OVERALL:
-            weights = {"geometry": overall, "appearance": round(overall * appearance, 4)}
-            total = posterior + scores(query.experts, foreground.experts, weights)
-            place = float(own_percentile(total, data.examples.category).mean())
-            if best is None or place < best[0] - 1e-9:
-                best = place, weights
-    assert best is not None
-    return best[1]
+    choices = [{"geometry": overall, "appearance": round(overall * ratio, 4)} for overall in OVERALL]
+
+    def place(weights: Mapping[str, float]) -> float:
+        total = posterior + scores(query.experts, foreground.experts, weights)
+        return float(own_percentile(total, data.examples.category).mean())
+
+    return min(choices, key=place)
+
+
+def _ratio(
+    train: Labelled,
+    table: PatternTable,
+    edges: Sequence[int],
+    reduced: Mapping[str, Mapping[str, Reduced]],
+    pairs: np.ndarray,
+    settings: Settings,
+) -> float:
+    """Weight of appearance where geometry has 1, by cross-validation over photographs."""
+    sources = np.unique(train.examples.source_id[pairs])
+    fold_of = np.random.default_rng(0).permutation(len(sources)) % FOLDS
+    fold = fold_of[np.searchsorted(sources, train.examples.source_id[pairs])]
+    places: dict[float, list[np.ndarray]] = {ratio: [] for ratio in RATIOS}
+    for number in range(FOLDS):
+        held_out = pairs[(fold == number) & ~train.examples.mirrored[pairs]]
+        if not len(held_out):
+            continue
+        projections = _projections(train, table, reduced, pairs[fold != number], settings)
+        category = train.category[held_out]
+        vectors = []
+        for index, side in enumerate(SIDES):
+            blocks = _blocks(train.of(held_out), side, edges)
+            vectors.append({n: projections[n][index](joined(blocks[n]), category) for n in EXPERTS})
+        for ratio in RATIOS:
+            total = scores(vectors[0], vectors[1], {"geometry": 1.0, "appearance": ratio})
+            places[ratio].append(own_percentile(total, train.examples.category[held_out]))
+    return min(RATIOS, key=lambda ratio: np.concatenate(places[ratio]).mean() if places[ratio] else 0.0)
 
 
 def own_percentile(similarity: np.ndarray, category: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
@@ -162,43 +178,88 @@ def _blocks(data: Labelled, side: str, edges: Sequence[int]) -> dict[str, list[n
     return expert_blocks(side, features, shape, tone, edges)
 
 
-def _heads(train: Labelled, table: PatternTable, edges: Sequence[int], settings: Settings) -> dict[str, Head]:
-    known = train.of(train.pattern >= 0)
-    if not table.num_patterns or not len(known.pattern):
-        empty = {
-            side: sum(b.shape[1] for b in _blocks(train.of(np.arange(1)), side, edges)["patterns"])
-            for side in ("query", "foreground")
-        }
-        zeros = np.zeros((0,))
-        return {side: Head(np.zeros(f), np.zeros((f, 0)), zeros) for side, f in empty.items()}
-    of_pattern = table.category_of_pattern
-    labels = one_hot(known.pattern, table.num_patterns)
-    seen = known.of(known.examples.has_mask)
-    foreground = fit_head(
-        _blocks(seen, "foreground", edges)["patterns"],
-        one_hot(seen.pattern, table.num_patterns),
-        seen.category,
-        of_pattern,
-        strength=settings.foreground_strength,
-        components=settings.components,
-    )
-    data, target = known, labels
-    if settings.distil:  # also of queries whose pattern nobody labelled
-        data = train.of((train.category >= 0) & (train.examples.has_mask | (train.pattern >= 0)))
-        rows = np.concatenate(_blocks(data, "foreground", edges)["patterns"], axis=1)
-        told = np.exp(foreground.log_posterior(rows, data.category, of_pattern))
-        target = np.where(data.examples.has_mask[:, None], told, one_hot(data.pattern, table.num_patterns))
-        keep = target.sum(1) > 0
-        data, target = data.of(keep), target[keep]
-    query = fit_head(
-        _blocks(data, "query", edges)["patterns"],
-        target,
-        data.category,
-        of_pattern,
-        strength=settings.query_strength,
-        components=settings.components,
-    )
-    return {"query": query, "foreground": foreground}
+def _reduced(train: Labelled, side: str, edges: Sequence[int], components: int) -> dict[str, Reduced]:
+    """What each expert and the pattern head see of all training rows; what several see is reduced once.
+
+    Rows of foregrounds without a mask are no rows to learn from; their maps come from the others.
+    """
+    use = train.examples.has_mask if side == "foreground" else np.ones(len(train.category), bool)
+    once: dict[int, Reduced] = {}
+
+    def reduce(block: np.ndarray) -> Reduced:
+        if id(block) not in once:
+            found = reduce_block(block[use], components=components)
+            rows = (np.asarray(block, np.float64) - found.mean) @ found.matrix
+            once[id(block)] = found._replace(rows=rows)
+        return once[id(block)]
+
+    blocks = _blocks(train, side, edges)
+    return {name: join_reduced([reduce(block) for block in parts]) for name, parts in blocks.items()}
+
+
+def _projections(
+    train: Labelled,
+    table: PatternTable,
+    reduced: Mapping[str, Mapping[str, Reduced]],
+    pairs: np.ndarray,
+    settings: Settings,
+) -> dict[str, tuple[Projection, Projection]]:
+    names = np.unique(train.examples.category[pairs], return_inverse=True)[1]
+    # Compared with each other: what is of one pattern, or else of one category; geometry tells patterns apart too.
+    group = np.where(train.pattern[pairs] >= 0, train.pattern[pairs], table.num_patterns + names)
+    return {
+        name: fit_canonical(
+            reduced["query"][name].of(pairs),
+            reduced["foreground"][name].of(pairs),
+            names if name == "geometry" else group,
+            train.category[pairs],
+            num_categories=len(table.categories),
+            shrinkage=settings.shrinkage[name],
+            size=settings.size[name],
+        )
+        for name in EXPERTS
+    }
+
+
+def _heads(
+    train: Labelled,
+    validation: Labelled,
+    table: PatternTable,
+    edges: Sequence[int],
+    reduced: Mapping[str, Mapping[str, Reduced]],
+    settings: Settings,
+) -> dict[str, Head]:
+    of_pattern, number = table.category_of_pattern, table.num_patterns
+    if not number:
+        zeros = {side: np.zeros(len(reduced[side]["patterns"].mean)) for side in SIDES}
+        return {side: Head(mean, np.zeros((len(mean), 0)), np.zeros(0)) for side, mean in zeros.items()}
+
+    def rows_of(data: Labelled, side: str) -> np.ndarray:
+        return joined(_blocks(data, side, edges)["patterns"])
+
+    def fit(side: str, rows: np.ndarray, target: np.ndarray) -> Head:
+        told = validation.of(validation.pattern >= 0)
+        told = told.of(told.examples.has_mask) if side == "foreground" else told
+        held_out = rows_of(told, side), one_hot(told.pattern, number), told.category
+        has_any = len(told.pattern) > 0
+        return fit_head(
+            reduced[side]["patterns"].of(rows),
+            target,
+            train.category[rows],
+            of_pattern,
+            strengths=settings.strengths if has_any else (1e-3,),
+            held_out=held_out if has_any else None,
+        )
+
+    labels, has_mask = one_hot(train.pattern, number), train.examples.has_mask
+    seen = np.flatnonzero((train.pattern >= 0) & has_mask)
+    foreground = fit("foreground", seen, labels[seen])
+    target = labels
+    if settings.distil:  # also queries whose pattern nobody labelled
+        told = np.exp(foreground.log_posterior(rows_of(train, "foreground"), train.category, of_pattern))
+        target = np.where(has_mask[:, None], told, labels)
+    rows = np.flatnonzero(target.sum(1) > 0)
+    return {"query": fit("query", rows, target[rows]), "foreground": foreground}
 
 
 def _prototypes(model: Experts, pairs: Labelled) -> np.ndarray:

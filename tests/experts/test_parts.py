@@ -5,7 +5,7 @@ import pytest
 
 from fos_jax.errors import InputError
 from fos_jax.experts import inputs
-from fos_jax.experts.canonical import fit_canonical, reduce_blocks, scores
+from fos_jax.experts.canonical import fit_canonical, join_reduced, reduce_block, scores
 from fos_jax.experts.features import FeatureCache, mild_variant
 from fos_jax.experts.heads import fit_head
 from fos_jax.experts.training import one_hot, own_percentile
@@ -115,13 +115,29 @@ def _pairs(n=400, shared=4, seed=0):
 def test_canonical_directions_find_the_own_foreground_of_new_pairs():
     q, f, group = _pairs()
     train, test = slice(0, 300), slice(300, 400)
-    maps = fit_canonical([q[train]], [f[train]], group[train], group[train], num_categories=5, shrinkage=0.1, size=4)
+    maps = fit_canonical(
+        reduce_block(q[train]),
+        reduce_block(f[train]),
+        group[train],
+        group[train],
+        num_categories=5,
+        shrinkage=0.1,
+        size=4,
+    )
     vectors = [m(x[test], group[test]) for m, x in zip(maps, (q, f), strict=True)]
     for v in vectors:
         np.testing.assert_allclose(np.linalg.norm(v, axis=1), 1, atol=1e-5)
     place = own_percentile(vectors[0] @ vectors[1].T, group[test]).mean()
     assert place < 0.15  # chance is .5
-    again = fit_canonical([q[train]], [f[train]], group[train], group[train], num_categories=5, shrinkage=0.1, size=4)
+    again = fit_canonical(
+        reduce_block(q[train]),
+        reduce_block(f[train]),
+        group[train],
+        group[train],
+        num_categories=5,
+        shrinkage=0.1,
+        size=4,
+    )
     np.testing.assert_array_equal(maps[0].matrix, again[0].matrix)
     unknown = maps[0](q[test], np.full(100, -1))
     assert np.isfinite(unknown).all()
@@ -138,9 +154,9 @@ def test_scores_add_up():
 def test_reduction_maps_new_rows_as_those_it_was_made_of():
     rng = np.random.default_rng(0)
     blocks = [rng.normal(size=(50, 8)), rng.normal(size=(50, 300))]
-    reduction, rows = reduce_blocks(blocks, components=16)
-    assert rows.shape == (50, 24)
-    np.testing.assert_allclose((np.concatenate(blocks, 1) - reduction.mean) @ reduction.matrix, rows, atol=1e-8)
+    reduced = join_reduced([reduce_block(block, components=16) for block in blocks])
+    assert reduced.rows.shape == (50, 24)
+    np.testing.assert_allclose(reduced.apply(blocks), reduced.rows, atol=1e-8)
 
 
 def test_own_percentile_counts_ties_half():
@@ -155,11 +171,28 @@ def test_heads_learn_within_categories_and_from_soft_targets():
     category = rng.integers(0, 2, 600)
     of_pattern = np.array([0, 0, 1, 1, 1])
     truth = np.where(category == 0, (x[:, 0] > 0).astype(int), 2 + np.digitize(x[:, 1], [-0.5, 0.5]))
-    head = fit_head([x], one_hot(truth, 5), category, of_pattern, strength=1e-4)
+    head = fit_head(reduce_block(x), one_hot(truth, 5), category, of_pattern, strengths=[1e-4])
     posterior = np.exp(head.log_posterior(x, category, of_pattern))
     np.testing.assert_allclose(posterior.sum(1), 1, atol=1e-4)
     assert not posterior[category == 0][:, 2:].any()
     assert (posterior.argmax(1) == truth).mean() > 0.9
     assert np.isneginf(head.log_posterior(x[:3], np.full(3, -1), of_pattern)).all()
-    soft = fit_head([x], np.tile([0.3, 0.7, 0, 0, 0], (600, 1)), np.zeros(600, int), of_pattern, strength=1e-2)
+    soft = fit_head(
+        reduce_block(x), np.tile([0.3, 0.7, 0, 0, 0], (600, 1)), np.zeros(600, int), of_pattern, strengths=[1e-2]
+    )
     np.testing.assert_allclose(np.exp(soft.log_posterior(x, np.zeros(600, int), of_pattern))[:, 1], 0.7, atol=0.02)
+
+
+def test_the_penalty_is_chosen_on_what_was_held_out():
+    rng = np.random.default_rng(0)
+    x, truth, zeros = rng.normal(size=(60, 40)), rng.integers(0, 2, 60), np.zeros(60, int)
+    of_pattern = np.array([0, 0])
+    noise = fit_head(
+        reduce_block(x),
+        one_hot(truth, 2),
+        zeros,
+        of_pattern,
+        strengths=[1e-6, 1.0],
+        held_out=(rng.normal(size=(60, 40)), one_hot(1 - truth, 2), zeros),
+    )
+    assert np.abs(noise.matrix).max() < 0.05  # labels are noise: the stronger penalty
