@@ -27,7 +27,7 @@ _FOLDER = flags.DEFINE_string("folder", None, "VOC: folder with Annotations/. An
 _ATTRIBUTES = flags.DEFINE_list("attributes", [], "Attributes to combine to patterns; see fos dataset build.")
 _MIN_MEMBERS = flags.DEFINE_integer("min_members", 8, "Patterns with fewer foregrounds are left out.", lower_bound=1)
 _RENDERED = flags.DEFINE_list("rendered", [], "Categories that learn their views from the rendered world.")
-_SCENES = flags.DEFINE_integer("scenes", 640, "Rendered scenes per category.", lower_bound=64)
+_SCENES = flags.DEFINE_integer("scenes", 512, "Rendered scenes per category.", lower_bound=64)
 _VARIANTS = flags.DEFINE_integer("variants", 2, "Times that each rendered picture is taken.", lower_bound=1)
 _BACKBONE = flags.DEFINE_string(
     "backbone", "efficientnet_lite0", "Frozen backbone: a name of fos_jax.encoders.backbones."

@@ -66,8 +66,10 @@ def reduce_block(block: np.ndarray, *, components: int = COMPONENTS) -> Reduced:
     return Reduced(mean, basis / deviation[:, None], rows @ basis)
 
 
-def join_reduced(parts: Sequence[Reduced]) -> Reduced:
-    """Blocks side by side, each with its own map."""
+def join_reduced(parts: Sequence[Reduced], gains: Sequence[float] | None = None) -> Reduced:
+    """Blocks side by side, each with its own map, times its gain: a block of larger numbers is penalised less."""
+    gains = gains or [1.0] * len(parts)
+    parts = [Reduced(p.mean, p.matrix * g, p.rows * g) for p, g in zip(parts, gains, strict=True)]
     matrix = np.zeros((sum(len(p.mean) for p in parts), sum(p.matrix.shape[1] for p in parts)))
     row = column = 0
     for part in parts:

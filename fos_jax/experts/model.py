@@ -228,23 +228,37 @@ def expert_blocks(
     """What each expert and the pattern head see of one side: name -> blocks, float [n, F_i].
 
     Geometry compares the rectangle with the cut-out and knows nothing of the photograph; appearance compares the
-    surroundings with the cut-out; the pattern head of queries sees all of the query, that of foregrounds no tone.
+    surroundings with the cut-out; pattern heads see the layout of the middle stage, and the query's the rectangle too.
 
     Args:
       side: "query" or "foreground". features: [n, F]. shape, tone: as `experts.inputs.Row`, stacked.
       edges: columns at which a new stage of the backbone begins.
     """
     stages = np.split(np.asarray(features, np.float32), edges, axis=1)
+    middle = stages[(len(stages) - 1) // 2]
+    layout = own_statistics_removed(middle)
     if side == "query":
         geometry = [inputs.geometry_of_rectangle(shape)]
-        return {"geometry": geometry, "appearance": [*stages, tone], "patterns": [*stages, *geometry]}
+        return {"geometry": geometry, "appearance": [*stages, tone], "patterns": [layout, *geometry]}
     silhouette = inputs.geometry_of_silhouette(shape)
-    middle = stages[min(1, len(stages) - 1)]
     return {
         "geometry": [silhouette, middle],
         "appearance": [*stages, tone, silhouette],
-        "patterns": [*stages, silhouette],
+        "patterns": [layout],
     }
+
+
+def own_statistics_removed(cells: np.ndarray, *, num_cells: int = 16) -> np.ndarray:
+    """Each picture's channels with their mean over its cells taken off and their deviation divided out.
+
+    What is left says where things are, not how much of them there is: rendered and real pictures differ in the latter.
+
+    Args:
+      cells: float [n, num_cells * C], cell after cell.
+    """
+    x = np.asarray(cells, np.float32).reshape(len(cells), num_cells, -1)
+    out = (x - x.mean(1, keepdims=True)) / (x.std(1, keepdims=True) + 1e-3)
+    return out.reshape(len(cells), -1)
 
 
 def joined_experts(experts: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Examples from the rendered world: what it teaches about views costs no labels and may be given to anyone."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,8 @@ from fos_jax.experts.inputs import Row, cutout_row, query_row
 from fos_jax.scenes.attributes import pattern_rows
 from fos_jax.scenes.streams import cutout_stream, photograph_stream
 
-PHOTOGRAPH_PX, CUTOUT_PX = 192, 160
+PHOTOGRAPH_PX, CUTOUT_PX = 128, 160
+STRENGTHS = (0.0, 2.0, 1.0)  # of the changes to a picture, one after another
 _CHUNK = 256
 
 
@@ -22,7 +24,7 @@ def rendered_examples(
     *,
     seed: int = 0,
     split: str = "train",
-    variants: int = 1,
+    variants: int = 2,
     leave_out: tuple[str, ...] = ("light",),
     progress: bool = True,
 ) -> Examples:
@@ -32,8 +34,8 @@ def rendered_examples(
       counts: category of `scenes.attributes` -> scenes.
       features: the frozen backbone and its cache.
       seed, split: of the scenes; see `scenes.streams`.
-      variants: how many times each picture is taken, every time with other light, blur, noise and compression: the
-        rendered world is too clean.
+      variants: how many times each picture is taken: as it is, then with other light, blur, noise and compression,
+        since the rendered world is too clean.
       leave_out: attributes that are not told.
       progress: show a bar.
     """
@@ -57,9 +59,10 @@ def rendered_examples(
             continue
         box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
         attributes = pattern_rows(photograph["category"])[int(photograph["pattern"])]
-        for _ in range(variants):
-            seen = mild_variant(photograph["image"], rng)
-            waiting.append((query_row(seen, box, size), _cutout(mild_variant(cutout["image"], rng), size)))
+        for strength in itertools.islice(itertools.cycle(STRENGTHS), variants):
+            seen = mild_variant(photograph["image"], rng, strength=strength)
+            shown = mild_variant(cutout["image"], rng, strength=strength)
+            waiting.append((query_row(seen, box, size), _cutout(shown, size)))
             columns["id"].append(f"{photograph['category']}/{photograph['index']}")
             columns["category"].append(photograph["category"])
             columns["source_id"].append(f"rendered/{photograph['category']}/{photograph['index']}")

@@ -17,6 +17,7 @@ SIDES = ("query", "foreground")
 RATIOS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)  # weights of appearance to try, where geometry has 1
 OVERALL = (0.03, 0.1, 0.3, 1.0, 3.0)  # of both experts, where the posterior has 1
 FOLDS = 3
+RECTANGLE_GAIN = 4.0  # in the query's pattern head: few numbers that say much are penalised less than many
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +195,8 @@ def _reduced(train: Labelled, side: str, edges: Sequence[int], components: int) 
         return once[id(block)]
 
     blocks = _blocks(train, side, edges)
-    return {name: join_reduced([reduce(block) for block in parts]) for name, parts in blocks.items()}
+    gains = {"patterns": [1.0, RECTANGLE_GAIN]} if side == "query" else {}
+    return {name: join_reduced([reduce(b) for b in parts], gains.get(name)) for name, parts in blocks.items()}
 
 
 def _projections(
