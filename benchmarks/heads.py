@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from in_turns import fastest, limit_threads, ratio, seconds_in_turns, versions
+from in_turns import fastest, lacks_packages, limit_threads, ratio, seconds_in_turns, versions
 from reporting import Report, make_parser
 
 SCALE, LEARNING_RATE, WEIGHT_DECAY = 10.0, 1e-3, 0.05
@@ -43,9 +43,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--steps", type=int, default=20, help="per round")
     parser.add_argument("--threads", type=int, default=2, help="of each framework")
-    options = parser.parse_args()
+    options, report = parser.parse_args(), Report("heads")
+    if lacks_packages(report, "torch"):
+        return
     limit_threads(options.threads)
-    Report("heads")(measure(options))
+    report(measure(options))
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

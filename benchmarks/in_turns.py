@@ -1,14 +1,23 @@
 """Times of functions that take turns, so that other work on the machine disturbs all of them alike."""
 
+import importlib.util
 import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from reporting import machine
+from reporting import Report, machine
 
 Times = dict[str, list[float]]
+
+
+def lacks_packages(report: Report, *packages: str) -> bool:
+    """Whether one of the packages is not installed; the benchmark then says so and is skipped."""
+    absent = [name for name in packages if importlib.util.find_spec(name) is None]
+    if absent:
+        report({"skipped": f"{', '.join(absent)} not installed"})
+    return bool(absent)
 
 
 def limit_threads(threads: int) -> None:
