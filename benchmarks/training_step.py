@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from reporting import Report, machine, make_parser
+from in_turns import limit_threads, versions
+from reporting import Report, make_parser
 
 # The networks in PyTorch are those that the tests compare with.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "encoders"))
@@ -40,21 +41,11 @@ def main() -> None:
     if is_gpu:
         os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # PyTorch needs its share of the memory
     else:
-        _limit_threads(options.threads)
+        limit_threads(options.threads)
     rows = [(f"{options.backbone} step", options.backbone, options.size)] if is_gpu else CPU_ROWS
     report = Report("training_step")
     for row in rows:
         report(measure_row(*row, options))
-
-
-def _limit_threads(threads: int) -> None:
-    """Before jax is imported: its thread pool takes the number of processors that this process may use."""
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    import torch
-
-    torch.set_num_threads(threads)
 
 
 def measure_row(row: str, backbone: str, size: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -241,14 +232,6 @@ def jax_step(weights, backbone: str, image, label, *, dtype: str):
         return None
 
     return run
-
-
-def versions() -> dict[str, Any]:
-    """Versions of both frameworks, and the processor."""
-    import jax
-    import torch
-
-    return {"jax": jax.__version__, "torch": torch.__version__, **machine()}
 
 
 if __name__ == "__main__":

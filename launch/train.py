@@ -8,6 +8,9 @@ Behind the colon stands the mode: mini (seconds, on the mini data set), demo, fu
 as --config.training.num_steps=100. An interrupted run goes on when the same command is given again, to the same
 parameters bit by bit. A data set without patterns, such as FOSD, is trained from its labels of pairs
 (launch/configs/two_streams_fosd.py:sfosd).
+
+Public weights, for a student those of config.query: --config.foreground.backbone=efficientnet_lite0
+--config.foreground.init_weights=package (or a file) --config.foreground.tuned=none (frozen), last or all.
 """
 
 from pathlib import Path
@@ -38,12 +41,14 @@ _PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --coordinator: numb
 def main() -> None:
     import jax
 
+    from fos_jax.encoders.build import check_networks
     from fos_jax.training.loop import Runner
 
     logging.set_verbosity(logging.INFO)
     if _COORDINATOR.value:
         jax.distributed.initialize(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     config, workdir, run = _CONFIG.value, Path(_WORKDIR.value), Runner(_PARALLELISM.value)
+    check_networks(config)
     data = {"dataset": config.data.dataset, "size": config.data.size, "cache_dir": _CACHE_DIR.value}
     if config.task == "teacher":
         _train_teacher(config, workdir, run, data)

@@ -15,6 +15,7 @@ from fos_jax.encoders import extras
 from fos_jax.encoders.config import check_config
 from fos_jax.encoders.foreground import ForegroundEncoder, make_foreground_encoder
 from fos_jax.encoders.query import QueryEncoder, make_query_encoder
+from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
 
 
@@ -56,6 +57,21 @@ def init_query(key: jax.Array, config: Mapping[str, Any], table: PatternTable) -
     """Initial variables of the query encoder; its backbones start from `init_weights` where the config has any."""
     config = check_config(config)
     return with_public_weights(run_once(lambda k: _fresh_query(k, config, table), key), config["query"])
+
+
+def check_networks(config: Mapping[str, Any]) -> None:
+    """Checks the networks that a config describes and that the public weights they start from are there.
+
+    Raises:
+      InputError: a wrong field, a file that is absent, or a package that is not installed, by name.
+    """
+    for name, fields in check_config(config).items():
+        if isinstance(fields, Mapping) and fields.get("init_weights"):
+            from fos_jax.encoders.convert import weights_path
+
+            path = weights_path(fields["backbone"], fields["init_weights"])
+            if not path.is_file():
+                raise InputError(f"config: {name}.init_weights: {path}: no such file, expected public weights")
 
 
 def abstract_variables(config: Mapping[str, Any], table: PatternTable, *, has_query: bool) -> dict[str, Any]:

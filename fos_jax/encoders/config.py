@@ -19,6 +19,7 @@ FOREGROUND_DEFAULTS: dict[str, Any] = {
     "dtype": "float32",
     "posterior_scale": 16.0,  # inverse temperature of p(pattern | foreground), on cosines
     "init_weights": "",  # public weights to start the backbone from: a .safetensors or .pth file, or "package"
+    "tuned": "all",  # what of the backbone is trained: "all", its "last" stage or blocks, or "none"
     "fusion": "none",  # of image and category: "none", or one that is registered
     "fusion_size": 2048,
 }
@@ -36,6 +37,7 @@ QUERY_DEFAULTS: dict[str, Any] = {
     "flat_scale": 1.0,  # calibration of p(pattern | query), found on the validation split
     "factorised_scale": 1.0,
     "init_weights": "",
+    "tuned": "all",
     "fusion": "film",  # of image and condition: "film", or one that is registered
     "fusion_size": 2048,
     "uses_category": True,  # whether the category conditions the query
@@ -44,12 +46,13 @@ QUERY_DEFAULTS: dict[str, Any] = {
 }
 
 # Came after the first bundles: at their defaults they take no part in a fingerprint, so that those stay what they were.
-LATER_FIELDS = ("fusion", "fusion_size", "uses_category", "uses_attributes", "readout")
+LATER_FIELDS = ("fusion", "fusion_size", "uses_category", "uses_attributes", "readout", "tuned")
 
 _INTEGERS = ("embedding_size", "image_size", "crop_size", "hidden_size", "condition_size", "fusion_size")
 _NUMBERS = ("posterior_scale", "crop_context", "flat_scale", "factorised_scale")
 POSTERIORS = ("head", "prototypes")
 _READOUTS = ("head", "patterns")
+TUNED = ("all", "last", "none")
 _DTYPES = ("float32", "bfloat16")
 
 
@@ -136,4 +139,4 @@ def _complete(config: Mapping[str, Any], defaults: dict[str, Any], where: str) -
         raise InputError(f"{where}.dtype: {fields['dtype']!r}, expected one of {', '.join(_DTYPES)}")
     if fields["backbone"] not in BACKBONES:
         raise InputError(f"{where}.backbone: {fields['backbone']!r}, expected one of {', '.join(BACKBONES)}")
-    return fields
+    return _one_of(fields, "tuned", TUNED, where)

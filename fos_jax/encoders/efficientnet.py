@@ -150,6 +150,15 @@ class EfficientNetLite(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
+    @property
+    def last_modules(self) -> tuple[str, ...]:
+        """Names of the blocks of the last stage that is computed."""
+        last = max(self.taps)
+        if last > len(_STAGES):
+            return ("head_conv", "head_bn")
+        counts = [stage.repeats for stage in scaled_stages(self.width, self.depth)]
+        return tuple(f"block{index}" for index in range(sum(counts[: last - 1]), sum(counts[:last])))
+
     def __call__(self, x: jax.Array, train: bool = False) -> Features:
         """The last tap's map, and all taps' maps averaged in 4 x 4 cells, flattened and joined.
 

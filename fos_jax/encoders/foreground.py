@@ -32,6 +32,7 @@ class ForegroundEncoder(nn.Module):
       fusion: "none", or a registered fusion (`extras`) of pooled features and an embedding of the category.
       fusion_size: numbers in the sketch.
       condition_size: width of the category's embedding.
+      tuned: what of the backbone is trained; unless "all", its batch statistics stay as they are in training too.
       dtype: computation dtype of the backbone, "float32" or "bfloat16"; parameters and outputs are float32.
       axis_name: pmap axis over which batch statistics are averaged; None where the whole batch is in one program.
 
@@ -45,6 +46,7 @@ class ForegroundEncoder(nn.Module):
     fusion: str = "none"
     fusion_size: int = 2048
     condition_size: int = 64
+    tuned: str = "all"
     dtype: str = "float32"
     axis_name: str | None = None
 
@@ -55,7 +57,8 @@ class ForegroundEncoder(nn.Module):
         Their category, int32 [B], is read by a fusion only; `InputError` where that has none.
         """
         x = foreground_input(image)
-        features = make_backbone(self.backbone, dtype=self.dtype, axis_name=self.axis_name)(x, train)
+        backbone = make_backbone(self.backbone, dtype=self.dtype, axis_name=self.axis_name)
+        features = backbone(x, train and self.tuned == "all")
         pooled = features.pooled.astype(jnp.float32)
         if self.fusion != "none":
             if category is None:
@@ -83,6 +86,7 @@ def make_foreground_encoder(
         num_categories=num_categories,
         fusion=fields["fusion"],
         fusion_size=fields["fusion_size"],
+        tuned=fields["tuned"],
         dtype=fields["dtype"],
         axis_name=axis_name,
     )

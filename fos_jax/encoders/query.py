@@ -50,6 +50,7 @@ class QueryEncoder(nn.Module):
       fusion_size: numbers in the sketch.
       uses_category: whether the condition holds the category; the rectangle is always in it.
       readout: "head", or "patterns" for an embedding read out of the pattern posterior.
+      tuned: what of the backbones is trained; unless "all", their batch statistics stay as they are in training too.
       dtype: computation dtype of the backbones; parameters and outputs are float32.
       axis_name: pmap axis over which batch statistics are averaged; None where the whole batch is in one program.
 
@@ -70,6 +71,7 @@ class QueryEncoder(nn.Module):
     fusion_size: int = 2048
     uses_category: bool = True
     readout: str = "head"
+    tuned: str = "all"
     dtype: str = "float32"
     axis_name: str | None = None
 
@@ -97,7 +99,7 @@ class QueryEncoder(nn.Module):
             backbone = make_backbone(
                 self.backbone, dtype=self.dtype, axis_name=self.axis_name, module_name=f"backbone_{view}"
             )
-            features = backbone(x, train)
+            features = backbone(x, train and self.tuned == "all")
             if self.fusion != "film":
                 fuse = extras.load(extras.FUSIONS, self.fusion)
                 parts.append(fuse(features.pooled, condition, size=self.fusion_size))
@@ -161,6 +163,7 @@ def make_query_encoder(
         fusion_size=fields["fusion_size"],
         uses_category=fields["uses_category"],
         readout=fields["readout"],
+        tuned=fields["tuned"],
         dtype=fields["dtype"],
         axis_name=axis_name,
     )

@@ -80,6 +80,11 @@ class ResNet(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
+    @property
+    def last_modules(self) -> tuple[str, ...]:
+        """Names of the last stage's blocks."""
+        return tuple(f"layer{len(self.stages)}_{index}" for index in range(self.stages[-1]))
+
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> Features:
         norm = batch_norm(train, self.dtype, self.axis_name)

@@ -48,6 +48,11 @@ class Small(nn.Module):
     depth: int = 3
     dtype: Any = jnp.float32
 
+    @property
+    def last_modules(self) -> tuple[str, ...]:
+        """Names of the last block and the normalisation behind it."""
+        return (f"block_{self.depth - 1}", "norm")
+
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> Features:
         del train  # nothing differs

@@ -84,6 +84,11 @@ class VisionTransformer(nn.Module):
     epsilon: float = 1e-6
     dtype: Any = jnp.float32
 
+    @property
+    def last_modules(self) -> tuple[str, ...]:
+        """Names of the last two blocks and the normalisation behind them."""
+        return (f"blocks_{self.depth - 2}", f"blocks_{self.depth - 1}", "norm")
+
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> Features:
         del train  # nothing differs

@@ -130,6 +130,11 @@ def resolved_config(training: Training, size: str) -> ml_collections.ConfigDict:
 def seedless_config(training: Training, size: str) -> dict[str, Any]:
     config = resolved_config(training, size).to_dict()
     del config["seed"]
+    # Came after the first results: at their defaults they take no part in a digest, so that those stay what they were.
+    for fields in (config.get(name, {}) for name in ("foreground", "query")):
+        for name, default in (("init_weights", ""), ("tuned", "all")):
+            if fields.get(name) == default:
+                del fields[name]
     return config
 
 

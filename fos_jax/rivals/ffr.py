@@ -22,6 +22,7 @@ from fos_jax.data.batches import Rows, RowsOf
 from fos_jax.encoders.build import init_query
 from fos_jax.encoders.bundle import load_bundle
 from fos_jax.encoders.query import QueryEncoder
+from fos_jax.encoders.tuning import frozen_arrays
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
 from fos_jax.rivals.joint import RivalValidation, Split, build_encoders, input_fingerprints, save_rival
@@ -136,8 +137,9 @@ def _student_task(
     def finish(variables: dict[str, Any], metrics: dict[str, float]) -> None:
         save_rival(workdir / "bundle", config, table, measure, teacher, variables, metrics)
 
+    variables = init_query(jax.random.key(config.seed), models, table)
     return Task(
-        variables=init_query(jax.random.key(config.seed), models, table),
+        variables=variables,
         loss_function=make_ffr_loss(
             encoders[1],
             augmentation=augment.from_config(config.augment),
@@ -148,4 +150,5 @@ def _student_task(
         validate=lambda variables: measure.cosine(teacher, variables),
         finish=finish,
         inputs=input_fingerprints(train, validation, table),
+        frozen=frozen_arrays(variables["params"], models["query"]),
     )

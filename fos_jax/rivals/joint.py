@@ -20,6 +20,7 @@ from fos_jax.encoders.build import build_foreground_encoder, build_query_encoder
 from fos_jax.encoders.bundle import save_bundle
 from fos_jax.encoders.foreground import ForegroundEncoder, ForegroundOutput
 from fos_jax.encoders.query import QueryEncoder, QueryOutput
+from fos_jax.encoders.tuning import ArrayPath, frozen_arrays
 from fos_jax.pattern_table import PatternTable
 from fos_jax.training import augment
 from fos_jax.training.loop import Task
@@ -265,8 +266,9 @@ def joint_task(
         pairs = {**{name: part_of(trained, name) for name in trained_too}, **frozen}
         save_rival(bundle_path, config, table, measure, foreground, query, metrics, pair_variables=pairs)
 
+    variables = init_encoders(config, table)
     return Task(
-        variables=_joined(init_encoders(config, table), trained_too),
+        variables=_joined(variables, trained_too),
         loss_function=make_loss(foreground_encoder, query_encoder),
         constants=dict(frozen),
         arrays=rows.arrays,
@@ -274,7 +276,15 @@ def joint_task(
         validate=lambda trained: measure.cosine(part_of(trained, "foreground"), part_of(trained, "query")),
         finish=finish,
         inputs=input_fingerprints(train, validation, table),
+        frozen=frozen_of_both(variables, config),
     )
+
+
+def frozen_of_both(variables: Mapping[str, Any], config: Any) -> frozenset[ArrayPath]:
+    """Paths of the arrays of both encoders, from `init_encoders`, that a config's `tuned` fields freeze."""
+    params = variables["params"]
+    both = (frozen_arrays(params[name], fields, inside=(name,)) for name, fields in _models(config).items())
+    return frozenset().union(*both)
 
 
 def _joined(variables: Mapping[str, Any], more: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

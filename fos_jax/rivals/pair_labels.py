@@ -22,7 +22,15 @@ from fos_jax.encoders.foreground import ForegroundEncoder
 from fos_jax.encoders.query import QueryEncoder
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
-from fos_jax.rivals.joint import apply_both, build_encoders, init_encoders, input_fingerprints, padded_rows, part_of
+from fos_jax.rivals.joint import (
+    apply_both,
+    build_encoders,
+    frozen_of_both,
+    init_encoders,
+    input_fingerprints,
+    padded_rows,
+    part_of,
+)
 from fos_jax.training import augment
 from fos_jax.training.loop import Task
 from fos_jax.training.step import Gather, LossFunction, Metrics
@@ -156,8 +164,9 @@ def pair_label_task(
             metrics={"validation": metrics},
         )
 
+    variables = init_encoders(config, table)
     return Task(
-        variables=init_encoders(config, table),
+        variables=variables,
         loss_function=make_pair_loss(
             foreground_encoder,
             query_encoder,
@@ -170,4 +179,5 @@ def pair_label_task(
         validate=validate,
         finish=finish,
         inputs=input_fingerprints(train, validation, table),
+        frozen=frozen_of_both(variables, config),
     )

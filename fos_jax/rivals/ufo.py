@@ -33,6 +33,7 @@ from fos_jax.rivals.joint import (
     Split,
     build_encoders,
     encode_augmented,
+    frozen_of_both,
     init_encoders,
     input_fingerprints,
     pair_cross_entropy,
@@ -246,6 +247,7 @@ def discriminator_task(
         validate=validate,
         finish=lambda trained, metrics: None,
         inputs=input_fingerprints(train, validation, table),
+        frozen=frozen_of_both(variables, config),
     )
 
 

@@ -18,6 +18,7 @@ from fos_jax.training.checkpoints import Checkpoints
 from fos_jax.training.parallelism import AXIS, Parallel, parallelise
 from fos_jax.training.step import (
     LossFunction,
+    Paths,
     TrainState,
     create_state,
     make_optimizer,
@@ -43,6 +44,7 @@ class Task:
       validate: variables -> metrics on the validation split; "score" (higher is better) selects the best checkpoint.
       finish: (variables, validation metrics) -> writes the bundle.
       inputs: name -> fingerprint of what the run reads besides its config; a run is resumed on the same only.
+      frozen: paths of the `params` that are not trained.
     """
 
     variables: Mapping[str, Any]
@@ -53,6 +55,7 @@ class Task:
     validate: Callable[[dict[str, Any]], dict[str, float]]
     finish: Callable[[dict[str, Any], dict[str, float]], None]
     inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    frozen: Paths = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,9 +113,11 @@ def train(
     record.write_config(workdir, {**config.to_dict(), "inputs": dict(task.inputs)})
     record.write_metadata(workdir, parallelism=parallelism)
     optimizer = make_optimizer(num_steps=settings.num_steps, **config.optimizer)
-    step = make_train_step(task.loss_function, optimizer, seed=config.seed, ema_decay=settings.ema_decay)
+    step = make_train_step(
+        task.loss_function, optimizer, seed=config.seed, ema_decay=settings.ema_decay, frozen=task.frozen
+    )
     parallel = parallelise(step, task.constants, mode=parallelism, devices=devices)
-    initial = create_state(task.variables, optimizer, has_ema=settings.ema_decay > 0)
+    initial = create_state(task.variables, optimizer, has_ema=settings.ema_decay > 0, frozen=task.frozen)
     batches = training_batches(task.arrays, batch_size=settings.batch_size, seed=config.seed)
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         state, start = initial, 0

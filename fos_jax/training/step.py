@@ -3,7 +3,7 @@
 Pure; it runs under jit, a mesh or pmap.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 import flax.linen as nn
@@ -12,12 +12,14 @@ import jax
 import jax.numpy as jnp
 import optax
 import optax.contrib
+from flax import traverse_util
 
 from fos_jax.errors import InputError
 
 METHODS = ("adamw", "muon")
 _ADAMW_RMS = 0.2  # root mean square of AdamW's updates at rate 1, as measured by Liu et al.
 
+Paths = Collection[tuple[str, ...]]
 Gather = Callable[[Any], Any]
 Metrics = dict[str, jax.Array]
 
@@ -42,15 +44,22 @@ class TrainState:
 
 
 def create_state(
-    variables: Mapping[str, Any], optimizer: optax.GradientTransformation, *, has_ema: bool = False
+    variables: Mapping[str, Any],
+    optimizer: optax.GradientTransformation,
+    *,
+    has_ema: bool = False,
+    frozen: Paths = frozenset(),
 ) -> TrainState:
-    """State before the first step, from a model's variables (`params` and, where there are any, `batch_stats`)."""
+    """State before the first step, from a model's variables (`params` and, where there are any, `batch_stats`).
+
+    The optimiser keeps nothing about arrays whose path in `params` is one of `frozen`.
+    """
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=variables.get("batch_stats", {}),
-        opt_state=optimizer.init(params),
+        opt_state=optimizer.init(split(params, frozen)[0]),
         ema_params=jax.tree.map(jnp.copy, params) if has_ema else None,
     )
 
@@ -123,8 +132,30 @@ class LossFunction(Protocol):
 TrainStep = Callable[..., tuple[TrainState, Metrics]]
 
 
+def split(params: Any, frozen: Paths) -> tuple[Any, Any]:
+    """Nested dicts of what is trained, and of the arrays whose path is one of `frozen`; see `joined`."""
+    if not frozen:
+        return params, {}
+    flat = traverse_util.flatten_dict(params, keep_empty_nodes=True)
+    trained, kept = ({p: x for p, x in flat.items() if (p in frozen) == is_kept} for is_kept in (False, True))
+    return traverse_util.unflatten_dict(trained), traverse_util.unflatten_dict(kept)
+
+
+def joined(trained: Any, frozen: Any) -> Any:
+    """The nested dict that `split` took apart."""
+    if not frozen:
+        return trained
+    parts = (traverse_util.flatten_dict(part, keep_empty_nodes=True) for part in (trained, frozen))
+    return traverse_util.unflatten_dict({path: x for part in parts for path, x in part.items()})
+
+
 def make_train_step(
-    loss_function: LossFunction, optimizer: optax.GradientTransformation, *, seed: int, ema_decay: float = 0.0
+    loss_function: LossFunction,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int,
+    ema_decay: float = 0.0,
+    frozen: Paths = frozenset(),
 ) -> TrainStep:
     """Builds `step(state, batch, constants, *, axis_name=None) -> (state, metrics)`.
 
@@ -137,6 +168,7 @@ def make_train_step(
       optimizer: takes gradients to updates.
       seed: random keys are folded from it, the step and the row numbers.
       ema_decay: of `ema_params`, where the state has them.
+      frozen: paths of parameters that stay as they are, bit by bit; no gradient of them is computed.
 
     Returns:
       The step; its metrics hold the loss's own, `loss` and `gradient_norm`.
@@ -153,19 +185,25 @@ def make_train_step(
             return jax.tree.map(lambda x: jax.lax.all_gather(x, axis_name, tiled=True), tree)
 
         keys = example_keys(seed, state.step, batch["index"])
-        gradient_of = jax.value_and_grad(loss_function, has_aux=True)
-        (loss, (metrics, batch_stats)), gradient = gradient_of(
-            state.params, state.batch_stats, batch, keys, constants, gather
-        )
+        trained, kept = split(state.params, frozen)
+
+        def loss_of(trained: Any) -> tuple[jax.Array, tuple[Metrics, Any]]:
+            return loss_function(joined(trained, kept), state.batch_stats, batch, keys, constants, gather)
+
+        (loss, (metrics, batch_stats)), gradient = jax.value_and_grad(loss_of, has_aux=True)(trained)
         if axis_name is not None:
             gradient, batch_stats = jax.lax.pmean((gradient, batch_stats), axis_name)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema_params = state.ema_params
+        updates, opt_state = optimizer.update(gradient, state.opt_state, trained)
+        trained, ema_params = optax.apply_updates(trained, updates), state.ema_params
         if ema_params is not None:
-            ema_params = optax.incremental_update(params, ema_params, 1.0 - ema_decay)
+            average, _ = split(ema_params, frozen)
+            ema_params = joined(optax.incremental_update(trained, average, 1.0 - ema_decay), kept)
         new = TrainState(
-            step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state, ema_params=ema_params
+            step=state.step + 1,
+            params=joined(trained, kept),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            ema_params=ema_params,
         )
         return new, {**metrics, "loss": loss, "gradient_norm": optax.tree.norm(gradient)}
 

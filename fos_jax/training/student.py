@@ -13,6 +13,7 @@ from fos_jax.data.arrays import Foregrounds, Queries, fingerprint
 from fos_jax.encoders.build import build_query_encoder, init_query
 from fos_jax.encoders.bundle import Bundle, save_bundle
 from fos_jax.encoders.query import QueryEncoder
+from fos_jax.encoders.tuning import frozen_arrays
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
 from fos_jax.posteriors import (
@@ -243,6 +244,7 @@ def student_task(
             "patterns": table.fingerprint(),
             "teacher": teacher.fingerprint,
         },
+        frozen=frozen_arrays(variables["params"], query),
     )
 
 

@@ -13,6 +13,7 @@ from fos_jax.data.arrays import Foregrounds, fingerprint
 from fos_jax.encoders.build import build_foreground_encoder, init_foreground
 from fos_jax.encoders.bundle_files import save_bundle
 from fos_jax.encoders.foreground import ForegroundEncoder
+from fos_jax.encoders.tuning import frozen_arrays
 from fos_jax.errors import InputError
 from fos_jax.pattern_table import PatternTable
 from fos_jax.posteriors import is_in_category
@@ -134,8 +135,9 @@ def teacher_task(
             metrics={"validation": metrics},
         )
 
+    variables = init_foreground(jax.random.key(config.seed), models, table)
     return Task(
-        variables=init_foreground(jax.random.key(config.seed), models, table),
+        variables=variables,
         loss_function=make_teacher_loss(
             encoder,
             table,
@@ -148,6 +150,7 @@ def teacher_task(
         validate=lambda variables: measure(variables)[0],
         finish=finish,
         inputs={"train": fingerprint(train), "validation": fingerprint(validation), "patterns": table.fingerprint()},
+        frozen=frozen_arrays(variables["params"], models["foreground"]),
     )
 
 

@@ -13,6 +13,8 @@ from fos_jax.errors import InputError
 
 MODES = ("mini", "demo", "full_small", "full")
 FULL_STEPS = {"batch_size": 256, "log_every_steps": 50}
+# None by default; "package" or a file, and what of the backbone is then trained: see `fos_jax.encoders.config`.
+PUBLIC_WEIGHTS = {"init_weights": "", "tuned": "all"}
 MINI_STEPS = {"batch_size": 16, "num_steps": 12, "log_every_steps": 4, "validate_every_steps": 6}
 
 
@@ -45,6 +47,7 @@ def get_config(
         "backbone": "resnet50" if is_full else "small",
         "image_size": {"mini": 32, "full": 128}.get(mode, 48),  # at demo 48 px did better per CPU-second than 64 px
         "dtype": "bfloat16" if is_full else "float32",
+        **PUBLIC_WEIGHTS,
     }
     own = {
         "foreground": {**network, "embedding_size": 32 if mode == "mini" else 128},

@@ -12,6 +12,7 @@ Hardware, time, result: not run; the numbers are untuned.
 import ml_collections
 
 from fos_jax.errors import InputError
+from fos_jax.launch.configs import base
 
 MODES = ("mini", "sfosd", "rfosd")
 
@@ -20,13 +21,14 @@ def get_config(mode: str = "sfosd") -> ml_collections.ConfigDict:
     """Config of one mode; `InputError` lists the modes."""
     if mode not in MODES:
         raise InputError(f"config: unknown mode {mode!r}, expected one of {', '.join(MODES)}")
+    network = {"backbone": "resnet50", "image_size": 224, "dtype": "bfloat16", **base.PUBLIC_WEIGHTS}
     config = ml_collections.ConfigDict(
         {
             "task": "two_streams",
             "seed": 0,
             "data": {"dataset": "fosd", "size": "sfosd" if mode == "mini" else mode},
-            "foreground": {"backbone": "resnet50", "embedding_size": 256, "image_size": 224, "dtype": "bfloat16"},
-            "query": {"backbone": "resnet50", "image_size": 224, "views": ("frame",), "dtype": "bfloat16"},
+            "foreground": {**network, "embedding_size": 256},
+            "query": {**network, "views": ("frame",)},
             "two_stream": {"scale": 10.0, "same_category_only": True},
             "augment": {
                 "box_expansion": 0.1,

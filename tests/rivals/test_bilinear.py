@@ -99,10 +99,10 @@ def test_a_query_encoder_without_category_ignores_it():
 
 def test_fields_that_came_later_leave_fingerprints_alone():
     fields = complete_foreground({})
-    assert not {"fusion", "fusion_size"} & set(without_later_defaults(fields, FOREGROUND_DEFAULTS))
+    assert not {"fusion", "fusion_size", "tuned"} & set(without_later_defaults(fields, FOREGROUND_DEFAULTS))
     fused = complete_foreground({"fusion": "bilinear"})
     assert without_later_defaults(fused, FOREGROUND_DEFAULTS) == {
-        **{k: v for k, v in fields.items() if k != "fusion_size"},
+        **{k: v for k, v in fields.items() if k not in ("fusion_size", "tuned")},
         "fusion": "bilinear",
     }
 
