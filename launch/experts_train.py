@@ -12,6 +12,7 @@ rank alone.
 The bundle that comes with the package is made by the command in its model card, fos_jax/experts/shipped/CARD.md.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ _FOLDER = flags.DEFINE_string("folder", None, "VOC: folder with Annotations/. An
 _ATTRIBUTES = flags.DEFINE_list("attributes", [], "Attributes to combine to patterns; see fos dataset build.")
 _MIN_MEMBERS = flags.DEFINE_integer("min_members", 8, "Patterns with fewer foregrounds are left out.", lower_bound=1)
 _RENDERED = flags.DEFINE_list("rendered", [], "Categories that learn their views from the rendered world.")
-_SCENES = flags.DEFINE_integer("scenes", 512, "Rendered scenes per category.", lower_bound=64)
+_SCENES = flags.DEFINE_integer("scenes", 768, "Rendered scenes per category.", lower_bound=64)
 _VARIANTS = flags.DEFINE_integer("variants", 2, "Times that each rendered picture is taken.", lower_bound=1)
 _BACKBONE = flags.DEFINE_string(
     "backbone", "efficientnet_lite0", "Frozen backbone: a name of fos_jax.encoders.backbones."
@@ -68,7 +69,7 @@ def main() -> None:
     photographs = joined_examples(views)
     if not (photographs.split == "validation").any():
         split = drawn_split(photographs.source_id, share=_VALIDATION.value)
-        photographs.split[:] = split
+        photographs = dataclasses.replace(photographs, split=split)
     counts = dict.fromkeys(_RENDERED.value, _SCENES.value)
     rendered = rendered_examples(counts, features, variants=_VARIANTS.value) if counts else None
     data, table = labelled_examples(photographs, rendered, names=names, min_members=_MIN_MEMBERS.value)

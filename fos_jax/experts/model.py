@@ -256,7 +256,7 @@ def own_statistics_removed(cells: np.ndarray, *, num_cells: int = 16) -> np.ndar
     Args:
       cells: float [n, num_cells * C], cell after cell.
     """
-    x = np.asarray(cells, np.float32).reshape(len(cells), num_cells, -1)
+    x = np.asarray(cells, np.float32).reshape(len(cells), num_cells, cells.shape[1] // num_cells)
     out = (x - x.mean(1, keepdims=True)) / (x.std(1, keepdims=True) + 1e-3)
     return out.reshape(len(cells), -1)
 

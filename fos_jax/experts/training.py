@@ -15,7 +15,7 @@ from fos_jax.pattern_table import PatternTable
 
 SIDES = ("query", "foreground")
 RATIOS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)  # weights of appearance to try, where geometry has 1
-OVERALL = (0.03, 0.1, 0.3, 1.0, 3.0)  # of both experts, where the posterior has 1
+OVERALL = (0.03, 0.1, 0.3, 1.0)  # of both experts, where the posterior has 1: patterns keep their say
 FOLDS = 3
 RECTANGLE_GAIN = 4.0  # in the query's pattern head: few numbers that say much are penalised less than many
 
@@ -29,7 +29,7 @@ class Settings:
       size: expert -> numbers of its vectors.
       strengths: penalties of the pattern heads, of which validation chooses.
       distil: learn queries' patterns from what the foreground head says of their own foreground; False: from labels.
-      components: most principal components per block of features.
+      components: most principal components per block of features. pattern_components: the same for pattern heads.
     """
 
     shrinkage: Mapping[str, float] = dataclasses.field(default_factory=lambda: {"geometry": 0.1, "appearance": 5.0})
@@ -37,6 +37,7 @@ class Settings:
     strengths: Sequence[float] = (1e-5, 1e-4, 1e-3, 1e-2)
     distil: bool = True
     components: int = 256
+    pattern_components: int = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,10 +85,12 @@ def train_experts(
         "expert_weights": dict.fromkeys(EXPERTS, 1.0),
         "training": {**dataclasses.asdict(settings), **(description or {})},
     }
-    reduced = {side: _reduced(train, side, edges, settings.components) for side in SIDES}
+    blocks = {side: _training_blocks(train, side, edges) for side in SIDES}
+    reduced = {side: _reduced(train, blocks[side], side, settings) for side in SIDES}
     rendered = np.char.startswith(train.examples.source_id, "rendered/")
     pairs = np.flatnonzero(train.examples.has_mask & ~rendered)  # light and tone of the rendered world are its own
-    heads = _heads(train, validation, table, edges, reduced, settings)
+    told_of = joined(blocks["foreground"]["patterns"])
+    heads = _heads(train, validation, table, edges, reduced, told_of, settings)
     projections = _projections(train, table, reduced, pairs, settings)
     ratio = _ratio(train, table, edges, reduced, pairs, settings)
     blank = np.zeros((table.num_patterns, 1))
@@ -179,24 +182,47 @@ def _blocks(data: Labelled, side: str, edges: Sequence[int]) -> dict[str, list[n
     return expert_blocks(side, features, shape, tone, edges)
 
 
-def _reduced(train: Labelled, side: str, edges: Sequence[int], components: int) -> dict[str, Reduced]:
+def _training_blocks(train: Labelled, side: str, edges: Sequence[int]) -> dict[str, list[np.ndarray]]:
+    """Blocks of all training rows; the rendered ones are moved to the mean of the photographs, where there are both.
+
+    What a bundle is asked about are photographs.
+    """
+    rendered = np.char.startswith(train.examples.source_id, "rendered/")
+    real = ~rendered & (train.examples.has_mask if side == "foreground" else True)
+    blocks = _blocks(train, side, edges)
+    if not rendered.any() or not real.any():
+        return blocks
+    moved: dict[int, np.ndarray] = {}
+    for block in (block for parts in blocks.values() for block in parts):
+        if id(block) not in moved:
+            shift = block[real].mean(0) - block[rendered].mean(0)
+            moved[id(block)] = np.where(rendered[:, None], block + shift, block)
+    return {name: [moved[id(block)] for block in parts] for name, parts in blocks.items()}
+
+
+def _reduced(
+    train: Labelled, blocks: Mapping[str, list[np.ndarray]], side: str, settings: Settings
+) -> dict[str, Reduced]:
     """What each expert and the pattern head see of all training rows; what several see is reduced once.
 
     Rows of foregrounds without a mask are no rows to learn from; their maps come from the others.
     """
     use = train.examples.has_mask if side == "foreground" else np.ones(len(train.category), bool)
-    once: dict[int, Reduced] = {}
+    once: dict[tuple[int, int], Reduced] = {}
 
-    def reduce(block: np.ndarray) -> Reduced:
-        if id(block) not in once:
+    def reduce(block: np.ndarray, components: int) -> Reduced:
+        key = id(block), components
+        if key not in once:
             found = reduce_block(block[use], components=components)
-            rows = (np.asarray(block, np.float64) - found.mean) @ found.matrix
-            once[id(block)] = found._replace(rows=rows)
-        return once[id(block)]
+            once[key] = found._replace(rows=found.apply([block]))
+        return once[key]
 
-    blocks = _blocks(train, side, edges)
     gains = {"patterns": [1.0, RECTANGLE_GAIN]} if side == "query" else {}
-    return {name: join_reduced([reduce(b) for b in parts], gains.get(name)) for name, parts in blocks.items()}
+    sizes = {"patterns": settings.pattern_components}
+    return {
+        name: join_reduced([reduce(b, sizes.get(name, settings.components)) for b in parts], gains.get(name))
+        for name, parts in blocks.items()
+    }
 
 
 def _projections(
@@ -229,6 +255,7 @@ def _heads(
     table: PatternTable,
     edges: Sequence[int],
     reduced: Mapping[str, Mapping[str, Reduced]],
+    foregrounds: np.ndarray,
     settings: Settings,
 ) -> dict[str, Head]:
     of_pattern, number = table.category_of_pattern, table.num_patterns
@@ -258,7 +285,7 @@ def _heads(
     foreground = fit("foreground", seen, labels[seen])
     target = labels
     if settings.distil:  # also queries whose pattern nobody labelled
-        told = np.exp(foreground.log_posterior(rows_of(train, "foreground"), train.category, of_pattern))
+        told = np.exp(foreground.log_posterior(foregrounds, train.category, of_pattern))
         target = np.where(has_mask[:, None], told, labels)
     rows = np.flatnonzero(target.sum(1) > 0)
     return {"query": fit("query", rows, target[rows]), "foreground": foreground}

@@ -192,7 +192,8 @@ def pattern_table(
     """The table of a data set; attributes with one value in a category are in the descriptions only.
 
     Args:
-      patterns: in the order of their ids, with mirrors that refer to it.
+      patterns: in the order of their ids, with mirrors that refer to it. Values of an attribute that is none of
+        `ATTRIBUTES` stand in the order in which they come.
       counts: (pattern, split) -> foregrounds.
       splits: names of the splits.
     """
@@ -200,7 +201,11 @@ def pattern_table(
     attributes: dict[str, dict[str, tuple[str, ...]]] = {}
     for category in categories:
         own = [p.attributes for p in patterns if p.category == category]
-        values = {n: tuple(v for v in ATTRIBUTES[n].values if any(a[n] == v for a in own)) for n in own[0]}
+        held = {n: dict.fromkeys(a[n] for a in own) for n in own[0]}
+        values = {
+            n: tuple(v for v in ATTRIBUTES[n].values if v in vs) if n in ATTRIBUTES else tuple(vs)
+            for n, vs in held.items()
+        }
         attributes[category] = {name: found for name, found in values.items() if len(found) > 1}
     rows = [
         Pattern(
