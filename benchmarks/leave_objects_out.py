@@ -1,6 +1,6 @@
 """Interchangeable retrieval of real objects that no training saw: ETH-80, leaving objects out.
 
-    python benchmarks/leave_objects_out.py [--workdir=FOLDER] [--output=FILE.json] [--pictures=FOLDER]
+    python benchmarks/leave_objects_out.py [--skip_teacher] [--workdir=FOLDER] [--output=FILE.json] [--pictures=FOLDER]
 
 A pattern is a category and a viewpoint bin (25 bins, `agreement.viewpoint_bins`). Of each category's seven objects one
 is for validation in all splits; in each of three splits two others are tested, every time different ones, and four
@@ -9,15 +9,20 @@ viewpoint bin. Standard AP over the whole ranking, mean within each category, th
 
 Rankings, by what they know:
   nothing          chance (all scores alike)
-  no labels        pixels (64 px), gradients, shape and both (blocks centred and scaled as for proposals), all by cosine
+  no labels        pixels (64 px), gradients, shape and both (blocks centred and scaled as for proposals), all by
+                   cosine; "photograph features, cosine": frozen features of EfficientNet-Lite0's middle stage,
+                   standardised within the category
   viewpoint labels of the training objects: teacher (the project's foreground encoder and training; cosine of its
                    embeddings, and posterior), linear (logistic regression on gradients+shape, also of the mirrored
-                   cut-outs; posterior)
-The teacher's checkpoint and the linear model's regularisation are chosen on the validation objects of the split.
+                   cut-outs; posterior), "photograph features, linear" (a linear head in each category on the same
+                   frozen features, also of the mirrored cut-outs; posterior)
+The teacher's checkpoint and the linear models' regularisation are chosen on the validation objects of the split. So
+were the stage and the number of components of the frozen features, once. --skip_teacher leaves the teacher out, which
+takes most of the time.
 
-One JSON line per split and ranking, then one per ranking over all splits, then teacher against the others, paired and
-bootstrapped over the fifteen pairs of test objects (queries of one pair are not independent). Figures:
-docs/benchmarks.md.
+One JSON line per split and ranking, then one per ranking over all splits, then teacher and "photograph features,
+linear" against the others, paired and bootstrapped over the fifteen pairs of test objects (queries of one pair are not
+independent). Figures: docs/benchmarks.md.
 """
 
 import dataclasses
@@ -48,6 +53,9 @@ from reporting import Report, interval, make_parser, work_folder
 from fos_jax import metrics
 from fos_jax.data.arrays import Foregrounds
 from fos_jax.evaluation import bootstrap
+from fos_jax.experts.canonical import reduce_blocks
+from fos_jax.experts.features import FeatureCache, FrozenBackbone
+from fos_jax.experts.heads import fit_reduced
 from fos_jax.images import encode_png, prepare_cutout
 from fos_jax.patterns.descriptors import describe_pictures
 from fos_jax.patterns.grouping import combine, default_config
@@ -57,7 +65,9 @@ if TYPE_CHECKING:
     from fos_jax.encoders.bundle import Bundle
 
 DEFORMED = 7  # deformed copies of each training cut-out that the teacher sees beside it
-TEACHER = "teacher, posterior"
+TEACHER, PHOTOGRAPHS, SIMILAR = "teacher, posterior", "photograph features, linear", "photograph features, cosine"
+STAGE, COMPONENTS = 1, 64  # of the frozen features: the best of three stages and their unions on validation
+STRENGTHS = (1e-5, 1e-4, 1e-3)  # penalties tried on the validation objects
 REGULARISATION = (1.0, 10.0, 100.0)  # inverse strengths tried on the validation objects
 WITHOUT_LABELS = {"gradients": ["gradients"], "shape": ["shape"], "gradients+shape": ["gradients", "shape"]}
 
@@ -168,6 +178,48 @@ def linear_posterior(
     return out
 
 
+def frozen_features(data: Objects, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Frozen features of all cut-outs and of their mirror images, float32 [n, F]."""
+    backbone = FrozenBackbone()
+    cache, columns = FeatureCache(backbone, folder), backbone.blocks.slices[STAGE]
+    images = np.stack([prepare_cutout(picture, backbone.size) for picture in data.pictures])
+    both = (images, np.ascontiguousarray(images[:, :, ::-1]))
+    plain, mirrored = (np.asarray(cache(x)[:, columns], np.float32) for x in both)
+    return plain, mirrored
+
+
+def frozen_posterior(plain: np.ndarray, mirrored: np.ndarray, data: Objects, part: np.ndarray) -> np.ndarray:
+    """p(viewpoint bin | frozen features) by a linear head in each category: float64 [n, 25]."""
+    table, bins = viewpoint_table([""]), np.zeros(NUM_BINS, int)
+    out = np.zeros((len(data.category), NUM_BINS))
+    for name in np.unique(data.category):
+        rows = np.flatnonzero(data.category == name)
+        view, is_train, held_out = data.viewpoint[rows], part[rows] == "train", part[rows] == "validation"
+        has_mirror = is_train & (table.mirror[view] >= 0)
+        features = np.concatenate([plain[rows[is_train]], mirrored[rows[has_mirror]]])
+        labels = np.concatenate([view[is_train], table.mirror[view[has_mirror]]])
+        reduction, reduced = reduce_blocks([features], components=COMPONENTS)
+        everything = (plain[rows] - reduction.mean) @ reduction.matrix
+        found = []
+        for strength in STRENGTHS:
+            one = np.zeros(len(labels), int)
+            head = fit_reduced(reduced, np.eye(NUM_BINS)[labels], one, bins, strength=strength)
+            log_posterior = head.log_posterior(everything, np.zeros(len(rows), int), bins)
+            found.append((-log_posterior[held_out, view[held_out]].mean(), np.exp(log_posterior)))
+        out[rows] = min(found, key=lambda entry: entry[0])[1]
+    return out
+
+
+def frozen_similarity(plain: np.ndarray, category: np.ndarray) -> np.ndarray:
+    """Cosines of frozen features, standardised within each category: float [n, F] and [n] -> [n, n]."""
+    scores = np.zeros((len(category), len(category)))
+    for name in np.unique(category):
+        here = np.flatnonzero(category == name)
+        rows = plain[here]
+        scores[np.ix_(here, here)] = cosine((rows - rows.mean(0)) / (rows.std(0) + 1e-3))
+    return scores
+
+
 def unlabelled_scores(described: Mapping[str, np.ndarray], data: Objects, rows: np.ndarray) -> dict[str, np.ndarray]:
     """Ranking -> scores, float [m, m], of those that know no viewpoints."""
     pixels = np.stack([prepare_cutout(data.pictures[i], 64)[..., :3].reshape(-1) for i in rows]).astype(np.float32)
@@ -196,16 +248,17 @@ def mean_by_category(values: np.ndarray, category: np.ndarray) -> dict[str, floa
 def retrieval_sheet(
     data: Objects, rows: np.ndarray, scores: Mapping[str, np.ndarray], precision: Mapping[str, np.ndarray]
 ) -> np.ndarray:
-    """Of each category two queries, at the teacher's lower and upper quartile; right hits green, wrong ones red."""
+    """Of each category two queries, at the first method's quartiles; right hits green, wrong ones red."""
+    first, *others = (m for m in (TEACHER, PHOTOGRAPHS, "linear, posterior", "gradients+shape") if m in scores)
     category, objects, view = data.category[rows], data.object[rows], data.viewpoint[rows]
     small = [prepare_cutout(data.pictures[row], 58)[..., :3] for row in rows]
     sheet = []
     for name in np.unique(category):
-        here = np.flatnonzero((category == name) & np.isfinite(precision[TEACHER]))
-        here = here[np.argsort(precision[TEACHER][here], kind="stable")]
+        here = np.flatnonzero((category == name) & np.isfinite(precision[first]))
+        here = here[np.argsort(precision[first][here], kind="stable")]
         for query in (here[len(here) // 4], here[3 * len(here) // 4]):
             gallery = np.flatnonzero((category == name) & (objects != objects[query]))
-            for method in (TEACHER, "linear, posterior", "gradients+shape"):
+            for method in (first, *others):
                 best = gallery[np.argsort(-scores[method][query, gallery], kind="stable")]
                 hits = [framed(small[i], RIGHT if view[i] == view[query] else WRONG) for i in best[:15]]
                 label = f"{objects[query]}\n{method}\nAP {precision[method][query]:.2f}"
@@ -214,29 +267,36 @@ def retrieval_sheet(
 
 
 def run_split(
-    data: Objects, described, mirrored, split: int, config: ml_collections.ConfigDict, workdir: Path
+    data: Objects, described, mirrored, frozen, split: int, config: ml_collections.ConfigDict, workdir: Path | None
 ) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray], dict[str, Any]]:
-    """Rows of the test, scores and average precisions of each ranking, and facts about the training."""
+    """Rows of the test, scores and average precisions of each ranking, and facts about the teacher's training.
+
+    `frozen` has the features of `frozen_features`; without a `workdir` there is no teacher.
+    """
     part = split_objects(data.category, data.object, split)
     rows = np.flatnonzero(part == "test")
-    started = time.perf_counter()
-    bundle, foregrounds = train_teacher(data, part, config, workdir)
-    seconds = time.perf_counter() - started
-    encoded = bundle.encode_foregrounds(foregrounds.image[rows], foregrounds.category[rows])
-    posterior = np.exp(encoded.log_posterior)
     linear = linear_posterior(described, mirrored, data, part)[rows]
+    named = frozen_posterior(*frozen, data, part)[rows]
     scores = unlabelled_scores(described, data, rows) | {
+        SIMILAR: frozen_similarity(frozen[0][rows], data.category[rows]),
         "linear, posterior": linear @ linear.T,
-        "teacher, cosine": encoded.embedding @ encoded.embedding.T,
-        TEACHER: posterior @ posterior.T,
+        PHOTOGRAPHS: named @ named.T,
     }
+    training: dict[str, Any] = {}
+    if workdir:
+        started = time.perf_counter()
+        bundle, foregrounds = train_teacher(data, part, config, workdir)
+        training = {"training_s": round(time.perf_counter() - started, 1), **bundle.metrics["validation"]}
+        encoded = bundle.encode_foregrounds(foregrounds.image[rows], foregrounds.category[rows])
+        posterior = np.exp(encoded.log_posterior)
+        scores |= {"teacher, cosine": encoded.embedding @ encoded.embedding.T, TEACHER: posterior @ posterior.T}
     labels = data.category[rows], data.object[rows], data.viewpoint[rows]
     precision = {name: precision_among_other_objects(values, *labels) for name, values in scores.items()}
-    return rows, scores, precision, {"training_s": round(seconds, 1), **bundle.metrics["validation"]}
+    return rows, scores, precision, training
 
 
 def compare(precision: Mapping[str, np.ndarray], category: np.ndarray, split: np.ndarray) -> list[dict[str, Any]]:
-    """Teacher minus each other ranking, paired over the means of each split and category.
+    """Teacher and linear on frozen features minus each other ranking, paired over means of split and category.
 
     The two objects tested together are each other's gallery, so the pair is what is drawn, within its category.
 
@@ -249,18 +309,20 @@ def compare(precision: Mapping[str, np.ndarray], category: np.ndarray, split: np
     draws = bootstrap.resample(class_id)
     means = {k: np.array([np.nanmean(v[unit == i]) for i in range(len(class_id))]) for k, v in precision.items()}
     lines = []
-    for name in means:
-        if name == TEACHER:
+    for ours, name in ((ours, name) for ours in (TEACHER, PHOTOGRAPHS) if ours in means for name in means):
+        if name == ours:
             continue
-        gap = bootstrap.paired_difference(draws, means[TEACHER], means[name], class_id)
+        gap = bootstrap.paired_difference(draws, means[ours], means[name], class_id)
         verdict = "won" if gap.low > 0 else "lost" if gap.high < 0 else "undecided"
-        pairs = {"pairs_better": int(np.sum(means[TEACHER] > means[name])), "pairs": len(class_id)}
-        lines.append({"teacher_against": name, **interval(gap), **pairs, "verdict": verdict})
+        pairs = {"pairs_better": int(np.sum(means[ours] > means[name])), "pairs": len(class_id)}
+        lines.append({"ours": ours, "against": name, **interval(gap), **pairs, "verdict": verdict})
     return lines
 
 
 def main() -> None:
-    args = make_parser(__doc__, "workdir", "output", "pictures").parse_args()
+    parser = make_parser(__doc__, "workdir", "output", "pictures")
+    parser.add_argument("--skip_teacher", action="store_true", help="train no teacher")
+    args = parser.parse_args()
     report = Report("leave_objects_out")
     if report.lacks(ANNOTATIONS):
         return
@@ -273,9 +335,10 @@ def main() -> None:
         described = describe_pictures(enumerate(data.pictures), data.category, blocks)
         flipped = (np.ascontiguousarray(picture[:, ::-1]) for picture in data.pictures)
         mirrored = describe_pictures(enumerate(flipped), data.category, blocks)
+        frozen = frozen_features(data, workdir / "features")
         for split in range(SPLITS):
-            config, directory = teacher_config(split), workdir / f"teacher_{split}"
-            rows, scores, precision, training = run_split(data, described, mirrored, split, config, directory)
+            config, directory = teacher_config(split), None if args.skip_teacher else workdir / f"teacher_{split}"
+            rows, scores, precision, training = run_split(data, described, mirrored, frozen, split, config, directory)
             tested.append(rows)
             for name, values in precision.items():
                 by_category = mean_by_category(values, data.category[rows])

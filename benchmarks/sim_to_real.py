@@ -24,15 +24,20 @@ Rankings (standard AP over the whole gallery of the category, ties: expected val
   NAME, view           the same over views: both posteriors summed over the light
   own foreground       oracle: the teacher sees the removed object as it was rendered; cosine, view
   true view            oracle: the teacher's posterior of the views that fit
+  experts, view        two linear heads on frozen public features that saw the rendered world alone, with a photograph's
+                       features centred by other photographs (rendered_experts.py)
 "rendered": the same queries with a gallery of rendered cut-outs, as many of each fitting view.
 
 One JSON line per seed, gallery and ranking, one per bundle with the share of cut-outs whose view its foreground encoder
-names rightly; then the same over seeds, mean and deviation, and the differences between the student's ranking by view
-and every other on the real gallery, with 95 % intervals over queries and seeds, paired (the gallery's objects are few
-and fixed, and no interval speaks of others). Figures: docs/benchmarks.md.
+names rightly; then the same over seeds, mean and deviation, and the differences between the student's and the experts'
+ranking by view and every other on the real gallery, with 95 % intervals over queries and seeds, paired (the gallery's
+objects are few and fixed, and no interval speaks of others). A path without {seed} is the same bundle for all seeds;
+the experts are trained for each. Figures: docs/benchmarks.md.
 """
 
+import functools
 import glob
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -40,12 +45,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 from eth80 import ANNOTATIONS, QUERY, RIGHT, WRONG, Objects, framed, read_eth80
+from rendered_experts import RenderedExperts, photograph_mean, rendered_again, train_rendered
 from reporting import Report, interval, make_parser, work_folder
 
 from fos_jax import metrics
 from fos_jax.evaluation import bootstrap
 from fos_jax.evaluation.conventions import box_aspects, foreground_aspects
 from fos_jax.experiments import over_seeds
+from fos_jax.experts.features import FeatureCache, FrozenBackbone
 from fos_jax.images import encode_png, prepare_cutout
 from fos_jax.patterns.proposal_report import contact_sheet
 from fos_jax.scenes.attributes import YAW_RAD
@@ -57,7 +64,7 @@ if TYPE_CHECKING:
 
 ELEVATION = {0: "low", 22: None, 24: None, 45: "high", 55: "high"}  # degrees above the ground; others fit nothing
 STATE = "standing"
-STUDENT, BY_VIEW = "student", "student, view"
+STUDENT, BY_VIEW, BY_EXPERTS = "student", "student, view", "experts, view"
 NOTHING, LEFT_OUT = -1, -2
 HALF_WAY = 3.0  # degrees around the middle between two yaws
 
@@ -76,11 +83,15 @@ class Views(NamedTuple):
 
 
 class Gallery(NamedTuple):
-    """Cut-outs of one category: name, uint8 [g, S, S, 4] as the bundle wants them, int [g] view or `NOTHING`."""
+    """Cut-outs of one category: name, uint8 [g, S, S, 4] as the bundle wants them, int [g] view or `NOTHING`.
+
+    `rows` says which of those that it was chosen from, int [g].
+    """
 
     name: str
     image: np.ndarray
     view: np.ndarray
+    rows: np.ndarray = np.zeros(0, int)
 
 
 def views_of(table: "PatternTable", category: str) -> Views:
@@ -111,7 +122,7 @@ def rendered_gallery(image: np.ndarray, view: np.ndarray, real: Gallery) -> Gall
     """As many rendered cut-outs (uint8 [n, S, S, 4], views int [n]) of each fitting view as the real gallery has."""
     rows = [np.flatnonzero(view == v)[: np.count_nonzero(real.view == v)] for v in np.unique(real.view[real.view >= 0])]
     chosen = np.concatenate(rows)
-    return Gallery("rendered", np.asarray(image)[chosen], view[chosen])
+    return Gallery("rendered", np.asarray(image)[chosen], view[chosen], chosen)
 
 
 def rankings(
@@ -196,8 +207,12 @@ def run(
     data_dir: str,
     size: str,
     pictures: Path | None,
+    experts: Callable[[str, Views], RenderedExperts] | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Reports every category, gallery and ranking of one seed; category -> ranking -> precision on the real gallery."""
+    """Reports every category, gallery and ranking of one seed; category -> ranking -> precision on the real gallery.
+
+    `experts` trains those of a category.
+    """
     from fos_jax.data.splits import load_split
 
     student = bundles[STUDENT]
@@ -212,12 +227,24 @@ def run(
         angles = [(photographed.annotations[i]["polar_deg"], photographed.annotations[i]["azimuth_deg"]) for i in rows]
         found = np.array([real_view(views, *pair) for pair in angles])
         image = np.stack([prepare_cutout(photographed.pictures[i], student.foreground_size) for i in rows])
-        real = Gallery("real", image[found != LEFT_OUT], found[found != LEFT_OUT])
+        kept = np.flatnonzero(found != LEFT_OUT)
+        real = Gallery("real", image[kept], found[kept], rows[kept])
         local = np.flatnonzero(foregrounds.category == class_id)
         view = views.of_pattern.argmax(axis=1)[foregrounds.pattern[local] - views.patterns[0]]
         rendered = rendered_gallery(np.asarray(foregrounds.image)[local], view, real)
+        trained = experts(category, views) if experts else None
+        asked = trained.ask(*stored_queries(data_dir, size, queries.ids)) if trained else np.zeros(0)
         for gallery in (rendered, real):
             scores, relevant, named = rankings(bundles, queries, own, gallery, views)
+            if trained:
+                is_real = gallery is real
+                shown = (
+                    [photographed.pictures[i] for i in gallery.rows]
+                    if is_real
+                    else rendered_again(foregrounds.ids[local[gallery.rows]].tolist())
+                )
+                named["experts"] = trained.name(shown, is_real=is_real)
+                scores[BY_EXPERTS] = asked @ named["experts"].T
             precision = report_gallery(category, gallery, scores, relevant, report)
             for name, posterior in named.items():
                 right = named_rightly(views, gallery, posterior)
@@ -230,6 +257,18 @@ def run(
         if pictures:
             (pictures / f"{category}_views.png").write_bytes(encode_png(views_sheet(views, real, rendered)))
     return found_precision
+
+
+def stored_queries(data_dir: str, size: str, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Test queries as the data set stores them, uint8 [q, 128, 128, 3], and their rectangles float [q, 4]."""
+    from fos_jax.data.splits import load_split
+
+    sizes = {"foreground_size": 64, "query_size": 128}
+    with tempfile.TemporaryDirectory() as folder:
+        _, queries, _ = load_split(data_dir, size=size, split="test", progress=False, cache_dir=folder, **sizes)
+        row = {name: i for i, name in enumerate(queries.ids.tolist())}
+        chosen = np.array([row[name] for name in ids.tolist()])
+        return np.array(queries.image)[chosen], np.array(queries.box_yxyx_norm)[chosen]
 
 
 def named_rightly(views: Views, gallery: Gallery, posterior: np.ndarray) -> dict[str, float]:
@@ -281,13 +320,14 @@ def report_over_seeds(lines: Sequence[Mapping[str, Any]], report: Callable[[Mapp
 def report_differences(
     precision: Mapping[int, Mapping[str, Mapping[str, np.ndarray]]], report: Callable[[Mapping[str, Any]], None]
 ) -> None:
-    """The student's ranking by view minus every other ranking, from seed -> category -> ranking -> precision."""
+    """Student and experts by view minus the others, from seed -> category -> ranking -> precision."""
     first = next(iter(precision.values()))
     for category, rankings_of in first.items():
-        for name in (name for name in rankings_of if name != BY_VIEW):
-            ours, theirs = ({seed: of[category][n] for seed, of in precision.items()} for n in (BY_VIEW, name))
+        pairs = [(of, name) for of in (BY_VIEW, BY_EXPERTS) if of in rankings_of for name in rankings_of if name != of]
+        for of_ours, name in pairs:
+            ours, theirs = ({seed: of[category][n] for seed, of in precision.items()} for n in (of_ours, name))
             gap = over_seeds.precision_difference(ours, theirs, np.zeros(len(rankings_of[name])))
-            line = {"category": category, "gallery": "real", "difference_of": BY_VIEW, "minus": name, **interval(gap)}
+            line = {"category": category, "gallery": "real", "difference_of": of_ours, "minus": name, **interval(gap)}
             report(line | {"by_seed": {seed: round(value, 4) for seed, value in gap.by_seed.items()}})
 
 
@@ -310,18 +350,21 @@ def main() -> None:
     if report.lacks(ANNOTATIONS, *([] if "{" in args.bundle or glob.glob(args.bundle) else [args.bundle])):
         return
     paths = {STUDENT: args.bundle, **dict(text.split("=", 1) for text in args.compare)}
+    precision: dict[int, dict[str, dict[str, np.ndarray]]] = {}
     with work_folder(args.workdir) as workdir:
         photographed = read_eth80(workdir / "eth80")
-    precision: dict[int, dict[str, dict[str, np.ndarray]]] = {}
-    for seed in (int(text) for text in args.seeds.split(",")):
-        bundles = {name: load_bundle(bundle_path(pattern, seed)) for name, pattern in paths.items()}
-        pictures = None if precision else args.pictures  # of the first seed
+        features = FeatureCache(FrozenBackbone(), workdir / "features")
+        shared = {"data_dir": args.data_dir, "size": args.size}
+        of_experts = {**shared, "folder": workdir, "real_mean": photograph_mean(features, workdir / "coco_sample")}
+        for seed in (int(text) for text in args.seeds.split(",")):
+            bundles = {name: load_bundle(bundle_path(pattern, seed)) for name, pattern in paths.items()}
+            pictures = None if precision else args.pictures  # of the first seed
 
-        def report_seed(line: Mapping[str, Any], seed: int = seed) -> None:
-            report({"seed": seed, **line})
+            def report_seed(line: Mapping[str, Any], seed: int = seed) -> None:
+                report({"seed": seed, **line})
 
-        options = {"data_dir": args.data_dir, "size": args.size, "pictures": pictures}
-        precision[seed] = run(bundles, photographed, report_seed, **options)
+            experts = functools.partial(train_rendered, features, **of_experts, seed=seed)
+            precision[seed] = run(bundles, photographed, report_seed, **shared, pictures=pictures, experts=experts)
     report_over_seeds(list(report.lines), report)
     report_differences(precision, report)
     report.write(args.output)
