@@ -10,7 +10,7 @@ viewpoint bin. Standard AP over the whole ranking, mean within each category, th
 Rankings, by what they know:
   nothing          chance (all scores alike)
   no labels        pixels (64 px), gradients, shape and both (blocks centred and scaled as for proposals), all by
-                   cosine; "photograph features, cosine": frozen features of EfficientNet-Lite0's middle stage,
+                   cosine; "photograph features, cosine": frozen features of EfficientNet-Lite0's stages 3 and 5,
                    standardised within the category
   viewpoint labels of the training objects: teacher (the project's foreground encoder and training; cosine of its
                    embeddings, and posterior), linear (logistic regression on gradients+shape, also of the mirrored
@@ -27,7 +27,7 @@ independent). Figures: docs/benchmarks.md.
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 
 DEFORMED = 7  # deformed copies of each training cut-out that the teacher sees beside it
 TEACHER, PHOTOGRAPHS, SIMILAR = "teacher, posterior", "photograph features, linear", "photograph features, cosine"
-STAGE, COMPONENTS = 1, 64  # of the frozen features: the best of three stages and their unions on validation
+STAGES, COMPONENTS = (0, 1), 64  # of the frozen features: least cross-entropy on validation of those tried
 STRENGTHS = (1e-5, 1e-4, 1e-3)  # penalties tried on the validation objects
 REGULARISATION = (1.0, 10.0, 100.0)  # inverse strengths tried on the validation objects
 WITHOUT_LABELS = {"gradients": ["gradients"], "shape": ["shape"], "gradients+shape": ["gradients", "shape"]}
@@ -178,17 +178,19 @@ def linear_posterior(
     return out
 
 
-def frozen_features(data: Objects, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Frozen features of all cut-outs and of their mirror images, float32 [n, F]."""
+def frozen_features(data: Objects, folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Frozen features of all cut-outs and of their mirror images: of each stage float32 [n, F]."""
     backbone = FrozenBackbone()
-    cache, columns = FeatureCache(backbone, folder), backbone.blocks.slices[STAGE]
+    cache, slices = FeatureCache(backbone, folder), backbone.blocks.slices
     images = np.stack([prepare_cutout(picture, backbone.size) for picture in data.pictures])
-    both = (images, np.ascontiguousarray(images[:, :, ::-1]))
-    plain, mirrored = (np.asarray(cache(x)[:, columns], np.float32) for x in both)
+    both = [np.asarray(cache(x), np.float32) for x in (images, np.ascontiguousarray(images[:, :, ::-1]))]
+    plain, mirrored = ([x[:, slices[stage]] for stage in STAGES] for x in both)
     return plain, mirrored
 
 
-def frozen_posterior(plain: np.ndarray, mirrored: np.ndarray, data: Objects, part: np.ndarray) -> np.ndarray:
+def frozen_posterior(
+    plain: Sequence[np.ndarray], mirrored: Sequence[np.ndarray], data: Objects, part: np.ndarray
+) -> np.ndarray:
     """p(viewpoint bin | frozen features) by a linear head in each category: float64 [n, 25]."""
     table, bins = viewpoint_table([""]), np.zeros(NUM_BINS, int)
     out = np.zeros((len(data.category), NUM_BINS))
@@ -196,10 +198,12 @@ def frozen_posterior(plain: np.ndarray, mirrored: np.ndarray, data: Objects, par
         rows = np.flatnonzero(data.category == name)
         view, is_train, held_out = data.viewpoint[rows], part[rows] == "train", part[rows] == "validation"
         has_mirror = is_train & (table.mirror[view] >= 0)
-        features = np.concatenate([plain[rows[is_train]], mirrored[rows[has_mirror]]])
+        blocks = [
+            np.concatenate([a[rows[is_train]], b[rows[has_mirror]]]) for a, b in zip(plain, mirrored, strict=True)
+        ]
         labels = np.concatenate([view[is_train], table.mirror[view[has_mirror]]])
-        reduction, reduced = reduce_blocks([features], components=COMPONENTS)
-        everything = (plain[rows] - reduction.mean) @ reduction.matrix
+        reduction, reduced = reduce_blocks(blocks, components=COMPONENTS)
+        everything = (np.concatenate([a[rows] for a in plain], axis=1) - reduction.mean) @ reduction.matrix
         found = []
         for strength in STRENGTHS:
             one = np.zeros(len(labels), int)
@@ -278,7 +282,7 @@ def run_split(
     linear = linear_posterior(described, mirrored, data, part)[rows]
     named = frozen_posterior(*frozen, data, part)[rows]
     scores = unlabelled_scores(described, data, rows) | {
-        SIMILAR: frozen_similarity(frozen[0][rows], data.category[rows]),
+        SIMILAR: frozen_similarity(np.concatenate(frozen[0], axis=1)[rows], data.category[rows]),
         "linear, posterior": linear @ linear.T,
         PHOTOGRAPHS: named @ named.T,
     }

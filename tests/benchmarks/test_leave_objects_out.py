@@ -84,7 +84,7 @@ def test_comparison_is_paired_over_the_objects_tested_together():
     base = np.linspace(0.1, 0.8, len(split))
     base[2] = np.nan
     (line,) = leave_objects_out.compare({leave_objects_out.TEACHER: base + 0.1, "chance": base}, category, split)
-    assert line["teacher_against"] == "chance"
+    assert (line["ours"], line["against"]) == (leave_objects_out.TEACHER, "chance")
     assert (line["difference"], line["interval_95"], line["pairs_better"], line["pairs"]) == (0.1, [0.1, 0.1], 4, 4)
     assert line["verdict"] == "won"
 
@@ -102,3 +102,36 @@ def test_linear_rival_reads_mirrored_cutouts():
     found = leave_objects_out.linear_posterior({"gradients": described}, {"gradients": described * [-1, 1]}, data, part)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
     np.testing.assert_array_equal(found.argmax(axis=1), view)
+
+
+def test_a_linear_head_reads_frozen_features_of_held_out_objects(monkeypatch):
+    """Features that tell the viewpoint in two of five numbers: objects that training never saw are read rightly."""
+    monkeypatch.setattr(leave_objects_out, "STRENGTHS", (1e-4,))
+    rng = np.random.default_rng(0)
+    n, views = 140, 5  # seven objects, each four times from five places of the top ring
+    viewpoint, objects = 1 + np.arange(n) % views, np.repeat([f"car{i}" for i in range(7)], 20)
+    angle = 2 * np.pi * viewpoint / views
+    signal = np.column_stack([np.cos(angle), np.sin(angle)])
+    features = np.column_stack([signal, rng.normal(size=(n, 3))]).astype(np.float32)
+    data = eth80.Objects([], np.array(["car"] * n), objects, viewpoint, [])
+    part = eth80.split_objects(data.category, data.object, 0)
+    mirror = eth80.viewpoint_table([""]).mirror[viewpoint]
+    mirrored_angle = 2 * np.pi * mirror / views
+    flipped = np.column_stack([np.cos(mirrored_angle), np.sin(mirrored_angle), features[:, 2:]]).astype(np.float32)
+    posterior = leave_objects_out.frozen_posterior([features], [flipped], data, part)
+    np.testing.assert_allclose(posterior.sum(axis=1), 1, atol=1e-5)
+    is_test = part == "test"
+    assert np.isin(posterior[is_test].argmax(1), [1, 2, 3, 4, 5, *mirror]).all()
+    similarity = leave_objects_out.frozen_similarity(features, data.category)
+    np.testing.assert_allclose(np.diag(similarity), 1, atol=1e-5)
+
+
+def test_ours_are_compared_with_every_other_ranking_whether_or_not_there_is_a_teacher():
+    category, split = np.repeat(["car", "cow"], 6), np.tile([0, 1, 2], 4)
+    precision = {leave_objects_out.PHOTOGRAPHS: np.full(12, 0.9), "chance": np.full(12, 0.1)}
+    (line,) = leave_objects_out.compare(precision, category, split)
+    assert (line["ours"], line["against"], line["verdict"]) == (leave_objects_out.PHOTOGRAPHS, "chance", "won")
+    assert line["difference"] == 0.8
+    both = leave_objects_out.compare(precision | {leave_objects_out.TEACHER: np.full(12, 0.5)}, category, split)
+    assert [entry["ours"] for entry in both].count(leave_objects_out.TEACHER) == 2
+    assert len(both) == 4

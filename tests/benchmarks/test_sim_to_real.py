@@ -106,7 +106,7 @@ def test_a_rendered_gallery_has_as_many_of_each_view():
     image = np.arange(12, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 4), np.uint8)
     got = sim_to_real.rendered_gallery(image, np.array([3, 7] * 6), real)
     assert got.view.tolist() == [3, 3, 3, 7]
-    assert got.image[:, 0, 0, 0].tolist() == [0, 2, 4, 1]
+    assert got.image[:, 0, 0, 0].tolist() == got.rows.tolist() == [0, 2, 4, 1]
 
 
 def test_figures_over_seeds_by_hand():
@@ -132,6 +132,14 @@ def test_differences_are_paired_by_seed():
     assert found[0]["difference"] == 0.2
     assert found[0]["interval_95"] == [0.1, 0.3]
     assert found[0]["by_seed"] == {0: 0.1, 1: 0.3}
+    for of in precision.values():
+        of["car"]["experts, view"] = ours + 0.1
+    found.clear()
+    sim_to_real.report_differences(precision, found.append)
+    pairs = [(line["difference_of"], line["minus"]) for line in found]
+    assert ("experts, view", "student, view") in pairs
+    assert ("student, view", "experts, view") in pairs
+    assert len(pairs) == 4
 
 
 def test_a_bundles_path_of_a_seed(tmp_path):
