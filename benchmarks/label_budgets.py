@@ -36,9 +36,9 @@ from reporting import Report, interval, make_parser, work_folder
 from fos_jax import metrics
 from fos_jax.evaluation import bootstrap
 from fos_jax.experiments import over_seeds
-from fos_jax.experts.canonical import reduce_blocks
+from fos_jax.experts.canonical import Reduced, join_reduced, reduce_block
 from fos_jax.experts.features import FeatureCache, FrozenBackbone
-from fos_jax.experts.heads import Head, fit_reduced
+from fos_jax.experts.heads import Head, fit_head
 from fos_jax.experts.model import expert_blocks
 from fos_jax.experts.training import one_hot
 
@@ -111,10 +111,11 @@ def draw_labelled(pattern: np.ndarray, thing: np.ndarray, share: float, seed: in
 
 def fit_best(world: World, rows: np.ndarray, side: str, target: np.ndarray, loss: Callable[[Head], float]) -> Head:
     """A head on some rows of one side, with the penalty of least `loss`."""
-    heads = [
-        fit_reduced(getattr(world, side)[rows], target, world.category[rows], world.category_of_pattern, strength=s)
-        for s in STRENGTHS
-    ]
+    chosen = getattr(world, side)[rows]
+    width = chosen.shape[1]
+    reduced = Reduced(np.zeros(width), np.eye(width), chosen)
+    columns = target, world.category[rows], world.category_of_pattern
+    heads = [fit_head(reduced, *columns, strengths=(strength,)) for strength in STRENGTHS]
     return min(heads, key=loss)
 
 
@@ -161,23 +162,27 @@ def run_budget(
     return found, with_truth, {"labelled": len(np.unique(world.thing[labelled])), "teachers_accuracy": accuracy}
 
 
+def reduced_blocks(blocks: list[np.ndarray]) -> Reduced:
+    return join_reduced([reduce_block(block, components=COMPONENTS) for block in blocks])
+
+
 def animal_worlds(features: FeatureCache, seeds: list[int]) -> Iterator[tuple[int, World]]:
     """Photographs of animals; the rectangles of mirrored pairs are drawn anew for each seed."""
     edges = [s.stop for s in features.backbone.blocks.slices[:-1]]
     for seed in seeds:
         parts = photographs.read_animals(features, seed, progress=False)
         train = parts.train.of(parts.train.examples.has_mask & (parts.train.category >= 0))
-        maps, rows = {}, {}
+        maps = {}
         for side in ("query", "foreground"):
             blocks = expert_blocks(side, *getattr(train.examples, side), edges)["patterns"]
-            maps[side], rows[side] = reduce_blocks(blocks, components=COMPONENTS)
+            maps[side] = reduced_blocks(blocks)
 
         def held(data, maps=maps) -> Held:
             task, _ = photographs.tasks(data)
             sides = {}
             for side, of in (("query", task.query), ("foreground", task.foreground)):
                 blocks = expert_blocks(side, *getattr(data.examples.of(of), side), edges)["patterns"]
-                sides[side] = (np.concatenate(blocks, axis=1) - maps[side].mean) @ maps[side].matrix
+                sides[side] = maps[side].apply(blocks)
             q, f = task.query, task.foreground
             valid = (data.category[q][:, None] == data.category[f][None]) & (q[:, None] != f[None])
             relevant = valid & (data.pattern[q][:, None] == data.pattern[f][None])
@@ -193,7 +198,7 @@ def animal_worlds(features: FeatureCache, seeds: list[int]) -> Iterator[tuple[in
 
         thing = np.unique(train.examples.id, return_inverse=True)[1]
         of_pattern = parts.table.category_of_pattern
-        columns = rows["query"], rows["foreground"], train.category, train.pattern, thing, of_pattern
+        columns = maps["query"].rows, maps["foreground"].rows, train.category, train.pattern, thing, of_pattern
         yield seed, World(*columns, held(parts.validation), held(parts.test))
 
 
@@ -206,9 +211,9 @@ def rendered_worlds(
 
     def reduced(side: str, blocks: list[np.ndarray]) -> np.ndarray:
         if side not in maps:
-            maps[side], rows = reduce_blocks(blocks, components=COMPONENTS)
-            return rows
-        return (np.concatenate(blocks, axis=1) - maps[side].mean) @ maps[side].matrix
+            maps[side] = reduced_blocks(blocks)
+            return maps[side].rows
+        return maps[side].apply(blocks)
 
     splits = {}
     for split in ("train", "validation", "test"):

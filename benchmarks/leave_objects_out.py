@@ -53,9 +53,9 @@ from reporting import Report, interval, make_parser, work_folder
 from fos_jax import metrics
 from fos_jax.data.arrays import Foregrounds
 from fos_jax.evaluation import bootstrap
-from fos_jax.experts.canonical import reduce_blocks
+from fos_jax.experts.canonical import join_reduced, reduce_block
 from fos_jax.experts.features import FeatureCache, FrozenBackbone
-from fos_jax.experts.heads import fit_reduced
+from fos_jax.experts.heads import fit_head
 from fos_jax.images import encode_png, prepare_cutout
 from fos_jax.patterns.descriptors import describe_pictures
 from fos_jax.patterns.grouping import combine, default_config
@@ -202,15 +202,13 @@ def frozen_posterior(
             np.concatenate([a[rows[is_train]], b[rows[has_mirror]]]) for a, b in zip(plain, mirrored, strict=True)
         ]
         labels = np.concatenate([view[is_train], table.mirror[view[has_mirror]]])
-        reduction, reduced = reduce_blocks(blocks, components=COMPONENTS)
-        everything = (np.concatenate([a[rows] for a in plain], axis=1) - reduction.mean) @ reduction.matrix
-        found = []
-        for strength in STRENGTHS:
-            one = np.zeros(len(labels), int)
-            head = fit_reduced(reduced, np.eye(NUM_BINS)[labels], one, bins, strength=strength)
-            log_posterior = head.log_posterior(everything, np.zeros(len(rows), int), bins)
-            found.append((-log_posterior[held_out, view[held_out]].mean(), np.exp(log_posterior)))
-        out[rows] = min(found, key=lambda entry: entry[0])[1]
+        reduced = join_reduced([reduce_block(block, components=COMPONENTS) for block in blocks])
+        everything = np.concatenate([block[rows] for block in plain], axis=1)
+        zeros, held = np.zeros(len(rows), int), np.flatnonzero(held_out)
+        told = (everything[held], np.eye(NUM_BINS)[view[held]], zeros[held])
+        targets = np.eye(NUM_BINS)[labels], np.zeros(len(labels), int)
+        head = fit_head(reduced, *targets, bins, strengths=STRENGTHS, held_out=told)
+        out[rows] = np.exp(head.log_posterior(everything, zeros, bins))
     return out
 
 

@@ -19,6 +19,7 @@ from reporting import REAL
 from fos_jax.cutouts.cutout_set import CutoutSet
 from fos_jax.cutouts.extraction import extract
 from fos_jax.cutouts.filters import config_with
+from fos_jax.experts.canonical import join_reduced, reduce_block
 from fos_jax.experts.examples import Side
 from fos_jax.experts.features import FeatureCache, mild_variant
 from fos_jax.experts.heads import Head, fit_head
@@ -119,22 +120,16 @@ def train_rendered(
     pictures = [prepare_cutout(p, size_px) for p in rendered_again(ids)]
     plain = middle_features(features, pictures)
     changed = middle_features(features, [mild_variant(p, rng, strength=CHANGED) for p in pictures])
-    teacher = _fit(
-        [np.concatenate([plain, changed])], np.eye(n)[np.tile(view, 2)], TEACHER_STRENGTH, TEACHER_COMPONENTS
-    )
+    both, labels = np.concatenate([plain, changed]), np.eye(n)[np.tile(view, 2)]
+    teacher = _fit([both], labels, (TEACHER_STRENGTH,), TEACHER_COMPONENTS)
     told = _posterior(teacher, plain)
     held, held_view, _ = _training(data_dir, size, "validation", category, views, folder)
     held_rows = np.concatenate(_blocks(features, held.image, held.box_yxyx_norm), axis=1)
     blocks = _blocks(features, queries.image, queries.box_yxyx_norm)
-    students = [_fit(blocks, told, strength, 256) for strength in STUDENT_STRENGTHS]
-
-    def loss(head: Head) -> float:
-        return -float(
-            np.log(np.maximum(_posterior(head, held_rows), 1e-12))[np.arange(len(held_view)), held_view].mean()
-        )
-
+    zeros = np.zeros(len(held_view), int)
+    student = _fit(blocks, told, STUDENT_STRENGTHS, 256, (held_rows, np.eye(n)[held_view], zeros))
     mirror = np.array([views.names.index(mirrored(name)) for name in views.names])
-    return RenderedExperts(features, teacher, min(students, key=loss), mirror, real_mean)
+    return RenderedExperts(features, teacher, student, mirror, real_mean)
 
 
 def _training(
@@ -159,9 +154,12 @@ def _blocks(features: FeatureCache, image: np.ndarray, box_yxyx_norm: np.ndarray
     return expert_blocks("query", *side, edges)["patterns"]
 
 
-def _fit(blocks: list[np.ndarray], target: np.ndarray, strength: float, components: int) -> Head:
+def _fit(
+    blocks: list[np.ndarray], target: np.ndarray, strengths: Sequence[float], components: int, held_out=None
+) -> Head:
     one, of_view = np.zeros(len(target), int), np.zeros(target.shape[1], int)
-    return fit_head(blocks, target, one, of_view, strength=strength, components=components)
+    reduced = join_reduced([reduce_block(block, components=components) for block in blocks])
+    return fit_head(reduced, target, one, of_view, strengths=strengths, held_out=held_out)
 
 
 def _posterior(head: Head, rows: np.ndarray) -> np.ndarray:
