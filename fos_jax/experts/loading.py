@@ -23,7 +23,7 @@ def load(path: str | Path | None = None) -> Any:
 
     Source: decision 18.
     """
-    path = SHIPPED if path is None else Path(path)
+    path = shipped() if path is None else Path(path)
     if is_experts(path):
         from fos_jax.experts.model import Experts
 
