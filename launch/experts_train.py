@@ -1,4 +1,4 @@
-"""Train a model of real photographs: frozen public features, pattern heads, geometry and appearance; minutes on a CPU.
+"""Train a model for photographs on frozen public features, in minutes on a CPU.
 
   fos experts train --annotations=instances.json,person_keypoints.json --images=images --output=runs/experts \\
       --attributes=person_facing --rendered=car,chair,dog,truck

@@ -22,11 +22,11 @@ def _pairs(n, rng):
 @pytest.mark.parametrize("name", list(rivals.LOSSES))
 def test_every_rival_learns_and_is_the_same_again(name):
     rng = np.random.default_rng(0)
-    pairs, test = _pairs(200, rng), _pairs(60, rng)
-    towers = rivals.train(name, pairs, num_steps=150, components=16, seed=0)
+    pairs, test = _pairs(120, rng), _pairs(60, rng)
+    towers = rivals.train(name, pairs, num_steps=80, components=16, seed=0)
     scores = towers.score(towers.query(test.query), towers.foreground(test.foreground))
-    assert own_percentile(scores, test.category).mean() < 0.35  # chance is .5
-    again = rivals.train(name, pairs, num_steps=150, components=16, seed=0)
+    assert own_percentile(scores, test.category).mean() < 0.4  # chance is .5
+    again = rivals.train(name, pairs, num_steps=80, components=16, seed=0)
     np.testing.assert_array_equal(
         scores, again.score(again.query(test.query), again.foreground(test.foreground)), err_msg=name
     )
