@@ -1,4 +1,4 @@
-"""What composition demands of a cut-out, with and without the flag that relaxes it, and what is said of it."""
+"""Rules of composition of a cut-out, with and without the flag that relaxes it, and what is said of it."""
 
 import dataclasses
 import json
