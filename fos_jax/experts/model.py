@@ -132,8 +132,7 @@ class Experts:
         progress: bool = False,
     ) -> Encoding:
         """Encodes stacked `foreground_inputs` of n cut-outs; class ids int [n], -1 for a category without patterns."""
-        features = self.backbone(image, batch_size=min(batch_size, 32), description=_bar("foregrounds", progress))
-        return self.from_features("foreground", features, shape, tone, category)
+        return self._encode("foreground", image, shape, tone, category, batch_size, progress)
 
     def encode_queries(
         self,
@@ -146,8 +145,12 @@ class Experts:
         progress: bool = False,
     ) -> Encoding:
         """Encodes stacked `query_inputs` of n queries; class ids int [n], -1 for a category without patterns."""
-        features = self.backbone(image, batch_size=min(batch_size, 32), description=_bar("queries", progress))
-        return self.from_features("query", features, shape, tone, category)
+        return self._encode("query", image, shape, tone, category, batch_size, progress)
+
+    def _encode(self, side: str, image, shape, tone, category, batch_size: int, progress: bool) -> Encoding:
+        description = {"query": "encoding queries", "foreground": "encoding foregrounds"}[side] if progress else ""
+        features = self.backbone(image, batch_size=min(batch_size, 32), description=description)
+        return self.from_features(side, features, shape, tone, category)
 
     def from_features(
         self, side: str, features: np.ndarray, shape: np.ndarray, tone: np.ndarray, category: np.ndarray
@@ -284,10 +287,6 @@ def _pair(arrays: Mapping[str, np.ndarray], name: str) -> tuple[Projection, Proj
         Projection(*(arrays[f"{name}/{side}/{field}"] for field in Projection._fields)) for side in _SIDES_OF_PAIR
     )
     return query, foreground
-
-
-def _bar(what: str, progress: bool) -> str:
-    return f"encoding {what}" if progress else ""
 
 
 def _fingerprint(config: Mapping[str, Any], table: PatternTable, arrays: Mapping[str, np.ndarray]) -> str:
