@@ -20,7 +20,7 @@ within each category, then over categories.
 
 One JSON line per world, budget and student: mAP with the gallery as the teacher reads it, and with the gallery's true
 patterns; the teacher's accuracy on the unlabelled training foregrounds; then differences from the student of labels
-with 95 % intervals over queries and seeds, paired. Figures: docs/benchmarks.md.
+with 95 % intervals over queries and seeds, paired. Figures: docs/photographs.md.
 """
 
 import dataclasses

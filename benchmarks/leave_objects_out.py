@@ -22,7 +22,7 @@ takes most of the time.
 
 One JSON line per split and ranking, then one per ranking over all splits, then teacher and "photograph features,
 linear" against the others, paired and bootstrapped over the fifteen pairs of test objects (queries of one pair are not
-independent). Figures: docs/benchmarks.md.
+independent). Figures: docs/photographs.md.
 """
 
 import dataclasses
@@ -91,7 +91,7 @@ def precision_among_other_objects(
 
 def teacher_config(split: int) -> ml_collections.ConfigDict:
     """The project's demo settings, but for rate, length and stronger colours: the best of three trials on the
-    validation objects of split 0, which no split tests (docs/benchmarks.md).
+    validation objects of split 0, which no split tests (docs/photographs.md).
     """
     config = {
         "seed": split,

@@ -20,7 +20,7 @@ and for (a) by cosine or by posteriors from pattern means, whichever is better t
 
 --leaks: appearance and the sum with changed cut-outs: rim kept; JPEG-compressed again off the grid; enlarged from half
 the resolution. One JSON line per row, then differences of ours from each other row with 95 % intervals over queries and
-seeds, paired. Figures: docs/benchmarks.md.
+seeds, paired. Figures: docs/photographs.md.
 """
 
 import dataclasses

@@ -7,7 +7,7 @@ sim_to_real.py) is named right, learnt from the rendered world alone and without
 chance, the most frequent view. Animals (photographs of the test split of photographs.py): mean rank percentile of the
 own foreground among its category, by the shipped geometry, appearance and both; controls: chance, rectangle only
 (shipped geometry), features without training, and a bundle trained on the animals themselves. Intervals: 95 %, over
-cut-outs or queries. Figures: the card and docs/benchmarks.md.
+cut-outs or queries. Figures: the card.
 """
 
 from pathlib import Path

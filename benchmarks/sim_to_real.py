@@ -32,7 +32,7 @@ One JSON line per seed, gallery and ranking, one per bundle with the share of cu
 names rightly; then the same over seeds, mean and deviation, and the differences between the student's and the experts'
 ranking by view and every other on the real gallery, with 95 % intervals over queries and seeds, paired (the gallery's
 objects are few and fixed, and no interval speaks of others). A path without {seed} is the same bundle for all seeds;
-the experts are trained for each. Figures: docs/benchmarks.md.
+the experts are trained for each. Figures: docs/photographs.md.
 """
 
 import functools
