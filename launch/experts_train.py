@@ -57,8 +57,8 @@ def main() -> None:
     from fos_jax.experts.examples import joined_examples, photograph_examples
     from fos_jax.experts.features import FeatureCache, FrozenBackbone
     from fos_jax.experts.recipe import drawn_split, labelled_examples
-    from fos_jax.experts.rendered import rendered_examples
-    from fos_jax.experts.training import train_experts
+    from fos_jax.experts.rendered import COMPONENTS, STRENGTH, rendered_examples
+    from fos_jax.experts.training import Settings, train_experts
 
     card = Path(_CARD.value).read_text("utf-8") if _CARD.value else ""
     features = FeatureCache(FrozenBackbone(_BACKBONE.value, _WEIGHTS.value), _CACHE.value)
@@ -74,11 +74,16 @@ def main() -> None:
     rendered = rendered_examples(counts, features, variants=_VARIANTS.value) if counts else None
     data, table = labelled_examples(photographs, rendered, names=names, min_members=_MIN_MEMBERS.value)
     is_validation = (data.examples.split == "validation") & ~data.examples.mirrored
+    settings = Settings()
+    if counts:
+        components = {**settings.components, "patterns": COMPONENTS}
+        settings = dataclasses.replace(settings, components=components, strengths=(STRENGTH,))
     model = train_experts(
         data.of(data.examples.split == "train"),
         data.of(is_validation),
         table,
         features.backbone,
+        settings,
         description={"photographs": len(photographs) // 2, "rendered": counts, "attributes": list(names)},
     )
     fingerprint = model.save(_OUTPUT.value, card=card)

@@ -10,11 +10,13 @@ from tqdm import tqdm
 from fos_jax.experts.examples import Examples, Side
 from fos_jax.experts.features import FeatureCache, mild_variant
 from fos_jax.experts.inputs import Row, cutout_row, query_row
-from fos_jax.scenes.attributes import pattern_rows
+from fos_jax.scenes.attributes import mirrored, pattern_rows
 from fos_jax.scenes.streams import cutout_stream, photograph_stream
 
 PHOTOGRAPH_PX, CUTOUT_PX = 128, 160
 STRENGTHS = (0.0, 2.0, 1.0)  # of the changes to a picture, one after another
+# Of pattern heads that learn from the rendered world; labelled photographs of other categories cannot choose a penalty.
+COMPONENTS, STRENGTH = 1024, 1e-4
 _CHUNK = 256
 
 
@@ -35,12 +37,12 @@ def rendered_examples(
       features: the frozen backbone and its cache.
       seed, split: of the scenes; see `scenes.streams`.
       variants: how many times each picture is taken: as it is, then with other light, blur, noise and compression,
-        since the rendered world is too clean.
+        since the rendered world is too clean; every second time mirrored.
       leave_out: attributes that are not told.
       progress: show a bar.
     """
     size, rng = features.backbone.size, np.random.default_rng([seed, 7])
-    columns: dict[str, list[Any]] = {name: [] for name in ("id", "category", "source_id", "attributes")}
+    columns: dict[str, list[Any]] = {name: [] for name in ("id", "category", "source_id", "attributes", "mirrored")}
     sides: dict[str, list[Side]] = {"query": [], "foreground": []}
     waiting: list[tuple[Row, Row]] = []
 
@@ -59,14 +61,18 @@ def rendered_examples(
             continue
         box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
         attributes = pattern_rows(photograph["category"])[int(photograph["pattern"])]
-        for strength in itertools.islice(itertools.cycle(STRENGTHS), variants):
-            seen = mild_variant(photograph["image"], rng, strength=strength)
-            shown = mild_variant(cutout["image"], rng, strength=strength)
-            waiting.append((query_row(seen, box, size), _cutout(shown, size)))
+        told = {name: value for name, value in attributes.items() if name not in leave_out}
+        flipped_box = (PHOTOGRAPH_PX - box[2], box[1], PHOTOGRAPH_PX - box[0], box[3])
+        for take, strength in enumerate(itertools.islice(itertools.cycle(STRENGTHS), variants)):
+            is_mirrored, way = bool(take % 2), -1 if take % 2 else 1
+            seen = mild_variant(photograph["image"][:, ::way], rng, strength=strength)
+            shown = mild_variant(cutout["image"][:, ::way], rng, strength=strength)
+            waiting.append((query_row(seen, flipped_box if is_mirrored else box, size), _cutout(shown, size)))
             columns["id"].append(f"{photograph['category']}/{photograph['index']}")
             columns["category"].append(photograph["category"])
             columns["source_id"].append(f"rendered/{photograph['category']}/{photograph['index']}")
-            columns["attributes"].append({k: v for k, v in attributes.items() if k not in leave_out})
+            columns["attributes"].append(mirrored(told) if is_mirrored else told)
+            columns["mirrored"].append(is_mirrored)
         if len(waiting) >= _CHUNK:
             flush()
     if waiting:
@@ -80,7 +86,7 @@ def rendered_examples(
         split=np.full(n, split),
         attributes=columns["attributes"],
         has_mask=np.ones(n, bool),
-        mirrored=np.zeros(n, bool),
+        mirrored=np.array(columns["mirrored"]),
         query=query,
         foreground=foreground,
     )

@@ -17,27 +17,29 @@ SIDES = ("query", "foreground")
 RATIOS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)  # weights of appearance to try, where geometry has 1
 OVERALL = (0.03, 0.1, 0.3, 1.0)  # of both experts, where the posterior has 1: patterns keep their say
 FOLDS = 3
-RECTANGLE_GAIN = 4.0  # in the query's pattern head: few numbers that say much are penalised less than many
+RECTANGLE_GAIN = 16.0  # in the query's pattern head: few numbers that say much are penalised less than many
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Of a training; shrinkage and sizes were chosen in trials on training and validation photographs of animals.
+    """Of a training; the numbers were chosen in trials on training and validation photographs of animals, whose
+    rectangles people drew (where they are the masks' own bounding boxes, the aspect alone finds the cut-out).
 
     Attributes:
       shrinkage: expert -> how far its covariances are drawn to the identity; see `canonical.fit_canonical`.
       size: expert -> numbers of its vectors.
       strengths: penalties of the pattern heads, of which validation chooses.
       distil: learn queries' patterns from what the foreground head says of their own foreground; False: from labels.
-      components: most principal components per block of features. pattern_components: the same for pattern heads.
+      components: most principal components per block of features, by expert, and of the pattern heads.
     """
 
-    shrinkage: Mapping[str, float] = dataclasses.field(default_factory=lambda: {"geometry": 0.1, "appearance": 5.0})
-    size: Mapping[str, int] = dataclasses.field(default_factory=lambda: {"geometry": 32, "appearance": 48})
+    shrinkage: Mapping[str, float] = dataclasses.field(default_factory=lambda: {"geometry": 0.003, "appearance": 5.0})
+    size: Mapping[str, int] = dataclasses.field(default_factory=lambda: {"geometry": 12, "appearance": 48})
     strengths: Sequence[float] = (1e-5, 1e-4, 1e-3, 1e-2)
     distil: bool = True
-    components: int = 256
-    pattern_components: int = 512
+    components: Mapping[str, int] = dataclasses.field(
+        default_factory=lambda: {"geometry": 64, "appearance": 256, "patterns": 512}
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,10 +185,11 @@ def _blocks(data: Labelled, side: str, edges: Sequence[int]) -> dict[str, list[n
 
 
 def _training_blocks(train: Labelled, side: str, edges: Sequence[int]) -> dict[str, list[np.ndarray]]:
-    """Blocks of all training rows; the rendered ones are moved to the mean of the photographs, where there are both.
+    """Blocks of all training rows; rendered ones are moved, category by category, to the mean of the photographs.
 
     What a bundle is asked about are photographs.
     """
+    names = train.examples.category
     rendered = np.char.startswith(train.examples.source_id, "rendered/")
     real = ~rendered & (train.examples.has_mask if side == "foreground" else True)
     blocks = _blocks(train, side, edges)
@@ -195,8 +198,11 @@ def _training_blocks(train: Labelled, side: str, edges: Sequence[int]) -> dict[s
     moved: dict[int, np.ndarray] = {}
     for block in (block for parts in blocks.values() for block in parts):
         if id(block) not in moved:
-            shift = block[real].mean(0) - block[rendered].mean(0)
-            moved[id(block)] = np.where(rendered[:, None], block + shift, block)
+            centred = block.copy()
+            for name in np.unique(names[rendered]):
+                own = rendered & (names == name)
+                centred[own] += block[real].mean(0) - block[own].mean(0)
+            moved[id(block)] = centred
     return {name: [moved[id(block)] for block in parts] for name, parts in blocks.items()}
 
 
@@ -218,9 +224,8 @@ def _reduced(
         return once[key]
 
     gains = {"patterns": [1.0, RECTANGLE_GAIN]} if side == "query" else {}
-    sizes = {"patterns": settings.pattern_components}
     return {
-        name: join_reduced([reduce(b, sizes.get(name, settings.components)) for b in parts], gains.get(name))
+        name: join_reduced([reduce(b, settings.components[name]) for b in parts], gains.get(name))
         for name, parts in blocks.items()
     }
 

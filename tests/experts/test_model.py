@@ -18,6 +18,8 @@ from fos_jax.images import encode_png
 from fos_jax.retrieval.build import build_gallery
 from fos_jax.retrieval.cutouts import FolderCutouts
 
+FEW = {"geometry": 32, "appearance": 32, "patterns": 32}
+
 
 @pytest.fixture(scope="module")
 def examples(source, features):
@@ -37,7 +39,7 @@ def labelled(examples):
 def trained(labelled, backbone):
     data, table = labelled
     split = data.examples.split
-    small = Settings(components=32, pattern_components=32, size={"geometry": 8, "appearance": 8})
+    small = Settings(components=FEW, size={"geometry": 8, "appearance": 8})
     return train_experts(data.of(split == "train"), data.of(split == "validation"), table, backbone, small)
 
 
@@ -84,7 +86,7 @@ def test_the_own_foreground_is_found(trained, labelled):
 def test_training_is_deterministic_and_bundles_keep_their_answers(trained, labelled, backbone, tmp_path):
     data, table = labelled
     split = data.examples.split
-    small = Settings(components=32, pattern_components=32, size={"geometry": 8, "appearance": 8})
+    small = Settings(components=FEW, size={"geometry": 8, "appearance": 8})
     again = train_experts(data.of(split == "train"), data.of(split == "validation"), table, backbone, small)
     assert again.fingerprint == trained.fingerprint
     assert trained.save(tmp_path / "bundle", card="# Card\n") == trained.fingerprint
@@ -134,7 +136,7 @@ def test_without_patterns_geometry_and_appearance_rank_alone(labelled, backbone)
         bare.of(split == "validation"),
         table,
         backbone,
-        Settings(components=32, pattern_components=32),
+        Settings(components=FEW),
     )
     encoding = encode(model, Labelled(bare.examples, bare.category, bare.pattern), "query")
     assert encoding.log_posterior.shape == (len(bare.category), 0)
