@@ -3,13 +3,12 @@
     python benchmarks/shipped_model.py [--bundle=FOLDER] [--workdir=FOLDER] [--output=FILE.json]
 
 ETH-80 (real objects on plain blue): share of cut-outs whose whole view (direction and elevation, mapped as in
-sim_to_real.py) is named right, learnt from the rendered world alone and without the test set's statistics; controls:
-chance, the most frequent view. Directions of animals (photographs of the test split of photographs.py, keypoints tell the
-truth): dogs, and cats, horses, cows and sheep read as if they were dogs, named front, right, back or left. Own foregrounds
-of animals (photographs of the test split of photographs.py): mean rank percentile of the
-own foreground among its category, by the shipped geometry, appearance and both; controls: chance, rectangle only
-(shipped geometry), features without training, and a bundle trained on the animals themselves. Intervals: 95 %, over
-cut-outs or queries. Figures: the card.
+sim_to_real.py) is named right, learnt from the rendered world alone and without the test set's statistics. Directions
+of animals (photographs of the test split of photographs.py, keypoints tell the truth): dogs, and all five species read
+as if they were dogs, named front, right, back or left. Controls of both: chance, the most frequent one. Own foregrounds
+(the same photographs): mean rank percentile among its category, by the shipped geometry, appearance and both; controls:
+chance, rectangle only (shipped geometry), features without training, and a bundle trained on the animals themselves.
+Intervals: 95 %, over cut-outs or queries. Figures: the model's card.
 """
 
 import dataclasses
