@@ -41,16 +41,16 @@ _CATEGORY_NAMES = flags.DEFINE_string(
     "category_names", "", "Categories that the model knows by another name: YOURS=ITS,..."
 )
 _SKIP_DEFECTS = flags.DEFINE_bool("skip_defects", False, "Leave unusable pictures out and count them.")
-_SCANN_MIN_ROWS = flags.DEFINE_integer(
-    "scann_min_rows", 20_000, "Categories of this size get an approximate index.", 256
+_INDEX_MIN_ROWS = flags.DEFINE_integer(
+    "index_min_rows", 20_000, "Categories of this size get an approximate index.", 256
 )
 
 
 def main() -> None:
     from fos_jax.data.splits import version_directory
     from fos_jax.experts.loading import load, shipped
-    from fos_jax.retrieval.build import build_gallery
-    from fos_jax.retrieval.cutouts import (
+    from fos_jax.gallery.building import build_gallery
+    from fos_jax.gallery.sources import (
         CocoCutouts,
         CutoutSource,
         DatasetCutouts,
@@ -94,15 +94,16 @@ def main() -> None:
         bundle_path=bundle_path,
         cutouts="reference" if _REFERENCE.value else "copy",
         mirror=_MIRROR.value,
-        scann_min_rows=_SCANN_MIN_ROWS.value,
+        index_min_rows=_INDEX_MIN_ROWS.value,
         progress=True,
     )
-    counts = ", ".join(f"{n} {name}" for name, n in manifest["counts"].items())
-    print(f"{_OUTPUT.value}: {manifest['num_foregrounds']} foregrounds ({counts})")
-    if without := manifest.get("categories_without_patterns"):
-        by = " and ".join(manifest.get("experts", [])) or "nothing"
+    built = manifest["built"]
+    counts = ", ".join(f"{n} {name}" for name, n in built["counts"].items())
+    print(f"{_OUTPUT.value}: {built['num_foregrounds']} foregrounds ({counts})")
+    if without := built["categories_without_patterns"]:
+        by = " and ".join(manifest["experts"]) or "nothing"
         print(f"no patterns are known for {', '.join(without)}: searches rank them by {by}")
-    for reason, n in manifest["skipped"].items():
+    for reason, n in built["skipped"].items():
         print(f"left out: {n} ({reason})")
 
 
