@@ -10,7 +10,17 @@ from fos_jax.program import EXIT_INPUT_ERROR, HELP_FLAGS, run_program
 
 # Group -> its commands; "gallery build" is launch/gallery_build.py.
 GROUPS: dict[str, tuple[str, ...]] = {
-    "Search your pictures": ("demo", "search", "gallery build"),
+    "Search your pictures": ("demo", "search", "gallery build", "gallery info"),
+    "Change a gallery": (
+        "gallery add",
+        "gallery replace",
+        "gallery remove",
+        "gallery compact",
+        "gallery verify",
+        "gallery history",
+        "gallery rollback",
+        "gallery migrate",
+    ),
     "Make patterns": ("cutouts", "propose", "verify", "dataset build", "demo patterns"),
     "Train and measure": ("train", "experts train", "evaluate"),
     "The paper's tables": ("results", "results render", "tune"),

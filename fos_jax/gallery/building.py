@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ def build_gallery(
     thumbnail_size: int = 160,
     index_min_rows: int = INDEX_MIN_ROWS,
     batch_size: int = 256,
+    tags: Collection[str] = (),
     progress: bool = False,
 ) -> dict[str, Any]:
     """Encodes every cut-out and publishes the gallery in one step; a gallery that was there is replaced by it.
@@ -51,6 +52,7 @@ def build_gallery(
       thumbnail_size: longer side in pixels.
       index_min_rows: categories of at least so many foregrounds get indexes, others are searched exactly.
       batch_size: cut-outs encoded at once.
+      tags: words to filter by, for all the cut-outs.
       progress: show a bar.
 
     Returns:
@@ -62,7 +64,7 @@ def build_gallery(
     """
     is_mirroring = bool(bundle.expert_weights) if mirror is None else mirror
     encoder = Encoder(
-        bundle, cutouts=cutouts, mirror=is_mirroring, thumbnail_size=thumbnail_size, batch_size=batch_size
+        bundle, cutouts=cutouts, mirror=is_mirroring, thumbnail_size=thumbnail_size, batch_size=batch_size, tags=tags
     )
     settings = {
         "bundle": {

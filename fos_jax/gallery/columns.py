@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fos_jax.errors import InputError
+from fos_jax.gallery.foregrounds import SCHEMA
 
 
 class Columns:
@@ -30,10 +31,11 @@ class Columns:
 
     def numbers(self, name: str) -> np.ndarray:
         """The values of a column of numbers, [n]."""
-        if name not in self._known:
+        key = f"numbers of {name}"
+        if key not in self._known:
             values = self._table[name].to_numpy()
-            self._known[name] = values if self._places is None else values[self._places]
-        return self._known[name]
+            self._known[key] = values if self._places is None else values[self._places]
+        return self._known[key]
 
     def array(self, name: str) -> pa.Array:
         """A column as one Arrow array, checked: offsets that a damaged file holds are never followed.
@@ -52,6 +54,12 @@ class Columns:
                 reason = " ".join(str(error).split())
                 raise InputError(f"{self._where}: column {name} is damaged ({reason})") from None
         return self._known[name]
+
+    def take(self, places: np.ndarray) -> pa.Table:
+        """A table of `SCHEMA` of some rows, int64 [m]."""
+        chosen = pa.array(places, pa.int64())
+        arrays = (self.array(name).take(chosen) for name in SCHEMA.names)
+        return pa.table([a.cast(f.type) for a, f in zip(arrays, SCHEMA, strict=True)], SCHEMA)
 
     def value(self, name: str, place: int) -> Any:
         """One value, as a Python object."""

@@ -1,6 +1,6 @@
 """Encoding cut-outs by a model bundle: from a source's records to a gallery's foregrounds."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -69,12 +69,14 @@ class Encoder:
         mirror: bool,
         thumbnail_size: int,
         batch_size: int = 256,
+        tags: Collection[str] = (),
     ):
         """Options as `building.build_gallery`; `InputError` where an expert's name is none that a manifest can hold."""
         if names := [name for name in bundle.expert_weights if not name.isidentifier()]:
             raise InputError(f"bundle {bundle.fingerprint}: an expert is named {names[0]!r}, expected a plain name")
         self.bundle, self._cutouts, self._thumbnail_size, self._batch_size = bundle, cutouts, thumbnail_size, batch_size
         self.layout: Layout | None = None
+        self._tags = set(tags)
         self._with_mirror = {p.category for p in bundle.table.patterns if p.mirror >= 0} if mirror else set()
         self._waiting: list[tuple[CutoutRecord, np.ndarray, np.ndarray]] = []
         self._is_first = True
@@ -154,7 +156,7 @@ class Encoder:
                 licence=[records[i].licence for i in members],
                 path=[self._path(records[i]) for i in members],
                 truncated=[format_sides(records[i].truncated) for i in members],
-                tags=[sorted(records[i].tags) for i in members],
+                tags=[sorted({*records[i].tags, *self._tags}) for i in members],
                 width_px=[waiting[i][1].shape[1] for i in members],
                 height_px=[waiting[i][1].shape[0] for i in members],
                 true_pattern=[records[i].pattern for i in members],

@@ -27,7 +27,7 @@ from fos_jax.pattern_table import PatternTable
 
 MANIFEST, PATTERNS, SEGMENTS = "manifest.json", "patterns.json", "segments"
 FORMAT, FORMAT_VERSION = "fos_jax gallery", 3
-_EARLIER_VERSIONS = (1, 2)
+EARLIER_VERSIONS = (1, 2)
 _ATTEMPTS = 10  # at opening a state whose segments are compacted away meanwhile
 
 
@@ -213,21 +213,12 @@ class Gallery:
 
     def check_bundle(self, fingerprint: str) -> None:
         """`InputError` where another bundle built this gallery: the two latent spaces have nothing in common."""
-        built_with = self.manifest["bundle"]
-        if fingerprint != built_with["fingerprint"]:
-            raise InputError(
-                f"{self.path}: was built with bundle {built_with['fingerprint']} ({built_with['path']}), "
-                f"got bundle {fingerprint}; build the gallery again or open that bundle"
-            )
+        check_bundle(self.path, self.manifest, fingerprint)
 
     @property
     def bundle_path(self) -> Path | None:
         """Where the bundle that built this gallery is: beside the gallery as then, or at its full path; else None."""
-        bundle = self.manifest["bundle"]
-        for candidate in (self.path / bundle["relative_path"], Path(bundle["path"])):
-            if candidate.is_dir():
-                return candidate
-        return None
+        return bundle_path(self.path, self.manifest)
 
     # As of the snapshot of this moment; what uses several of these takes the snapshot itself.
 
@@ -272,7 +263,7 @@ def read_manifest(gallery: str | Path) -> dict[str, Any]:
         if manifest["format"] != FORMAT:
             raise InputError(f"{path}: format is {manifest['format']!r}, expected {FORMAT!r}")
         version = manifest["format_version"]
-        if version in _EARLIER_VERSIONS:
+        if version in EARLIER_VERSIONS:
             raise InputError(
                 f"{path}: is of format version {version}, expected {FORMAT_VERSION}; "
                 f"fos gallery migrate --gallery={gallery} rewrites it"
@@ -308,3 +299,20 @@ def read_layout(gallery: Path, manifest: dict[str, Any]) -> Layout:
     experts = {name: float(weight) for name, weight in manifest["experts"].items()}
     sizes = {name: manifest["expert_sizes"][name] for name in experts}
     return Layout(table, manifest["embedding_size"], experts, sizes)
+
+
+def check_bundle(gallery: Path, manifest: dict[str, Any], fingerprint: str) -> None:
+    """See `Gallery.check_bundle`."""
+    built_with = manifest["bundle"]
+    if fingerprint != built_with["fingerprint"]:
+        raise InputError(
+            f"{gallery}: was built with bundle {built_with['fingerprint']} ({built_with['path']}), "
+            f"got bundle {fingerprint}; build the gallery again or open that bundle"
+        )
+
+
+def bundle_path(gallery: Path, manifest: dict[str, Any]) -> Path | None:
+    """See `Gallery.bundle_path`."""
+    bundle = manifest["bundle"]
+    candidates = (gallery / bundle["relative_path"], Path(bundle["path"]))
+    return next((candidate for candidate in candidates if candidate.is_dir()), None)

@@ -23,7 +23,7 @@ import pyarrow as pa
 from fos_jax.errors import InputError
 from fos_jax.gallery.columns import Columns
 from fos_jax.gallery.foregrounds import SCHEMA, Layout
-from fos_jax.gallery.indexing import Index, open_index
+from fos_jax.gallery.indexing import Exact, Index, open_index
 
 SEGMENT = "segment.json"
 REPEATED = ("source_id", "licence", "truncated")  # columns that are stored as dictionaries
@@ -83,12 +83,13 @@ class VectorsOf:
 class Segment:
     """An opened segment; everything that it needs stays open, so that its folder may be deleted meanwhile."""
 
-    def __init__(self, folder: Path, layout: Layout, *, checksum: str | None = None):
+    def __init__(self, folder: Path, layout: Layout, *, checksum: str | None = None, with_indexes: bool = True):
         """Maps the files of a folder.
 
         Args:
           folder: of the segment. layout: of the gallery's vectors.
           checksum: SHA-256 of segment.json, None to leave it unchecked.
+          with_indexes: False for exact search, where ids and pictures are all that is wanted.
 
         Raises:
           FileNotFoundError: no such folder any more (it was compacted).
@@ -108,6 +109,7 @@ class Segment:
         self._blobs = {blob: os.open(folder / f"{blob}s.bin", os.O_RDONLY) for blob in BLOBS}
         for descriptor in self._blobs.values():  # open as long as a search may still use the segment
             weakref.finalize(self, os.close, descriptor)
+        self._with_indexes = with_indexes
         self._plain: dict[str, VectorsOf] = {}
         self._mirrored: dict[str, VectorsOf] = {}
         for number, name in enumerate(self.counts):
@@ -135,10 +137,10 @@ class Segment:
     ) -> VectorsOf:
         embeddings = map_array(folder / f"{prefix}embeddings.npy", (len(rows), layout.embedding_size))
         vectors = map_array(folder / f"{prefix}vectors.npy", (len(rows), layout.vector_size(name)))
-        indexes = {
-            "cosine": open_index(folder / f"{prefix}index_cosine", embeddings),
-            "posterior": open_index(folder / f"{prefix}index_posterior", vectors),
-        }
+        by_ranking = {"cosine": embeddings, "posterior": vectors}
+        indexes: dict[str, Index] = {ranking: Exact(of) for ranking, of in by_ranking.items()}
+        if self._with_indexes:
+            indexes = {r: open_index(folder / f"{prefix}index_{r}", of) for r, of in by_ranking.items()}
         return VectorsOf(columns, layout.patterns(name), embeddings, vectors, rows, indexes, bool(prefix))
 
     def category(self, name: str, *, mirrored: bool = False) -> VectorsOf | None:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from PIL import Image
 
 from fos_jax.errors import InputError
-from fos_jax.gallery.foregrounds import Layout, all_categories
+from fos_jax.gallery.foregrounds import SCHEMA, Layout, all_categories
 from fos_jax.gallery.indexing import Exact, best
 from fos_jax.gallery.recent import Recent
 from fos_jax.gallery.segment import BLOBS, RANKINGS, Segment, VectorsOf
@@ -134,8 +135,10 @@ class Snapshot:
     def column(self, name: str, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """Values of some rows, by default of all live ones in order; one by one, for reports and small galleries."""
         rows = self.live_rows if rows is None else rows
-        values = [self.value(name, int(row)) for row in rows]
-        return np.array(values, object if any(value is None or isinstance(value, str) for value in values) else None)
+        values = np.empty(len(rows), object)
+        values[:] = [self.value(name, int(row)) for row in rows]
+        is_number = name in SCHEMA.names and pa.types.is_primitive(SCHEMA.field(name).type)
+        return values.astype(SCHEMA.field(name).type.to_pandas_dtype()) if is_number else values
 
     @property
     def live_rows(self) -> np.ndarray:

@@ -311,3 +311,25 @@ def live_recent(db: sqlite3.Connection, identifier: str) -> int | None:
 def is_removed(db: sqlite3.Connection, place: Place) -> bool:
     """Whether a row of a segment is removed."""
     return db.execute("SELECT 1 FROM tombstone WHERE segment = ? AND row = ?", place).fetchone() is not None
+
+
+def swap_segments(
+    db: sqlite3.Connection, live: dict[str, str], last_number: int, state: int, moved: dict[Place, Place]
+) -> None:
+    """Puts segments in the place of all before and of the recent foregrounds up to a number.
+
+    Args:
+      live: name -> checksum of the new segments.
+      last_number: of the recent foregrounds that they hold.
+      state: sequence number of the state that they hold; what came before cannot be rolled back to any more.
+      moved: of foregrounds that were removed since: where they were -> where they are.
+    """
+    for table in ("segment", "tombstone"):
+        db.execute(f"DELETE FROM {table}")
+    db.execute("DELETE FROM recent WHERE number <= ?", (last_number,))
+    db.executemany("INSERT INTO segment VALUES (?, ?)", live.items())
+    for old, new in moved.items():
+        values = (*new, *old, state)
+        db.execute("UPDATE change SET segment = ?, row = ? WHERE segment = ? AND row = ? AND sequence > ?", values)
+        db.execute("INSERT INTO tombstone VALUES (?, ?)", new)
+    set_setting(db, HORIZON, state)
