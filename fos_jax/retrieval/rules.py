@@ -1,9 +1,11 @@
 """Rules of what may come: limits that users set, and what composition demands of a cut-out in a rectangle."""
 
 import dataclasses
+import datetime
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -177,6 +179,25 @@ def parse_limit(text: str | None, *, where: str) -> float | None:
         return math.inf if text == "any" else float(text) or math.inf
     except ValueError:
         raise InputError(f"{where}: got {text!r}, expected a number or any") from None
+
+
+def parse_time_s(text: str | None, *, where: str) -> float | None:
+    """A time of a flag, "2026-11-27" or "2026-11-27T15:00" (UTC unless it says otherwise), in seconds since 1970."""
+    if text is None:
+        return None
+    try:
+        time = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{where}: got {text!r}, expected a time such as 2026-11-27 or 2026-11-27T15:00") from None
+    return (time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp()
+
+
+def read_ids(path: str | Path) -> list[str]:
+    """Ids from a file with one per line; `InputError` where it cannot be read."""
+    try:
+        return [line for line in Path(path).read_text("utf-8").splitlines() if line]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
 
 
 def refused(rows: "CategoryRows", refusals: Collection[Refusal]) -> str:

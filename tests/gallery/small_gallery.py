@@ -81,3 +81,26 @@ def create(path: Path, batches, *, index_min_rows=20_000, layout=LAYOUT) -> Path
     with new_gallery(path) as folder:
         write_gallery(folder, batches, layout, settings, source="made up")
     return path
+
+
+def content(gallery):
+    """id -> category, embedding and pictures, as all ways of reading tell; checks that they agree."""
+    state = gallery.refresh()
+    found = {}
+    for name in state.categories:
+        rows = state.category(name)
+        assert len(rows) == rows.is_live.sum()
+        for place in np.flatnonzero(rows.is_live):
+            part, own = rows.locate(int(place))
+            identifier, row = part.columns.value("id", own), int(rows.rows[int(place)])
+            assert identifier not in found
+            assert state.row_of(identifier) == row
+            assert rows.place_of(row) == place
+            assert state.value("category", row) == name
+            embedding = rows.embeddings[int(place)]
+            _, places = rows.search(embedding, "cosine", 1)
+            assert places.tolist() == [place]
+            pictures = state.picture(row, "thumbnail"), state.picture(row, "cutout")
+            found[identifier] = (name, embedding.tolist(), *pictures)
+    assert len(state) == len(found)
+    return found

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from small_gallery import LAYOUT, create, make, png_of, vectors_of
+from small_gallery import LAYOUT, content, create, make, png_of, vectors_of
 
 from fos_jax.errors import InputError
 from fos_jax.gallery import store, writer
@@ -32,29 +32,6 @@ def gallery(path):
 def change(path):
     with GalleryWriter(path) as opened:
         yield opened
-
-
-def content(gallery):
-    """id -> category, embedding and pictures, as all ways of reading tell; checks that they agree."""
-    state = gallery.refresh()
-    found = {}
-    for name in state.categories:
-        rows = state.category(name)
-        assert len(rows) == rows.is_live.sum()
-        for place in np.flatnonzero(rows.is_live):
-            part, own = rows.locate(int(place))
-            identifier, row = part.columns.value("id", own), int(rows.rows[int(place)])
-            assert identifier not in found
-            assert state.row_of(identifier) == row
-            assert rows.place_of(row) == place
-            assert state.value("category", row) == name
-            embedding = rows.embeddings[int(place)]
-            _, places = rows.search(embedding, "cosine", 1)
-            assert places.tolist() == [place]
-            pictures = state.picture(row, "thumbnail"), state.picture(row, "cutout")
-            found[identifier] = (name, embedding.tolist(), *pictures)
-    assert len(state) == len(found)
-    return found
 
 
 def expected(category="car", look="", *ids):
@@ -328,3 +305,79 @@ def test_a_gallery_that_was_built_again_is_not_changed_by_who_had_the_old_open(p
     create(path, [make(["other"])])
     with pytest.raises(InputError, match="g: was replaced by another build"):
         change.remove(["car0"])
+
+
+# Seen by others
+
+
+def test_no_batch_is_ever_seen_half(path):
+    """Two threads read while all is replaced, removed and compacted: all of a batch or nothing of it."""
+    stop, failures, seen = threading.Event(), [], set()
+
+    def read():
+        try:
+            with contextlib.closing(Gallery.open(path, refresh_s=0)) as opened:
+                while not stop.is_set():
+                    state = opened.snapshot()
+                    rows = state.category("tree") if "tree" in state.categories else None
+                    found = state.column("licence", rows.rows[np.flatnonzero(rows.is_live)]) if rows else []
+                    assert len(found) in (0, 5), found
+                    assert len(set(found)) <= 1, found
+                    seen.update(found)
+                    if rows:
+                        places = rows.search(vectors_of("t0")[0], "cosine", 9)[1]
+                        assert len(places) == len(found)
+        except Exception as error:
+            failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    ids = [f"t{i}" for i in range(5)]
+    with GalleryWriter(path) as change:
+        for turn in range(6):
+            change.add([make(ids, "tree", licence=[f"a{turn}"] * 5)])
+            change.replace([make(ids, "tree", licence=[f"b{turn}"] * 5, look="!")])
+            if turn % 2:
+                compact(path)
+            change.remove(ids)
+            change.rollback(change.remove(["car0"]) - 1)
+    deadline = time.monotonic() + 20
+    while not seen and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stop.set()
+    for reader in readers:
+        reader.join(30)
+    assert not failures
+
+
+def test_another_process_sees_a_change_within_a_second(path):
+    """Of acknowledged changes; the reader looks as often as searches come."""
+    import subprocess
+    import sys
+
+    code = f"""
+import sys, time
+from fos_jax.gallery.gallery import Gallery
+gallery = Gallery.open({str(path)!r})
+print("open", flush=True)
+for line in sys.stdin:
+    identifier, began = line.strip(), time.monotonic()
+    while identifier not in gallery.column("id").tolist():
+        assert time.monotonic() - began < 30
+        time.sleep(0.01)
+    print(time.monotonic() - began, flush=True)
+"""
+    with (
+        subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1, text=True) as reader,
+        GalleryWriter(path) as change,
+    ):
+        assert reader.stdout.readline() == "open\n"
+        took = []
+        for number in range(5):
+            change.add([make([f"new{number}"])])
+            reader.stdin.write(f"new{number}\n")
+            reader.stdin.flush()
+            took.append(float(reader.stdout.readline()))
+        reader.stdin.close()
+    assert sorted(took)[2] < 1  # the machine may be busy once
