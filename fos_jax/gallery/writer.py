@@ -199,7 +199,11 @@ class GalleryWriter:
             aside.rmdir()  # its writer makes it
             with SegmentWriter(aside, self.layout, index_min_rows=self.manifest["index_min_rows"]) as writer:
                 yield name, writer
-        flush_folder(folder.parent)
+        try:
+            flush_folder(folder.parent)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
 
     def _place(self, db: sqlite3.Connection, identifier: str) -> Place | None:
         """Where the live foreground of an id is; None where there is none."""
