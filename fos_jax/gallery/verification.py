@@ -1,6 +1,5 @@
 """Verification of a gallery: everything that is wrong, by name."""
 
-import hashlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -34,49 +33,37 @@ def verify_gallery(gallery: str | Path) -> list[str]:
 
 def _segments(gallery: Path) -> dict[str, str]:
     try:
-        database = store.Store(gallery)
-    except InputError:
-        return {}
-    try:
-        with database.reading() as db:
+        with store.Store(gallery) as database, database.reading() as db:
             return store.segments(db)
     except InputError:
         return {}
-    finally:
-        database.close()
 
 
 def _verify(gallery: Path, manifest: dict[str, Any]) -> list[str]:
-    findings: list[str] = []
+    findings, layout, live = list[str](), None, Counter[str]()
     try:
         layout = read_layout(gallery, manifest)
     except InputError as error:
-        return [str(error)]
+        findings.append(str(error))
     try:
-        database = store.Store(gallery)
-    except InputError as error:
-        return [str(error)]
-    try:
-        findings += [f"{database.path}: {finding}" for finding in database.check_integrity()]
-        with database.reading() as db:
-            if store.setting(db, "manifest_sha256") != hashlib.sha256((gallery / MANIFEST).read_bytes()).hexdigest():
-                findings.append(f"{gallery / MANIFEST}: its checksum differs from the one in {database.path}")
-            live = Counter[str]()
-            for row in store.recent_rows(db, pictures=True):
-                if row.measured() != row.checksum:
-                    findings.append(f"{database.path}: checksum of recent foreground {row.id} differs")
-                live[row.id] += bool(row.is_live)
-            for name, checksum in store.segments(db).items():
-                folder = gallery / SEGMENTS / name
-                found = _verify_segment(folder, checksum)
-                findings += found
-                if not found:
-                    segment = Segment(folder, layout, checksum=checksum, with_indexes=False)
-                    findings += _verify_rows(segment, store.tombstones(db, name), live, database.path)
+        with store.Store(gallery) as database:
+            findings += [f"{database.path}: {finding}" for finding in database.check_integrity()]
+            with database.reading() as db:
+                if store.setting(db, "manifest_sha256") != measure_file(gallery / MANIFEST)["sha256"]:
+                    findings.append(f"{gallery / MANIFEST}: its checksum differs from the one in {database.path}")
+                for row in store.recent_rows(db, pictures=True):
+                    if row.measured() != row.checksum:
+                        findings.append(f"{database.path}: checksum of recent foreground {row.id} differs")
+                    live[row.id] += bool(row.is_live)
+                for name, checksum in store.segments(db).items():
+                    folder = gallery / SEGMENTS / name
+                    found = _verify_segment(folder, checksum)
+                    findings += found
+                    if layout and not found:
+                        segment = Segment(folder, layout, checksum=checksum, with_indexes=False)
+                        findings += _verify_rows(segment, store.tombstones(db, name), live, database.path)
     except InputError as error:
         findings.append(str(error))
-    finally:
-        database.close()
     return findings + [f"{gallery}: id {identifier} is there {n} times" for identifier, n in live.items() if n > 1]
 
 
