@@ -36,8 +36,8 @@ from reporting import Report, make_parser, work_folder
 from fos_jax.evaluation import bootstrap
 
 if TYPE_CHECKING:
+    from fos_jax.gallery.sources import CutoutRecord
     from fos_jax.pattern_table import PatternTable
-    from fos_jax.retrieval.cutouts import CutoutRecord
     from fos_jax.retrieval.queries import EncodedQuery
     from fos_jax.retrieval.search import ForegroundSearch
 
@@ -60,7 +60,7 @@ class RenderedCutouts:
 
     def __iter__(self) -> Iterator["CutoutRecord"]:
         from fos_jax.datasets.fos_synthetic import fos_synthetic_dataset_builder as data
-        from fos_jax.retrieval.cutouts import CutoutRecord
+        from fos_jax.gallery.sources import CutoutRecord
         from fos_jax.scenes.streams import cutout_stream
 
         names = self._table.categories
@@ -86,7 +86,7 @@ def read_split(args: argparse.Namespace, split: str, workdir: Path) -> Split:
     from fos_jax.boxes import box_yxyx_norm_to_xyxy_px
     from fos_jax.data.splits import load_split
     from fos_jax.encoders.bundle import load_bundle
-    from fos_jax.retrieval.build import build_gallery
+    from fos_jax.gallery.building import build_gallery
     from fos_jax.retrieval.queries import EncodedQuery
     from fos_jax.retrieval.search import ForegroundSearch
 
@@ -139,7 +139,7 @@ def _shown(search: "ForegroundSearch", query: "EncodedQuery", name: str, setting
     from fos_jax.retrieval.groups import COVERAGE_WEIGHT, overview_groups, probable_groups
     from fos_jax.retrieval.rules import Filters
 
-    gallery, prototypes = search.gallery, search.bundle.prototypes
+    gallery, prototypes = search.gallery.snapshot(), search.bundle.prototypes
     options = {"representatives": 1, "filters": Filters()}
     if name == "overview":
         weight = COVERAGE_WEIGHT if setting is None else setting
@@ -153,13 +153,13 @@ def _shown(search: "ForegroundSearch", query: "EncodedQuery", name: str, setting
     rows = [hit.row for hit in hits]
     if setting is None:
         return rows
-    order = mmr(np.array([hit.score for hit in hits]), np.asarray(gallery.embeddings)[rows], K, setting)
+    order = mmr(np.array([hit.score for hit in hits]), gallery.embeddings(rows), K, setting)
     return [rows[i] for i in order]
 
 
 def figures(split: Split, rows: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
     """ "coverage" and "precision" of each query, float64 [q]; NaN where nothing of the gallery fits."""
-    pattern = np.asarray(split.search.gallery.metadata.true_pattern)
+    pattern = split.search.gallery.column("true_pattern")
     in_gallery = np.isin(np.arange(split.is_compatible.shape[1]), pattern)
     coverage, precision = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     for i, own in enumerate(rows):

@@ -47,6 +47,12 @@ _WEIGHTS = {
     for name, what in (("appearance", "light, tone and sharpness"), ("geometry", "shape and place"))
 }
 _LICENCES = flags.DEFINE_multi_string("licence", None, "Only foregrounds of this licence. Repeatable.")
+_TAGS = flags.DEFINE_multi_string("tag", [], "Only foregrounds with this tag. Repeatable: with all of them.")
+_SOURCES = flags.DEFINE_multi_string("source", None, "Only foregrounds cut from this image. Repeatable.")
+_ONLY = flags.DEFINE_string("only", None, "File of ids, one per line: only these foregrounds.")
+_ADDED_SINCE = flags.DEFINE_string(
+    "added_since", None, "Only foregrounds added since, as 2026-11-27 or 2026-11-27T15:00."
+)
 _JSON = flags.DEFINE_bool("json", False, "Print JSON.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for results.json, sheet.png and composites/.")
 _COMPOSITES = flags.DEFINE_string("composites", None, "Folder for one composite per foreground, PNG.")
@@ -61,7 +67,7 @@ def main() -> None:
     from fos_jax.files import write_whole
     from fos_jax.retrieval.queries import SearchQuery
     from fos_jax.retrieval.results import Found, results_json, results_text, write_composites, write_picture
-    from fos_jax.retrieval.rules import Filters, parse_limit
+    from fos_jax.retrieval.rules import Filters, parse_limit, parse_time_s, read_ids
     from fos_jax.retrieval.search import ForegroundSearch
 
     query = SearchQuery(_PHOTO.value, parse_box_xyxy_px(_BOX.value, where="--box"), _CATEGORY.value)
@@ -70,6 +76,10 @@ def main() -> None:
         max_upscale=parse_limit(_MAX_UPSCALE.value, where="--max_upscale"),
         licences=tuple(_LICENCES.value) if _LICENCES.value else None,
         aspect_tolerance=parse_limit(_ASPECT.value, where="--aspect_tolerance"),
+        only=None if _ONLY.value is None else read_ids(_ONLY.value),
+        tags=tuple(_TAGS.value),
+        sources=tuple(_SOURCES.value) if _SOURCES.value else None,
+        added_since_s=parse_time_s(_ADDED_SINCE.value, where="--added_since"),
         any_truncation=_ANY_TRUNCATION.value,
         mirror=_MIRROR.value,
     )

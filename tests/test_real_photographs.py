@@ -16,9 +16,9 @@ from PIL import Image
 from fos_jax import boxes, images
 from fos_jax.encoders.build import abstract_variables
 from fos_jax.encoders.bundle import load_bundle, save_bundle
+from fos_jax.gallery.building import build_gallery
+from fos_jax.gallery.sources import CocoCutouts
 from fos_jax.pattern_table import Pattern, PatternTable
-from fos_jax.retrieval.build import build_gallery
-from fos_jax.retrieval.cutouts import CocoCutouts
 from fos_jax.retrieval.queries import SearchQuery
 from fos_jax.retrieval.rules import Filters, Place
 from fos_jax.retrieval.search import ForegroundSearch
@@ -69,16 +69,17 @@ def search(work):
 
 
 def test_the_gallery_holds_every_usable_object(search):
-    manifest = search.gallery.manifest
+    manifest = search.gallery.manifest["built"]
     assert set(manifest["counts"]) == set(CATEGORIES)
     annotations = json.loads((SAMPLE / "instances.json").read_text())["annotations"]
     assert len(search.gallery) + sum(manifest["skipped"].values()) == len(annotations)
-    assert np.isfinite(search.gallery.embeddings).all()
-    np.testing.assert_allclose(np.exp(search.gallery.log_posteriors).sum(axis=1), 1, rtol=1e-4)
-    assert all(licence for licence in search.gallery.metadata.licence)
+    assert np.isfinite(search.gallery.snapshot().embeddings()).all()
+    for name in CATEGORIES:
+        np.testing.assert_allclose(search.gallery.category(name).posteriors[:].sum(axis=1), 1, rtol=1e-4)
+    assert all(licence for licence in search.gallery.column("licence"))
     for row in range(0, len(search.gallery), 25):
         height, width = search.gallery.cutout(row).shape[:2]
-        assert (width, height) == (search.gallery.metadata.width_px[row], search.gallery.metadata.height_px[row])
+        assert (width, height) == tuple(search.gallery.column(f"{side}_px", [row])[0] for side in ("width", "height"))
 
 
 def test_every_photograph_is_searched_with_its_own_rectangle(search):
@@ -113,7 +114,7 @@ def test_objects_find_their_own_place_through_the_file_system(work, search):
     ]
     entry = cars[0]
     groups = search.patterns(entry.path, entry.box_xyxy_px, "car", k=2, instances=3)
-    assert sum(group.size for group in groups) == search.gallery.manifest["counts"]["car"]
+    assert sum(group.size for group in groups) == search.gallery.manifest["built"]["counts"]["car"]
     pair = search.score(entry.path, entry.box_xyxy_px, "car", groups[0].hits[0].cutout())
     assert pair.posterior == pytest.approx(groups[0].hits[0].score, abs=1e-3)
 
@@ -126,12 +127,12 @@ def test_every_object_meets_what_its_own_rectangle_demands(search):
             size = picture.size
         rows = search.gallery.category(entry.category)
         allowed = Filters().demanded().allowed(rows, Place(entry.box_xyxy_px, *size))
-        place = search.gallery.row_of(entry.id) - rows.start
+        place = rows.place_of(search.gallery.row_of(entry.id))
         own.append(allowed[place])
         others.append(np.delete(allowed, place).mean())
     assert np.mean(own) > 0.99
     assert 0.2 < np.mean(others) < 0.6
-    truncated = search.gallery.metadata.truncated
+    truncated = search.gallery.column("truncated")
     assert 0.1 < np.mean(truncated != "") < 0.5
 
 

@@ -16,9 +16,9 @@ from fos_jax.errors import InputError
 from fos_jax.experts.loading import load, shipped
 from fos_jax.experts.training import own_percentile
 from fos_jax.files import write_whole
-from fos_jax.retrieval.build import build_gallery
+from fos_jax.gallery.building import build_gallery
+from fos_jax.gallery.sources import CocoCutouts, CocoObject
 from fos_jax.retrieval.contact_sheet import contact_sheet
-from fos_jax.retrieval.cutouts import CocoCutouts, CocoObject
 from fos_jax.retrieval.queries import SearchQuery, encode_queries
 from fos_jax.retrieval.rules import Filters
 from fos_jax.retrieval.search import ForegroundSearch
@@ -58,11 +58,12 @@ def photographs_demo(folder: Path, work: Path, *, bundle: Path | None = None, pr
     model = load(bundle_path)
     source = CocoCutouts(annotations, images, categories=None, min_side_px=MIN_SIDE_PX, skip_defects=True)
     manifest = build_gallery(source, model, work / "gallery", bundle_path=bundle_path, progress=progress)
+    built = manifest["built"]
     with ForegroundSearch.open(work / "gallery", model) as search:
-        searched = list(_searches(search, source.objects, manifest["counts"]))
+        searched = list(_searches(search, source.objects, built["counts"]))
         places = own_places(search, source.objects)
     page = work / "report" / "index.html"
-    write_whole(page, _page(manifest, searched, places, folder))
+    write_whole(page, _page(built, searched, places, folder))
     return page
 
 
@@ -77,7 +78,7 @@ def own_places(search: ForegroundSearch, objects: list[CocoObject]) -> dict[str,
     out: dict[str, list[np.ndarray]] = {}
     for category in sorted({e.category for e in wanted}):
         rows = search.gallery.category(category)
-        ids = search.gallery.metadata.id[rows.rows].tolist()
+        ids = rows.gallery.column("id", rows.rows).tolist()
         asked = [
             (q, ids.index(e.id)) for q, e in zip(queries, wanted, strict=True) if e.category == category and e.id in ids
         ]
@@ -114,14 +115,14 @@ def _sides(entry: CocoObject) -> tuple[int, int]:
     return x1 - x0, y1 - y0
 
 
-def _page(manifest: dict[str, Any], searched: list[Searched], places: dict[str, float], folder: Path) -> str:
+def _page(built: dict[str, Any], searched: list[Searched], places: dict[str, float], folder: Path) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("fos_jax.experiments", "."), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["data_uri"] = _data_uri
-    known = sorted(set(manifest["counts"]) - set(manifest.get("categories_without_patterns", [])))
+    known = sorted(set(built["counts"]) - set(built["categories_without_patterns"]))
     return environment.get_template("demo_photographs.html.jinja").render(
-        manifest=manifest, known=known, searched=searched, places={"chance": 0.5, **places}, folder=folder.name
+        built=built, known=known, searched=searched, places={"chance": 0.5, **places}, folder=folder.name
     )
 
 

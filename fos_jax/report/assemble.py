@@ -124,7 +124,7 @@ def latent_maps(
         panels.append(
             map_panel(
                 category,
-                foreground_embedding=np.asarray(search.gallery.embeddings[gallery_rows]),
+                foreground_embedding=search.gallery.snapshot().embeddings(gallery_rows),
                 foreground_pattern=foregrounds.pattern[shown],
                 query_embedding=encoded.embedding,
                 query_is_compatible=queries.is_compatible[asked],

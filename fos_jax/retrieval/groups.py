@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from fos_jax.explain.reasons import no_patterns
-from fos_jax.retrieval.gallery import CategoryRows, Gallery, RankBy
+from fos_jax.gallery.snapshot import CategoryRows, RankBy, Snapshot
 from fos_jax.retrieval.hits import Hit, rank_members
-from fos_jax.retrieval.index import ExactIndex, Index
 from fos_jax.retrieval.queries import EncodedQuery
 from fos_jax.retrieval.rules import Filters
 
@@ -52,7 +51,7 @@ class PatternGroup:
 
 
 def probable_groups(
-    gallery: Gallery,
+    gallery: Snapshot,
     prototypes: np.ndarray,
     query: EncodedQuery,
     *,
@@ -81,7 +80,7 @@ def probable_groups(
 
 
 def overview_groups(
-    gallery: Gallery,
+    gallery: Snapshot,
     prototypes: np.ndarray,
     query: EncodedQuery,
     *,
@@ -96,32 +95,28 @@ def overview_groups(
       gallery, prototypes: as `probable_groups`. Others: as `ForegroundSearch.overview`.
     """
     rows = gallery.category(query.category, mirror=filters.mirror)
-    places = np.flatnonzero(filters.allowed(rows, query.place))
+    allowed = filters.allowed(rows, query.place)
     vector = rows.query_vector(query, "posterior")
-    index: Index
-    if len(places) == len(rows):
-        index, asked = rows.index_for(query, "posterior")
-    else:  # ScaNN has no allow-lists: what is restricted is searched exactly.
-        index, asked = ExactIndex(rows.vectors("posterior")[places]), vector
-    of_experts = asked[len(query.posterior) :]
+    of_experts, is_exact = vector[len(query.posterior) :], rows.needs_exact(query, "posterior")
 
     def find(of_patterns: np.ndarray, k: int) -> np.ndarray:
-        return index.search(np.concatenate([of_patterns, of_experts])[None], k)[1][0]
+        asked = np.concatenate([of_patterns, of_experts])
+        return rows.search(asked, "posterior", k, allowed=allowed, is_exact=is_exact)[1]
 
     found = choose(
         find,
-        rows.posteriors[places],
+        rows.posteriors,
         query.posterior,
         total,
         coverage_weight=coverage_weight,
-        identity=rows.rows[places] if rows.is_mirrored.any() else None,
+        identity=np.asarray(rows.rows) if rows.has_mirrored else None,
     )
-    chosen = places[np.array(found, np.int64)]
+    chosen = np.array(found, np.int64)
     groups = []
     for number in _by_probability(rows, query):
-        is_of_pattern = rows.assigned == number
-        own, members = chosen[is_of_pattern[chosen]], np.intersect1d(places, np.flatnonzero(is_of_pattern))
+        own = chosen[rows.assigned[chosen] == number]
         if len(own):
+            members = np.flatnonzero(allowed & (rows.assigned == number))
             hits = rank_members(rows, own, "posterior", vector, len(own), query)
             groups.append(_group(rows, prototypes, query, number, members, representatives, hits))
     return groups

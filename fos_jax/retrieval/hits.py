@@ -9,10 +9,10 @@ from PIL import Image
 
 from fos_jax.errors import InputError
 from fos_jax.explain.reasons import Explanation, explain, no_patterns, pattern_reason
-from fos_jax.retrieval.gallery import CategoryRows, RankBy
-from fos_jax.retrieval.index import top_k
+from fos_jax.gallery.foregrounds import parse_sides
+from fos_jax.gallery.snapshot import CategoryRows, RankBy
 from fos_jax.retrieval.queries import EncodedQuery
-from fos_jax.retrieval.rules import fit_sentence, parse_sides, rectangle_phrase
+from fos_jax.retrieval.rules import fit_sentence, rectangle_phrase
 
 if TYPE_CHECKING:
     from fos_jax.compose import Fit
@@ -34,8 +34,9 @@ class Hit:
       attributes: the pattern's, name -> value.
       description: the pattern's; "" where there is none.
       licence, source_id: of the foreground, "" where unknown.
+      tags: of the foreground.
       width_px, height_px: extent of the cut-out.
-      row: in the gallery.
+      row: in the snapshot of the gallery that was searched; the id lasts longer.
       is_mirrored: whether it is offered flipped left to right; all pictures of it are.
       truncated: sides at which its photograph cut it, as it is offered; None where unknown.
     """
@@ -51,6 +52,7 @@ class Hit:
     description: str
     licence: str
     source_id: str
+    tags: tuple[str, ...]
     width_px: int
     height_px: int
     row: int
@@ -85,7 +87,7 @@ class Hit:
     @property
     def parts(self) -> dict[str, float]:
         """What patterns and experts bring to the score by posterior; see `Explanation.parts`."""
-        return self._rows.parts(self._place, self._answered())
+        return self._rows.score_parts(self._place, self._answered())
 
     @property
     def expert_vectors(self) -> dict[str, np.ndarray]:
@@ -177,38 +179,41 @@ class PairScore:
 
 
 def make_hits(
-    rows: CategoryRows, local: np.ndarray, scores: np.ndarray, ranking: RankBy, k: int, query: EncodedQuery | None
+    rows: CategoryRows, places: np.ndarray, scores: np.ndarray, ranking: RankBy, k: int, query: EncodedQuery | None
 ) -> list[Hit]:
-    """At most k hits for places within a category, best first; places of -1 (no answer, at the end) are dropped.
+    """At most k hits for places within a category, best first.
 
     Of a foreground that comes as it is and mirrored, the better one is a hit: `num_places` says how many to look at.
     """
-    gallery, meta, hits, seen = rows.gallery, rows.gallery.metadata, list[Hit](), set[int]()
-    for place, score in zip(local[local >= 0].tolist(), scores.tolist(), strict=False):
-        row, number = int(rows.rows[place]), int(rows.assigned[place])
+    table, hits, seen = rows.gallery.table, list[Hit](), set[int]()
+    numbers = rows.rows[places].tolist()
+    for place, row, score in zip(places.tolist(), numbers, scores.tolist(), strict=True):
         if row in seen or len(hits) == k:
             continue
         seen.add(row)
-        pattern = gallery.table.patterns[number] if number >= 0 else None
-        is_mirrored = bool(rows.is_mirrored[place])
+        part, own = rows.locate(place)
+        value = part.columns.value
+        number = int(part.assigned[own])
+        pattern = table.patterns[number] if number >= 0 else None
         hits.append(
             Hit(
-                id=str(meta.id[row]),
+                id=value("id", own),
                 rank=len(hits),
                 score=score,
                 ranking=ranking,
                 category=rows.name,
                 pattern=number,
-                confidence=float(rows.confidence[place]),
+                confidence=float(part.confidence[own]),
                 attributes=pattern.attributes if pattern else {},
                 description=pattern.description if pattern else "",
-                licence=str(meta.licence[row]),
-                source_id=str(meta.source_id[row]),
-                width_px=int(meta.width_px[row]),
-                height_px=int(meta.height_px[row]),
+                licence=value("licence", own),
+                source_id=value("source_id", own),
+                tags=tuple(value("tags", own)),
+                width_px=value("width_px", own),
+                height_px=value("height_px", own),
                 row=row,
-                is_mirrored=is_mirrored,
-                truncated=parse_sides(meta.truncated[row], is_mirrored),
+                is_mirrored=part.is_mirrored,
+                truncated=parse_sides(value("truncated", own), part.is_mirrored),
                 _rows=rows,
                 _place=place,
                 _query=query,
@@ -221,11 +226,12 @@ def rank_members(
     rows: CategoryRows, members: np.ndarray, ranking: RankBy, vector: np.ndarray, k: int, query: EncodedQuery | None
 ) -> list[Hit]:
     """Exact ranking of some foregrounds of a category (places within it) by the inner product with a vector."""
-    wanted = min(num_places(rows, k), len(members))
-    best, order = top_k((rows.vectors(ranking)[members] @ vector)[None], wanted)
-    return make_hits(rows, np.where(order[0] < 0, -1, members[order[0]]), best[0], ranking, k, query)
+    allowed = np.zeros(rows.num_places, bool)
+    allowed[members] = True
+    scores, places = rows.search(vector, ranking, num_places(rows, k), allowed=allowed, is_exact=True)
+    return make_hits(rows, places, scores, ranking, k, query)
 
 
 def num_places(rows: CategoryRows, k: int) -> int:
     """How many of the best places hold k different foregrounds, where there are as many."""
-    return 2 * k if rows.is_mirrored.any() else k
+    return 2 * k if rows.has_mirrored else k

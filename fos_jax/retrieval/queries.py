@@ -4,12 +4,13 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from fos_jax.boxes import BoxXyxyPx, check_box_xyxy_px
 from fos_jax.errors import InputError
+from fos_jax.gallery.foregrounds import class_id
 from fos_jax.images import ImageSource, read_image
 from fos_jax.pattern_table import PatternTable
 from fos_jax.retrieval.rules import Place
@@ -65,6 +66,15 @@ class EncodedQuery:
     def place(self) -> Place:
         """The rectangle in its photograph."""
         return Place(self.box_xyxy_px, self.photo.shape[1], self.photo.shape[0])
+
+
+class ForegroundAsQuery(NamedTuple):
+    """A foreground of the gallery that others are compared with; see `gallery.snapshot.Query`."""
+
+    embedding: np.ndarray
+    posterior: np.ndarray
+    experts: Mapping[str, np.ndarray]
+    weights: Mapping[str, float]
 
 
 class EncodesQueries(Protocol):
@@ -156,20 +166,6 @@ def encode_queries(
             raise InputError(f"bundle {bundle.fingerprint}: the encoding of a query is not finite")
         encoded.append(EncodedQuery(photos[i], boxes[i], query.category, embedding[i], own, of_experts, weights))
     return encoded
-
-
-class _KnowsCategories(Protocol):
-    table: PatternTable
-
-    @property
-    def accepts_any_category(self) -> bool: ...
-
-
-def class_id(category: str, bundle: _KnowsCategories) -> int:
-    """Class id of a category, -1 where the table lacks it and the bundle accepts any; else `InputError`."""
-    if bundle.accepts_any_category and category not in bundle.table.categories:
-        return -1
-    return bundle.table.category_id(category)
 
 
 def check_weights(weights: Mapping[str, float] | None, usual: Mapping[str, float]) -> dict[str, float]:

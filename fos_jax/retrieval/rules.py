@@ -1,24 +1,28 @@
 """Rules of what may come: limits that users set, and what composition demands of a cut-out in a rectangle."""
 
 import dataclasses
+import datetime
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from fos_jax.boxes import BoxXyxyPx, touched_sides
 from fos_jax.errors import InputError
+from fos_jax.gallery.foregrounds import parse_sides
 
 if TYPE_CHECKING:
-    from fos_jax.retrieval.gallery import CategoryRows
+    from fos_jax.gallery.segment import VectorsOf
+    from fos_jax.gallery.snapshot import CategoryRows
 
 # What a bundle with experts, which is one for photographs, demands where a user sets nothing.
 MAX_UPSCALE = 1.5
 # Of pairs of animals of one category, view and truncation (Animal Pose), width / height differs by at most 1.5 times in
 # 59 %, by at most twice in 82 %: a narrower limit would refuse what is interchangeable.
 ASPECT_TOLERANCE = 2.0
-MIRRORED_SIDE = {"left": "right", "right": "left"}
 
 
 class Place(NamedTuple):
@@ -52,7 +56,10 @@ class Filters:
       licences: exact names that are allowed.
       aspect_tolerance: the cut-out's width / height may differ from the rectangle's by this factor, 1 or more; math.inf
         for any.
-      exclude: ids that must not come.
+      exclude: ids that must not come. only: ids that may come, None for any.
+      tags: the foreground must have all of these.
+      sources: names of images, of one of which it must be cut.
+      added_since_s: it came into the gallery then or later, seconds since 1970 (UTC).
       any_truncation: whether a cut-out that its photograph cut at one side may come where the rectangle does not touch
         that side of the picture. Where the sides are unknown it may in any case.
       mirror: whether cut-outs come mirrored too, where the gallery holds them so.
@@ -63,6 +70,10 @@ class Filters:
     licences: Collection[str] | None = None
     aspect_tolerance: float | None = None
     exclude: Collection[str] = ()
+    only: Collection[str] | None = None
+    tags: Collection[str] = ()
+    sources: Collection[str] | None = None
+    added_since_s: float | None = None
     any_truncation: bool | None = None
     mirror: bool = False
 
@@ -73,7 +84,9 @@ class Filters:
             raise InputError(f"max_upscale: got {self.max_upscale!r}, expected more than 0")
         if self.aspect_tolerance is not None and not self.aspect_tolerance >= 1:
             raise InputError(f"aspect_tolerance: got {self.aspect_tolerance!r}, expected 1 or more")
-        for name in ("licences", "exclude"):
+        if self.added_since_s is not None and not math.isfinite(self.added_since_s):
+            raise InputError(f"added_since_s: got {self.added_since_s!r}, expected seconds since 1970")
+        for name in ("licences", "exclude", "only", "tags", "sources"):
             if isinstance(getattr(self, name), str):
                 raise InputError(f"{name}: got one string, expected a collection of them")
 
@@ -91,16 +104,17 @@ class Filters:
         """Whether everything passes."""
         limits = (self.max_upscale, self.aspect_tolerance)
         is_limited = any(limit is not None and math.isfinite(limit) for limit in limits)
-        is_limited |= bool(self.min_side_px or self.exclude) or self.licences is not None
+        is_limited |= bool(self.min_side_px or self.exclude or self.tags)
+        is_limited |= any(limit is not None for limit in (self.licences, self.only, self.sources, self.added_since_s))
         return not is_limited and self.any_truncation is not False
 
     def allowed(self, rows: "CategoryRows", place: Place | None) -> np.ndarray:
-        """bool [rows]: which foregrounds pass; without a place, what compares with it is left out."""
-        passes = np.ones(len(rows), bool)
-        if self.is_empty:
-            return passes
-        for _, _, passes_rule in self._rules(rows, place):
-            passes &= passes_rule
+        """bool [places]: which foregrounds are there and pass; without a place, what compares with it is left out."""
+        passes = rows.is_live.copy()
+        if not self.is_empty:
+            for start, part in zip(rows.starts, rows.parts, strict=False):
+                for _, _, passes_rule in self._rules(part, place):
+                    passes[start : start + len(part)] &= passes_rule
         return passes
 
     def refusals(self, rows: "CategoryRows", place: Place | None, *, pattern: int | None = None) -> list[Refusal]:
@@ -109,39 +123,52 @@ class Filters:
         Args:
           rows, place: as `allowed`. pattern: id of the only one that is wanted.
         """
-        counts = [Refusal(int((~passes).sum()), reason, flag) for reason, flag, passes in self._rules(rows, place)]
-        if pattern is not None:
-            counts.append(Refusal(int((rows.assigned != pattern).sum()), "of another pattern", "another --pattern"))
-        return sorted((refusal for refusal in counts if refusal.number), key=lambda refusal: -refusal.number)
+        counts: Counter[tuple[str, str]] = Counter()
+        for start, part in zip(rows.starts, rows.parts, strict=False):
+            is_live = rows.is_live[start : start + len(part)]
+            for reason, flag, passes in self._rules(part, place):
+                counts[reason, flag] += int((is_live & ~passes).sum())
+            if pattern is not None:
+                counts["of another pattern", "another --pattern"] += int((is_live & (part.assigned != pattern)).sum())
+        return [Refusal(number, *rule) for rule, number in counts.most_common() if number]
 
-    def _rules(self, rows: "CategoryRows", place: Place | None) -> Iterator[tuple[str, str, np.ndarray]]:
-        """Yields a rule's reason for a refusal, the flag that relaxes it and bool [rows], what passes it."""
-        metadata = rows.gallery.metadata
-        width, height = metadata.width_px[rows.rows].astype(float), metadata.height_px[rows.rows].astype(float)
+    def _rules(self, part: "VectorsOf", place: Place | None) -> Iterator[tuple[str, str, np.ndarray]]:
+        """Yields a rule's reason for a refusal, the flag that relaxes it and bool [part], what passes it."""
+        columns = part.columns
+        width, height = columns.numbers("width_px"), columns.numbers("height_px")
         if self.min_side_px:
             reason = f"shorter than {self.min_side_px} px"
             yield reason, "a lower --min_side_px", np.maximum(width, height) >= self.min_side_px
-        if self.licences is not None:
-            yield "of another licence", "another --licence", np.isin(metadata.licence[rows.rows], list(self.licences))
+        for wanted, column, reason, flag in (
+            (self.licences, "licence", "of another licence", "another --licence"),
+            (self.sources, "source_id", "of another source", "another --source"),
+            (self.only, "id", "not among the wanted ids", "a longer --only"),
+        ):
+            if wanted is not None:
+                yield reason, flag, columns.is_in(column, wanted)
         if self.exclude:
-            yield "excluded by id", "another exclude", ~np.isin(metadata.id[rows.rows], list(self.exclude))
+            yield "excluded by id", "another exclude", ~columns.is_in("id", self.exclude)
+        if self.tags:
+            yield "without the tags", "fewer --tag", columns.has_tags(self.tags)
+        if self.added_since_s is not None:
+            yield "added before", "an earlier --added_since", columns.numbers("added_s") >= self.added_since_s
         if place is None:
             return
         x0, y0, x1, y1 = place.box_xyxy_px
         if self.any_truncation is False:
             sides = set(touched_sides(*place))
-            distinct, which = rows.truncated
-            fits = np.array([set(truncated or ()) <= sides for truncated in distinct], bool)
+            which, distinct = columns.codes("truncated")
+            fits = np.array([set(parse_sides(text, part.is_mirrored) or ()) <= sides for text in distinct], bool)
             reason = "cut off at a side of their photograph that the rectangle does not touch"
             yield reason, "--any_truncation", fits[which]
         if self.aspect_tolerance is not None and math.isfinite(self.aspect_tolerance):
-            ratio = np.log(width / height) - math.log((x1 - x0) / (y1 - y0))
+            ratio = columns.log_aspect - math.log((x1 - x0) / (y1 - y0))
             reason = f"of a width / height that differs by more than {self.aspect_tolerance:g} times"
             yield reason, "--aspect_tolerance=any", np.abs(ratio) <= math.log(self.aspect_tolerance) + 1e-9
         if self.max_upscale is not None and math.isfinite(self.max_upscale):
-            scale = np.minimum((x1 - x0) / width, (y1 - y0) / height)
-            reason = f"to be enlarged more than {self.max_upscale:g} times"
-            yield reason, "--max_upscale=any", scale <= self.max_upscale
+            # It fits into the rectangle without growing more where one of its sides is long enough.
+            is_long = (width >= (x1 - x0) / self.max_upscale) | (height >= (y1 - y0) / self.max_upscale)
+            yield f"to be enlarged more than {self.max_upscale:g} times", "--max_upscale=any", is_long
 
 
 def parse_limit(text: str | None, *, where: str) -> float | None:
@@ -154,22 +181,23 @@ def parse_limit(text: str | None, *, where: str) -> float | None:
         raise InputError(f"{where}: got {text!r}, expected a number or any") from None
 
 
-def format_sides(sides: Collection[str] | None) -> str | None:
-    """Truncated sides as a gallery stores them: "left,bottom", "" for none, None where unknown."""
-    return None if sides is None else ",".join(sides)
-
-
-def parse_sides(text: str | None, is_mirrored: bool = False) -> tuple[str, ...] | None:
-    """The reverse of `format_sides`, left and right swapped where the cut-out is mirrored."""
+def parse_time_s(text: str | None, *, where: str) -> float | None:
+    """A time of a flag, "2026-11-27" or "2026-11-27T15:00" (UTC unless it says otherwise), in seconds since 1970."""
     if text is None:
         return None
-    sides = tuple(filter(None, text.split(",")))
-    return mirrored_sides(sides) if is_mirrored else sides
+    try:
+        time = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{where}: got {text!r}, expected a time such as 2026-11-27 or 2026-11-27T15:00") from None
+    return (time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp()
 
 
-def mirrored_sides(sides: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """Truncated sides after a left-right flip."""
-    return None if sides is None else tuple(MIRRORED_SIDE.get(side, side) for side in sides)
+def read_ids(path: str | Path) -> list[str]:
+    """Ids from a file with one per line; `InputError` where it cannot be read."""
+    try:
+        return [line for line in Path(path).read_text("utf-8").splitlines() if line]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
 
 
 def refused(rows: "CategoryRows", refusals: Collection[Refusal]) -> str:

@@ -17,13 +17,14 @@ from fos_jax.boxes import check_box_xyxy_px
 from fos_jax.errors import InputError
 from fos_jax.experts.loading import SHIPPED
 from fos_jax.explain.reasons import explain
+from fos_jax.gallery.foregrounds import class_id
+from fos_jax.gallery.gallery import Gallery
+from fos_jax.gallery.snapshot import RankBy
 from fos_jax.images import ImageSource, read_cutout, read_image, visible_box_xyxy_px
-from fos_jax.retrieval.gallery import Gallery, RankBy
 from fos_jax.retrieval.groups import COVERAGE_WEIGHT, PatternGroup, overview_groups, probable_groups
 from fos_jax.retrieval.hits import Hit, PairScore, make_hits, num_places, rank_members
-from fos_jax.retrieval.queries import EncodedQuery, SearchQuery, class_id, encode_queries
+from fos_jax.retrieval.queries import EncodedQuery, ForegroundAsQuery, SearchQuery, encode_queries
 from fos_jax.retrieval.rules import Filters, Place, rectangle_phrase, refused
-from fos_jax.retrieval.vectors import join_vectors
 
 _NO_FILTERS = Filters()
 
@@ -157,7 +158,8 @@ class ForegroundSearch:
             _check_count(name, value)
         query = encode_queries([SearchQuery(photo, box, category)], self.bundle, weights=weights)[0]
         limits = self._limits(filters)
-        return probable_groups(self.gallery, self.bundle.prototypes, query, **counts, ranking=ranking, filters=limits)
+        state, prototypes = self.gallery.snapshot(), self.bundle.prototypes
+        return probable_groups(state, prototypes, query, **counts, ranking=ranking, filters=limits)
 
     def overview(
         self,
@@ -186,7 +188,7 @@ class ForegroundSearch:
             raise InputError(f"coverage_weight: got {coverage_weight!r}, expected a number of 0 or more")
         query = encode_queries([SearchQuery(photo, box, category)], self.bundle, weights=weights)[0]
         return overview_groups(
-            self.gallery,
+            self.gallery.snapshot(),
             self.bundle.prototypes,
             query,
             total=total,
@@ -204,15 +206,15 @@ class ForegroundSearch:
           InputError: an unknown id or ranking, or k below 1.
         """
         _check_count("k", k)
-        row = self.gallery.row_of(identifier)
-        rows = self.gallery.category(str(self.gallery.metadata.category[row]))
-        local = row - rows.start
+        state = self.gallery.snapshot()
+        row = state.row_of(identifier)
+        rows = state.category(state.value("category", row))
+        place = rows.place_of(row)
         allowed = filters.allowed(rows, None)
-        allowed[local] = False
-        vector = np.asarray(rows.vectors(ranking)[local])
-        if ranking == "posterior" and self.gallery.experts:
-            own = {name: w * rows.experts[name][local] for name, w in self.bundle.expert_weights.items()}
-            vector = join_vectors(rows.posteriors[local], own, self.gallery.experts)
+        allowed[place] = False
+        experts = {name: vectors[place] for name, vectors in rows.experts.items()}
+        own = ForegroundAsQuery(rows.embeddings[place], rows.posteriors[place], experts, self.bundle.expert_weights)
+        vector = rows.query_vector(own, ranking)
         return rank_members(rows, np.flatnonzero(allowed), ranking, vector, k, None)
 
     def score(
@@ -250,7 +252,7 @@ class ForegroundSearch:
         }
         of_patterns = float(posterior @ query.posterior)
         score = sum(experts.values(), of_patterns)
-        others = rows.vectors("posterior") @ rows.query_vector(query, "posterior")
+        others = (rows.vectors("posterior") @ rows.query_vector(query, "posterior"))[rows.is_live]
         reason = explain(
             query.log_posterior,
             log_posterior,
@@ -378,18 +380,16 @@ class ForegroundSearch:
         """`instances` for a query that is already encoded, which carries its weights: the search alone."""
         _check_count("k", k)
         limits = self._limits(filters)
-        rows = self.gallery.category(query.category, mirror=limits.mirror)
+        rows = self.gallery.snapshot().category(query.category, mirror=limits.mirror)
         vector = rows.query_vector(query, ranking)
-        allowed = limits.allowed(rows, query.place)
+        allowed = None if limits.is_empty else limits.allowed(rows, query.place)
         if pattern is not None:
             self._check_pattern(pattern, query.category)
-            allowed &= rows.assigned == pattern
-        if allowed.all():
-            index, asked = rows.index_for(query, ranking)
-            scores, local = index.search(asked[None], min(num_places(rows, k), max(1, len(rows))))
-            return make_hits(rows, local[0], scores[0], ranking, k, query)
-        # ScaNN has no allow-lists: what is restricted is searched exactly.
-        return rank_members(rows, np.flatnonzero(allowed), ranking, vector, k, query)
+            of_pattern = rows.assigned == pattern
+            allowed = of_pattern if allowed is None else allowed & of_pattern
+        is_exact = rows.needs_exact(query, ranking)
+        scores, places = rows.search(vector, ranking, num_places(rows, k), allowed=allowed, is_exact=is_exact)
+        return make_hits(rows, places, scores, ranking, k, query)
 
 
 def _check_count(name: str, value: int) -> None:

@@ -23,7 +23,7 @@ def test_round_robin_by_hand():
 
 def test_coverage_and_precision_by_hand():
     """Gallery of patterns 0, 0, 1, 2; a query that fits 0, 1 and 3 (of which there is none); one that fits 3 alone."""
-    gallery = types.SimpleNamespace(metadata=types.SimpleNamespace(true_pattern=np.array([0, 0, 1, 2])))
+    gallery = types.SimpleNamespace(column=lambda _: np.array([0, 0, 1, 2]))
     compatible = np.array([[1, 1, 0, 1], [1, 1, 0, 1], [0, 0, 0, 1]], bool)
     split = pattern_search.Split(types.SimpleNamespace(gallery=gallery), [], np.zeros(3, int), compatible)
     got = pattern_search.figures(split, [[0, 1, 3, 3], [1, 2], [0, 1]])

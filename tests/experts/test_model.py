@@ -14,9 +14,9 @@ from fos_jax.experts.loading import load
 from fos_jax.experts.model import Experts
 from fos_jax.experts.recipe import drawn_split, labelled_examples
 from fos_jax.experts.training import Labelled, Settings, encode, own_percentile, train_experts
+from fos_jax.gallery.building import build_gallery
+from fos_jax.gallery.sources import FolderCutouts
 from fos_jax.images import encode_png
-from fos_jax.retrieval.build import build_gallery
-from fos_jax.retrieval.cutouts import FolderCutouts
 
 FEW = {"geometry": 32, "appearance": 32, "patterns": 32}
 
@@ -157,8 +157,8 @@ def test_a_gallery_of_any_category_is_built_and_searched(trained, coco_folder, t
         tmp_path / "gallery",
         bundle_path=tmp_path / "bundle",
     )
-    assert manifest["counts"] == {"cup": 6, "tram": 6}
-    assert manifest["categories_without_patterns"] == ["tram"]
+    assert manifest["built"]["counts"] == {"cup": 6, "tram": 6}
+    assert manifest["built"]["categories_without_patterns"] == ["tram"]
     with fos_jax.ForegroundSearch.open(tmp_path / "gallery", trained) as search:
         photo = Image.open(coco_folder / "images" / "3.png").convert("RGB")
         for category in ("cup", "tram"):

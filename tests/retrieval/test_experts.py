@@ -5,14 +5,13 @@ import json
 import sys
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from fake_bundle import FakeBundle, FakeExperts, build_from, disc, photo
 
 from fos_jax.errors import InputError
+from fos_jax.gallery.gallery import Gallery
+from fos_jax.gallery.sources import CutoutRecord
 from fos_jax.retrieval.contact_sheet import contact_sheet
-from fos_jax.retrieval.cutouts import CutoutRecord
-from fos_jax.retrieval.gallery import Gallery
 from fos_jax.retrieval.queries import SearchQuery, encode_queries
 from fos_jax.retrieval.results import results_json, results_text, write_composites
 from fos_jax.retrieval.rules import Filters
@@ -69,7 +68,7 @@ def test_one_inner_product_is_the_sum_of_the_parts(search, weights):
         expected = expected + weight * (rows.experts[name] @ query.experts[name])
     np.testing.assert_allclose(product, expected, rtol=1e-5)
     hits = search.instances(photo(), BOX, "car", weights=weights, filters=ANY)
-    assert [hit.row - rows.start for hit in hits] == np.argsort(-expected, kind="stable").tolist()
+    assert [rows.place_of(hit.row) for hit in hits] == np.argsort(-expected, kind="stable").tolist()
     for hit in hits:
         assert hit.score == pytest.approx(sum(hit.parts.values()), rel=1e-5)
         assert set(hit.parts) == {"pattern", "appearance", "geometry"}
@@ -121,23 +120,20 @@ def test_scann_finds_what_exact_search_finds(tmp_path):
         CutoutRecord(f"fg{i}", "car" if i < 400 else "lamp", disc(rng.integers(0, 256, 3), *rng.integers(6, 20, 2)))
         for i in range(800)
     ]
-    build(tmp_path / "g", records, scann_min_rows=300, mirror=False)
+    build(tmp_path / "g", records, index_min_rows=300, mirror=False)
     with ForegroundSearch.open(tmp_path / "g", FakeExperts()) as search:
         for category in ("car", "lamp"):
             rows = search.gallery.category(category)
-            for weights, kind in (
-                (None, "ScannIndex"),
-                ({"geometry": 0.1}, "ScannIndex"),
-                ({"geometry": 4.0}, "ExactIndex"),
-            ):
+            assert type(rows.parts[0].indexes["posterior"]).__name__ == "Approximate"
+            for weights, is_exact in ((None, False), ({"geometry": 0.1}, False), ({"geometry": 4.0}, True)):
                 query = encode_queries([SearchQuery(photo(), BOX, category)], search.bundle, weights=weights)[0]
-                index, vector = rows.index_for(query, "posterior")
-                assert type(index).__name__ == kind
-                scores, found = index.search(vector[None], 10)
-                product = rows.vectors("posterior") @ rows.query_vector(query, "posterior")
-                np.testing.assert_allclose(scores[0], product[found[0]], rtol=1e-5)
-                assert scores[0, 0] >= product.max() - 0.01
-                assert (scores[0] >= np.sort(product)[-10] - 1e-5).mean() >= (0.5 if kind == "ScannIndex" else 1)
+                assert rows.needs_exact(query, "posterior") == is_exact
+                vector = rows.query_vector(query, "posterior")
+                scores, found = rows.search(vector, "posterior", 10, is_exact=is_exact)
+                product = rows.vectors("posterior") @ vector
+                np.testing.assert_allclose(scores, product[found], rtol=1e-5)
+                assert scores[0] >= product.max() - 0.01
+                assert (scores >= np.sort(product)[-10] - 1e-5).mean() >= (1 if is_exact else 0.5)
             hits = search.instances(photo(), BOX, category, filters=ANY, k=10)
             assert len(hits) == 10
 
@@ -196,10 +192,9 @@ def test_weights_that_make_no_sense(search, weights, message):
 def test_categories_of_the_gallery_in_order(search):
     assert search.gallery.categories == ("car", "chair", "bus", "lamp")
     manifest = search.gallery.manifest
-    assert sorted(manifest["categories_without_patterns"]) == ["bus", "lamp"]
+    assert sorted(manifest["built"]["categories_without_patterns"]) == ["bus", "lamp"]
     assert manifest["experts"] == WEIGHTS
-    assert manifest["format_version"] == 2
-    assert set(search.gallery.metadata.pattern[search.gallery.metadata.category == "lamp"]) == {-1}
+    assert set(search.gallery.category("lamp").assigned[:]) == {-1}
     with pytest.raises(InputError, match="unknown 'boat', expected one of car, chair, bus, lamp"):
         search.instances(photo(), BOX, "boat")
 
@@ -240,7 +235,7 @@ def test_similar_by_posterior_weighs_the_experts(search):
         own = own + weight * (rows.experts[name] @ rows.experts[name][4])
     own[4] = -1
     assert [hit.id for hit in hits] == [
-        f"car{i}" if i < 10 else rows.gallery.metadata.id[i] for i in np.argsort(-own)[:3]
+        f"car{i}" if i < 10 else rows.gallery.value("id", rows.rows[i]) for i in np.argsort(-own)[:3]
     ]
 
 
@@ -269,7 +264,7 @@ def test_mirrored_cutouts_come_where_their_pattern_has_a_mirror_image(search):
     cars = search.gallery.category("car", mirror=True)
     blue = cars.assigned[:12] == 1
     assert cars.rows[cars.is_mirrored].tolist() == cars.rows[:12][blue].tolist()
-    assert search.gallery.manifest["num_mirrored"] == blue.sum() + 2  # chairs
+    assert search.gallery.manifest["built"]["num_mirrored"] == blue.sum() + 2  # chairs
     assert not search.gallery.category("lamp", mirror=True).is_mirrored.any()
     assert not any(hit.is_mirrored for hit in search.instances(lit_from_the_left(), BOX, "car", k=99, filters=ANY))
 
@@ -317,10 +312,10 @@ def test_pictures_of_mirrored_hits_are_marked(search, tmp_path):
 
 def test_galleries_can_do_without_mirrored_cutouts(tmp_path):
     manifest = build(tmp_path / "g", mirror=False)
-    assert "num_mirrored" not in manifest
-    assert not (tmp_path / "g" / "mirrored").exists()
+    assert manifest["built"]["num_mirrored"] == 0
+    assert not list((tmp_path / "g").rglob("mirrored*"))
     plain = FakeBundle(table=FakeExperts().table)
-    assert build(tmp_path / "h", cars(), plain, mirror=True)["num_mirrored"] == 7
+    assert build(tmp_path / "h", cars(), plain, mirror=True)["built"]["num_mirrored"] == 7
     with ForegroundSearch.open(tmp_path / "h", plain) as search:
         assert search.gallery.category("car", mirror=True).is_mirrored.sum() == 7
         assert len(search.instances(photo(5, 250), BOX, "car", k=99, filters=Filters(mirror=True))) == 12
@@ -329,24 +324,13 @@ def test_galleries_can_do_without_mirrored_cutouts(tmp_path):
 # On disk
 
 
-def test_experts_lie_beside_the_embeddings(search, tmp_path):
-    size = {path.name: path.stat().st_size for path in search.gallery.path.iterdir()}
-    assert {"expert_appearance.npy", "expert_geometry.npy"} <= size.keys()
-    assert search.gallery.vectors.experts["appearance"].shape == (len(search.gallery), 3)
-    assert isinstance(search.gallery.vectors.experts["appearance"], np.memmap)
-
-
-def test_galleries_of_before_still_open(tmp_path):
-    """Version 1 lacks the column of truncated sides; where nothing needs version 2, version 1 is still written."""
-    assert build(tmp_path / "g", cars(), FakeBundle())["format_version"] == 1
-    path, manifest = tmp_path / "g" / "metadata.parquet", tmp_path / "g" / "manifest.json"
-    pq.write_table(pq.read_table(path).drop_columns(["truncated"]), path)
-    raw = json.loads(manifest.read_text())
-    raw["files"]["metadata.parquet"] = {"bytes": path.stat().st_size, "sha256": ""}
-    manifest.write_text(json.dumps(raw))
-    with ForegroundSearch.open(tmp_path / "g", FakeBundle()) as search:
-        hit = search.instances(photo(), BOX, "car", k=1)[0]
-        assert (hit.id, hit.truncated, hit.is_mirrored) == ("car0", None, False)
+def test_experts_lie_behind_the_posteriors_times_their_weights(search):
+    rows = search.gallery.category("car")
+    (part,) = rows.parts
+    assert part.vectors.shape == (12, 2 + 3 + 2)
+    np.testing.assert_allclose(np.linalg.norm(part.vectors[:, 2:5], axis=1), WEIGHTS["appearance"], rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(rows.experts["geometry"], axis=1), 1, rtol=1e-5)
+    assert isinstance(part.vectors.base, np.memmap)
 
 
 def test_galleries_that_do_not_belong_to_the_bundle(search, tmp_path):
@@ -361,7 +345,7 @@ def test_galleries_that_do_not_belong_to_the_bundle(search, tmp_path):
     with pytest.raises(InputError, match="expected plain names"):
         Gallery.open(tmp_path / "g")
     manifest.write_text(json.dumps(raw | {"experts": {"tone": 1}}))
-    with pytest.raises(InputError, match=r"expert_tone\.npy: cannot be read"):
+    with pytest.raises(InputError, match=r"not a gallery's manifest \(KeyError: 'tone'\)"):
         Gallery.open(tmp_path / "g")
 
 

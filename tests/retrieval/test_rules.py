@@ -15,9 +15,10 @@ from fos_jax.boxes import touched_sides
 from fos_jax.cutouts.extraction import extract
 from fos_jax.cutouts.filters import default_config
 from fos_jax.errors import InputError
+from fos_jax.gallery.foregrounds import mirrored_sides
+from fos_jax.gallery.sources import CutoutRecord
 from fos_jax.images import read_image
-from fos_jax.retrieval.cutouts import CutoutRecord
-from fos_jax.retrieval.rules import Filters, Place, fit_sentence, mirrored_sides, parse_limit, rectangle_phrase
+from fos_jax.retrieval.rules import Filters, Place, fit_sentence, parse_limit, rectangle_phrase
 from fos_jax.retrieval.search import ForegroundSearch
 
 INSIDE, AT_LEFT, AT_BOTTOM = (20, 10, 40, 30), (0, 10, 20, 30), (20, 20, 40, 40)
@@ -75,7 +76,7 @@ def test_shape_and_enlargement(search):
 
 def test_sides_of_mirrored_cutouts_are_swapped(search):
     rows = search.gallery.category("car", mirror=True)
-    ids = rows.gallery.metadata.id[rows.rows]
+    ids = rows.gallery.column("id", rows.rows)
 
     def allowed(box):
         passes = Filters(any_truncation=False).allowed(rows, Place(box, 60, 40)) & np.isin(ids, list(SIDES))
@@ -198,7 +199,7 @@ run_program({name}.main)
 
 
 def run(name, *arguments):
-    tests = str(Path(__file__).parent)
+    tests = str(Path(__file__).parents[1] / "gallery")
     code = _PROGRAM.format(tests=tests, name=name, arguments=[name, *map(str, arguments)])
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
@@ -245,8 +246,8 @@ def test_a_gallery_from_the_output_of_fos_cutouts(coco_folder, tmp_path):
     assert built.returncode == 0, built.stderr
     assert "4 foregrounds (2 car, 2 boat)" in built.stdout
     with ForegroundSearch.open(tmp_path / "g", FakeExperts()) as search:
-        assert set(search.gallery.metadata.licence) == {"CC BY"}
-        assert set(search.gallery.metadata.truncated) == {""}
+        assert set(search.gallery.column("licence")) == {"CC BY"}
+        assert set(search.gallery.column("truncated")) == {""}
         assert search.gallery.categories == ("car", "chair", "boat")
     refused = run("gallery_build", *flags, "--reference")
     assert refused.returncode == 2

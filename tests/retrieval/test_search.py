@@ -10,10 +10,10 @@ from fake_bundle import FakeBundle, disc
 from PIL import Image
 
 from fos_jax.errors import InputError
+from fos_jax.gallery.building import build_gallery
+from fos_jax.gallery.sources import CutoutRecord
 from fos_jax.images import read_image
-from fos_jax.retrieval.build import build_gallery
 from fos_jax.retrieval.contact_sheet import contact_sheet
-from fos_jax.retrieval.cutouts import CutoutRecord
 from fos_jax.retrieval.queries import SearchQuery, encode_queries
 from fos_jax.retrieval.results import results_json, results_text, write_composites
 from fos_jax.retrieval.rules import Filters
@@ -67,7 +67,7 @@ def test_colours_find_their_like(search, ranking):
 
 def test_scores_by_hand(search):
     hit = search.instances(_photo(), BOX, "car", k=1)[0]
-    p_query, p_foreground = 251 / 257, float(search.gallery.category("car").posteriors[0, 0])
+    p_query, p_foreground = 251 / 257, float(search.gallery.category("car").posteriors[0][0])
     assert p_foreground == pytest.approx(251 / 257, abs=0.02)  # the edge is soft
     assert hit.score == pytest.approx(p_query * p_foreground + (1 - p_query) * (1 - p_foreground), rel=1e-5)
     cosine = search.instances(_photo(), BOX, "car", k=1, ranking="cosine")[0]

@@ -9,8 +9,8 @@ from PIL import Image
 from fos_jax.cutouts.extraction import extract
 from fos_jax.cutouts.filters import config_with, default_config
 from fos_jax.errors import InputError
+from fos_jax.gallery.sources import DatasetCutouts, ExtractionCutouts, FolderCutouts
 from fos_jax.pattern_table import Pattern, PatternTable
-from fos_jax.retrieval.cutouts import DatasetCutouts, ExtractionCutouts, FolderCutouts
 
 CATEGORIES = ("car", "chair")
 

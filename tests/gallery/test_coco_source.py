@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fos_jax.errors import InputError
-from fos_jax.retrieval.cutouts import CocoCutouts
+from fos_jax.gallery.sources import CocoCutouts
 
 CATEGORIES = ("car", "plant")
 

@@ -7,9 +7,9 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from fos_jax.gallery.building import build_gallery
 from fos_jax.images import prepare_cutout, prepare_query, query_window
 from fos_jax.pattern_table import Pattern, PatternTable
-from fos_jax.retrieval.build import build_gallery
 
 # Two patterns a category: reddish and bluish. The query's posterior is its photograph's mean colour.
 COLOURS = ("red", "blue")

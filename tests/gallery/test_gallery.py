@@ -13,15 +13,14 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from fake_bundle import FakeBundle, disc, make_table
 from PIL import Image
 
 from fos_jax.errors import InputError
-from fos_jax.retrieval.build import build_gallery
-from fos_jax.retrieval.cutouts import CutoutRecord, FolderCutouts
-from fos_jax.retrieval.gallery import Gallery
+from fos_jax.gallery.building import build_gallery
+from fos_jax.gallery.gallery import Gallery
+from fos_jax.gallery.sources import CutoutRecord, FolderCutouts
 
 
 class Records:
@@ -52,37 +51,42 @@ def _build(path, source=None, bundle=None, **options):
     return build_gallery(source, bundle or FakeBundle(), path, bundle_path=path / "b", **options)
 
 
+def segment(gallery):
+    """The folder of its only segment."""
+    (folder,) = (gallery / "segments").iterdir()
+    return folder
+
+
 def test_what_lies_in_a_gallery(tmp_path):
     manifest = _build(tmp_path / "g", batch_size=3)
-    assert manifest["counts"] == {"chair": 4, "car": 3}
-    assert manifest["num_foregrounds"] == 7
+    assert manifest["built"]["counts"] == {"chair": 4, "car": 3}
+    assert manifest["built"]["num_foregrounds"] == 7
     assert sorted(p.name for p in tmp_path.iterdir()) == ["g"]
-    assert set(manifest["files"]) == {p.name for p in (tmp_path / "g").iterdir()} - {"manifest.json"}
+    assert {p.name for p in (tmp_path / "g").iterdir()} == {"manifest.json", "patterns.json", "segments", "gallery.db"}
     assert json.loads((tmp_path / "g" / "manifest.json").read_text()) == manifest
     gallery = Gallery.open(tmp_path / "g", verify=True)
-    meta = gallery.metadata
-    assert meta.id.tolist() == ["fg1", "fg3", "fg5", "fg0", "fg2", "fg4", "fg6"]  # by category, then as they came
-    assert meta.category.tolist() == ["car"] * 3 + ["chair"] * 4
-    assert (meta.width_px == 30).all()
-    assert (meta.height_px == 20).all()
-    assert meta.licence[3] == "CC BY"
-    assert meta.true_pattern.tolist() == [1, 1, 1, 0, 0, 0, 0]
-    assert pq.read_table(tmp_path / "g" / "metadata.parquet").num_rows == 7
+    column = gallery.column
+    assert column("id").tolist() == ["fg1", "fg3", "fg5", "fg0", "fg2", "fg4", "fg6"]  # by category, then as they came
+    assert column("category").tolist() == ["car"] * 3 + ["chair"] * 4
+    assert (column("width_px") == 30).all()
+    assert (column("height_px") == 20).all()
+    assert column("licence")[3] == "CC BY"
+    assert column("true_pattern").tolist() == [1, 1, 1, 0, 0, 0, 0]
     gallery.close()
 
 
 def test_vectors_posteriors_and_assignments(tmp_path):
     _build(tmp_path / "g")
     gallery = Gallery.open(tmp_path / "g")
-    np.testing.assert_allclose(np.linalg.norm(gallery.embeddings, axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(np.exp(gallery.log_posteriors).sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(gallery.snapshot().embeddings(), axis=1), 1, rtol=1e-5)
     # fg0 to fg3 are redder, fg5 and fg6 bluer
-    assert gallery.metadata.pattern.tolist() == [0, 0, 1, 2, 2, 2, 3]
+    assert gallery.column("pattern").tolist() == [0, 0, 1, 2, 2, 2, 3]
     chairs = gallery.category("chair")
-    assert chairs.rows.tolist() == [3, 4, 5, 6]
+    assert chairs.rows[:].tolist() == [3, 4, 5, 6]
     assert chairs.patterns.tolist() == [2, 3]
-    np.testing.assert_allclose(chairs.posteriors.max(axis=1), gallery.metadata.confidence[3:], rtol=1e-5)
-    np.testing.assert_array_equal(chairs.index("cosine").search(chairs.embeddings[2:3], 1)[1], [[2]])
+    np.testing.assert_allclose(chairs.posteriors[:].sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(chairs.posteriors[:].max(axis=1), gallery.column("confidence")[3:], rtol=1e-5)
+    np.testing.assert_array_equal(chairs.search(chairs.embeddings[2], "cosine", 1)[1], [2])
     gallery.close()
 
 
@@ -104,7 +108,7 @@ def test_cutouts_can_be_referred_to(tmp_path):
     source = FolderCutouts(tmp_path / "in", categories=("car", "chair"))
     _build(tmp_path / "g", source, cutouts="reference")
     gallery = Gallery.open(tmp_path / "g")
-    assert (tmp_path / "g" / "cutouts.bin").stat().st_size == 0
+    assert (segment(tmp_path / "g") / "cutouts.bin").stat().st_size == 0
     np.testing.assert_array_equal(gallery.cutout(0), disc((9, 9, 9)))
     (tmp_path / "in" / "car" / "a.png").unlink()
     with pytest.raises(InputError, match=r"a\.png: cannot be read"):
@@ -118,8 +122,8 @@ def test_a_category_may_be_empty(tmp_path):
     _build(tmp_path / "g", Records(_records(3, ("car", "car"))))
     gallery = Gallery.open(tmp_path / "g")
     assert len(gallery.category("chair")) == 0
-    _, rows = gallery.category("chair").index("posterior").search(np.ones((1, 2), np.float32), 3)
-    assert (rows == -1).all()
+    scores, places = gallery.category("chair").search(np.ones(2, np.float32), "posterior", 3)
+    assert len(scores) == len(places) == 0
     with pytest.raises(InputError, match="unknown 'boat'"):
         gallery.category("boat")
     gallery.close()
@@ -132,16 +136,16 @@ def test_large_categories_get_scann_and_the_folder_can_move(tmp_path):
     for i in range(420):
         colour = rng.integers(0, 256, 3)
         records.append(CutoutRecord(f"fg{i}", "car" if i < 300 else "chair", disc(colour, 6, 6)))
-    _build(tmp_path / "g", Records(records), scann_min_rows=300)
+    _build(tmp_path / "g", Records(records), index_min_rows=300)
     shutil.move(tmp_path / "g", tmp_path / "moved")
     gallery = Gallery.open(tmp_path / "moved", verify=True)
     for ranking in ("cosine", "posterior"):
         cars = gallery.category("car")
-        assert type(cars.index(ranking)).__name__ == "ScannIndex"
-        assert type(gallery.category("chair").index(ranking)).__name__ == "ExactIndex"
-        query = cars.vectors(ranking)[:5]
-        exact, _ = cars.exact_index(ranking).search(query, 1)
-        np.testing.assert_allclose(cars.index(ranking).search(query, 1)[0], exact, atol=0.05)
+        assert type(cars.parts[0].indexes[ranking]).__name__ == "Approximate"
+        assert type(gallery.category("chair").parts[0].indexes[ranking]).__name__ == "Exact"
+        for query in cars.vectors(ranking)[:5]:
+            exact, _ = cars.search(query, ranking, 1, is_exact=True)
+            np.testing.assert_allclose(cars.search(query, ranking, 1)[0], exact, atol=0.05)
     gallery.close()
 
 
@@ -201,17 +205,19 @@ def test_a_gallery_of_another_bundle_is_refused_by_name(tmp_path):
         (lambda g: (g / "manifest.json").write_text("{"), "not a gallery's manifest"),
         (lambda g: (g / "manifest.json").write_text("[]"), "not a gallery's manifest"),
         (lambda g: (g / "manifest.json").write_text('{"format": "x"}'), "format is 'x'"),
-        (lambda g: _edit(g, "format_version", 99), "format_version is 99, expected 1"),
+        (lambda g: _edit(g, "format_version", 99), "format_version is 99, expected 3"),
         (lambda g: _edit(g, "bundle", {}), "not a gallery's manifest"),
-        (lambda g: (g / "embeddings.npy").unlink(), r"embeddings\.npy: missing"),
-        (lambda g: os.truncate(g / "cutouts.bin", 10), r"cutouts\.bin: 10 bytes, expected"),
-        (
-            lambda g: _edit(g, "files", {}) or (g / "embeddings.npy").write_bytes(b"x"),
-            r"embeddings\.npy: cannot be read",
-        ),
-        (lambda g: _edit(g, "files", {}) or (g / "metadata.parquet").write_bytes(b"x"), r"metadata\.parquet: cannot"),
-        (lambda g: _edit(g, "files", {}) or np.save(g / "embeddings.npy", np.ones((2, 3))), "expected float32"),
-        (lambda g: _edit(g, "files", {}) or (g / "patterns.json").write_text("{}"), r"patterns\.json: not a pattern"),
+        (lambda g: (segment(g) / "0" / "embeddings.npy").unlink(), r"embeddings\.npy: missing"),
+        (lambda g: os.truncate(segment(g) / "cutouts.bin", 10), r"cutouts\.bin: 10 bytes, expected"),
+        (lambda g: os.truncate(segment(g) / "metadata.arrow", 10), r"metadata\.arrow: 10 bytes, expected"),
+        (lambda g: (segment(g) / "segment.json").unlink(), r"segment\.json: missing"),
+        (lambda g: (segment(g) / "segment.json").write_text("{"), r"segment\.json: not a segment's description"),
+        (lambda g: (segment(g) / "segment.json").write_text('{"files": {}, "counts": {}}'), "its checksum differs"),
+        (lambda g: shutil.rmtree(segment(g)), r"000001: missing, though .*gallery\.db lists it"),
+        (lambda g: (g / "patterns.json").write_text("{}"), r"patterns\.json: not a pattern"),
+        (lambda g: (g / "gallery.db").unlink(), r"gallery\.db: missing"),
+        (lambda g: (g / "gallery.db").write_bytes(b"x" * 5000), r"gallery\.db: damaged"),
+        (lambda g: os.truncate(g / "gallery.db", 4096), r"gallery\.db: damaged"),
     ],
 )
 def test_damaged_galleries_are_named(tmp_path, damage, message):
@@ -228,7 +234,7 @@ def _edit(gallery, key, value):
 
 def test_flipped_bytes_are_found_by_verifying(tmp_path):
     _build(tmp_path / "g")
-    path = tmp_path / "g" / "cutouts.bin"
+    path = segment(tmp_path / "g") / "cutouts.bin"
     data = bytearray(path.read_bytes())
     data[50] ^= 1
     path.write_bytes(data)
@@ -259,7 +265,7 @@ def test_a_disk_that_refuses_leaves_the_previous_gallery(tmp_path, monkeypatch, 
     def refuse(*args, **kwargs):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("fos_jax.retrieval.build.np.save", refuse)
+    monkeypatch.setattr("fos_jax.gallery.segment_writing.np.save", refuse)
     with pytest.raises(InputError, match=f"g: cannot be written .*{os.strerror(code)}"):
         _build(tmp_path / "g", Records(_records(2)))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["g"]
@@ -322,7 +328,7 @@ def test_a_file_size_limit_is_a_full_disk(tmp_path):
     assert "InputError" in ended.stderr
     assert "File too large" in ended.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["g"]
-    assert len(json.loads((tmp_path / "g" / "manifest.json").read_text())["files"]) == 6
+    Gallery.open(tmp_path / "g", verify=True).close()
 
 
 def test_the_bundle_is_found_where_the_gallery_went(tmp_path):

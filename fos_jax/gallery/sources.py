@@ -5,7 +5,7 @@ Each source is an iterable of `CutoutRecord` that keeps count of what it left ou
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,9 +20,9 @@ from fos_jax.cutouts.sources.coco import CocoSource
 from fos_jax.cutouts.sources.folder import FolderSource
 from fos_jax.data.splits import open_split, text
 from fos_jax.errors import InputError
+from fos_jax.gallery.foregrounds import parse_sides
 from fos_jax.images import MAX_PIXELS, read_cutout
 from fos_jax.pattern_table import PatternTable
-from fos_jax.retrieval.rules import parse_sides
 
 # Values of the attribute "truncation" that say which side is cut; others (such as "several") do not.
 _TRUNCATIONS: dict[str, tuple[str, ...]] = {
@@ -47,6 +47,7 @@ class CutoutRecord:
       path: file that holds exactly this cut-out, None where there is none.
       pattern: its true pattern, -1 where unknown.
       truncated: sides at which its photograph cut it, of `boxes.SIDES` in their order; None where unknown.
+      tags: words to filter by.
     """
 
     id: str
@@ -57,6 +58,7 @@ class CutoutRecord:
     path: Path | None = None
     pattern: int = -1
     truncated: tuple[str, ...] | None = None
+    tags: Collection[str] = ()
 
 
 class CutoutSource(Protocol):

@@ -1,0 +1,389 @@
+"""A snapshot: the foregrounds that a gallery held at one moment, which never change while a search uses them."""
+
+import functools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.lib.mixins import NDArrayOperatorsMixin
+from PIL import Image
+
+from fos_jax.errors import InputError
+from fos_jax.gallery.foregrounds import SCHEMA, Layout, all_categories
+from fos_jax.gallery.indexing import Exact, best
+from fos_jax.gallery.recent import Recent
+from fos_jax.gallery.segment import BLOBS, RANKINGS, Segment, VectorsOf
+from fos_jax.images import read_cutout
+
+RankBy = Literal["posterior", "cosine"]
+_LEAST = np.float32(1e-37)  # of probabilities whose logarithm is taken
+
+
+class Query(Protocol):
+    """What ranking needs of an encoded query; see `retrieval.queries.EncodedQuery`."""
+
+    @property
+    def embedding(self) -> np.ndarray: ...
+    @property
+    def posterior(self) -> np.ndarray: ...
+    @property
+    def experts(self) -> Mapping[str, np.ndarray]: ...
+    @property
+    def weights(self) -> Mapping[str, float]: ...
+
+
+class Snapshot:
+    """Foregrounds of a moment. A row counts those of the segments and behind them the recent ones, removed ones too."""
+
+    def __init__(
+        self,
+        path: Path,
+        layout: Layout,
+        sequence: int,
+        segments: Sequence[tuple[Segment, np.ndarray | None]],
+        recent: Recent,
+        find_picture: Callable[["Snapshot", int, str], bytes],
+        *,
+        has_mirrored: bool,
+    ):
+        """Takes the state as it is now.
+
+        Args:
+          path: the gallery's folder. layout: of its vectors. sequence: of the newest change.
+          segments: each with bool [n], which rows are live, None for all.
+          recent: may grow afterwards.
+          find_picture: reads the picture of a recent row.
+          has_mirrored: whether mirrored cut-outs are held.
+        """
+        self.path, self.layout, self.table, self.sequence = path, layout, layout.table, sequence
+        self.experts, self.has_mirrored = layout.experts, has_mirrored
+        self.segments, self.recent, self._find_picture = segments, recent, find_picture
+        self.num_recent, self._recent_live, self._recent = len(recent), recent.is_live, recent.views()
+        starts = np.cumsum([0, *(len(segment) for segment, _ in segments)]).tolist()
+        self._starts, self.first_recent = starts[:-1], starts[-1]
+        held = {name for segment, _ in segments for name in segment.counts} | set(recent.categories)
+        self.categories = all_categories(self.table, held)
+        self._categories: dict[tuple[str, bool], CategoryRows] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        dead = sum(len(live) - np.count_nonzero(live) for _, live in self.segments if live is not None)
+        return self.first_recent - int(dead) + int(np.count_nonzero(self._recent_live))
+
+    def category(self, name: str, *, mirror: bool = False) -> "CategoryRows":
+        """The foregrounds of one category, each once.
+
+        Args:
+          name: of the table, or of a category without patterns that the gallery holds.
+          mirror: whether those that the gallery holds mirrored come once more so.
+
+        Raises:
+          InputError: an unknown name, or no mirrored cut-outs in this gallery.
+        """
+        if name not in self.categories:
+            raise InputError(f"category: unknown {name!r}, expected one of {', '.join(self.categories)}")
+        if mirror and not self.has_mirrored:
+            raise InputError(
+                f"{self.path}: holds no mirrored cut-outs, expected a gallery that was built with --mirror"
+            )
+        with self._lock:
+            if (name, mirror) not in self._categories:
+                self._categories[name, mirror] = CategoryRows(self, name, mirror=mirror)
+            return self._categories[name, mirror]
+
+    def parts(self, name: str, *, mirrored: bool) -> list[tuple[VectorsOf, int, np.ndarray | None]]:
+        """Of a category, what is searched one by one: the foregrounds, their first row's number, and which are live."""
+        found: list[tuple[VectorsOf, int, np.ndarray | None]] = []
+        for start, (segment, live) in zip(self._starts, self.segments, strict=True):
+            of = segment.category(name, mirrored=mirrored)
+            if of is not None:
+                rows = of.rows if mirrored else slice(of.rows.start, of.rows.stop)
+                found.append((of, start, None if live is None else live[rows]))
+        if of := self._recent.get((name, mirrored)):
+            found.append((of, self.first_recent, self._recent_live[of.rows]))
+        return found
+
+    def row_of(self, identifier: str) -> int:
+        """Row of a foreground's id; `InputError` where there is none."""
+        for row in self.recent.find(identifier, self.num_recent):
+            if self._recent_live[row]:
+                return self.first_recent + row
+        for start, (segment, live) in zip(self._starts, self.segments, strict=True):
+            found = segment.find(identifier)
+            if found is not None and (live is None or live[found]):
+                return start + found
+        raise InputError(f"id: no foreground {identifier!r} in {self.path}")
+
+    def locate(self, row: int) -> tuple[Segment | None, int]:
+        """The segment of a row and the row in it; None and a place in `recent` for a recent one."""
+        if row >= self.first_recent:
+            return None, row - self.first_recent
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self.segments[number][0], row - self._starts[number]
+
+    def value(self, name: str, row: int) -> Any:
+        """A value of the metadata of a row (`foregrounds.SCHEMA`, or "category")."""
+        segment, own = self.locate(row)
+        if segment is not None:
+            return segment.category_of(own) if name == "category" else segment.columns.value(name, own)
+        category, place = self.recent.places[own]
+        return category if name == "category" else self._recent[category, False].columns.value(name, place)
+
+    def column(self, name: str, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """Values of some rows, by default of all live ones in order; one by one, for reports and small galleries."""
+        rows = self.live_rows if rows is None else rows
+        values = np.empty(len(rows), object)
+        values[:] = [self.value(name, int(row)) for row in rows]
+        is_number = name in SCHEMA.names and pa.types.is_primitive(SCHEMA.field(name).type)
+        return values.astype(SCHEMA.field(name).type.to_pandas_dtype()) if is_number else values
+
+    @property
+    def live_rows(self) -> np.ndarray:
+        """int64: the rows that are there, in order."""
+        masks = [np.ones(len(segment), bool) if live is None else live for segment, live in self.segments]
+        return np.flatnonzero(np.concatenate([*masks, self._recent_live]))
+
+    def embeddings(self, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
+        """float32 [m, D] of some rows, by default of all live ones in order; one by one."""
+        found = []
+        for row in self.live_rows if rows is None else rows:
+            category = self.category(self.value("category", int(row)))
+            found.append(category.embeddings[category.place_of(int(row))])
+        return np.array(found, np.float32).reshape(len(found), self.layout.embedding_size)
+
+    def thumbnail(self, row: int) -> Image.Image:
+        """RGBA picture of the foreground, its visible part at thumbnail size."""
+        return Image.fromarray(read_cutout(self.picture(row, "thumbnail")))
+
+    def cutout(self, row: int) -> np.ndarray:
+        """uint8 [h, w, 4] at full resolution; `InputError` where the file that the gallery refers to is gone."""
+        path = self.value("path", row)
+        return read_cutout(path if path else self.picture(row, "cutout"))
+
+    def picture(self, row: int, blob: str) -> bytes:
+        """PNG file of a row, "thumbnail" or "cutout"; the latter is empty where `path` names a file."""
+        assert blob in BLOBS
+        segment, own = self.locate(row)
+        return self._find_picture(self, own, blob) if segment is None else segment.picture(own, blob)
+
+
+class Stacked(NDArrayOperatorsMixin):
+    """Arrays end to end as one array: what is asked for is gathered, the whole only when it is used as an array."""
+
+    def __init__(self, parts: Sequence[Any], shape: tuple[int, ...] = (), change: Callable[..., Any] = np.asarray):
+        """Arrays of one width; `shape` is the rows' where there are no parts, `change` is done to what is gathered."""
+        self._parts, self._change, self._width = parts, change, shape
+        self._starts = np.cumsum([0, *map(len, parts)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of the whole array."""
+        return np.asarray(self[:0]).shape if not len(self) else (len(self), *np.shape(self[0]))
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, int | np.integer):
+            place = range(len(self))[key]
+            part = int(np.searchsorted(self._starts, place, side="right")) - 1
+            return self._change(self._parts[part][place - self._starts[part]])
+        if isinstance(key, slice):
+            key = np.arange(*key.indices(len(self)))
+        places = np.asarray(key, None if len(key) else np.int64)
+        places = np.flatnonzero(places) if places.dtype == bool else places
+        if len(self._parts) == 1:
+            return self._change(self._parts[0][places])
+        of = np.searchsorted(self._starts, places, side="right") - 1
+        out: np.ndarray | None = None
+        for number, part in enumerate(self._parts):
+            is_own = of == number
+            values = np.asarray(part[places[is_own] - self._starts[number]])
+            out = np.empty((len(places), *values.shape[1:]), values.dtype) if out is None else out
+            out[is_own] = values
+        return self._change(np.empty((0, *self._width), np.float32) if out is None else out)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        parts = [np.asarray(part) for part in self._parts] or [np.empty((0, *self._width), np.float32)]
+        return np.asarray(self._change(parts[0] if len(parts) == 1 else np.concatenate(parts)), dtype)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        return getattr(ufunc, method)(*(np.asarray(x) if isinstance(x, Stacked) else x for x in inputs), **options)
+
+
+class CategoryRows:
+    """The foregrounds of one category and their vectors; a place is a number among them, removed ones counted too.
+
+    Attributes:
+      gallery, name: the snapshot that they are of, and the category.
+      parts: what is searched one by one. starts: the first place of each.
+      patterns: int64 [p], ids of the category's patterns; none where none are known.
+      is_live: bool [n]. is_mirrored: bool [n], whether each is shown mirrored.
+      rows: int64 [n], their rows in the snapshot.
+      assigned: int [n], most probable pattern, -1 where there is none. confidence: float32 [n], its probability.
+      embeddings: float32 [n, D]. posteriors, log_posteriors: float32 [n, p].
+      experts: name -> float32 [n, size of the expert].
+    """
+
+    def __init__(self, gallery: Snapshot, name: str, *, mirror: bool = False):
+        self.gallery, self.name, self.patterns = gallery, name, gallery.layout.patterns(name)
+        found = [part for mirrored in (False, True)[: 1 + mirror] for part in gallery.parts(name, mirrored=mirrored)]
+        self.parts, self._first = [of for of, _, _ in found], [first for _, first, _ in found]
+        self._live = [None if live is None or live.all() else live for _, _, live in found]
+        self.starts = np.cumsum([0, *map(len, self.parts)]).tolist()
+
+    def __len__(self) -> int:
+        return sum(len(of) if m is None else np.count_nonzero(m) for of, m in zip(self.parts, self._live, strict=True))
+
+    @property
+    def num_places(self) -> int:
+        """Foregrounds that are there, and removed ones."""
+        return self.starts[-1]
+
+    @functools.cached_property
+    def is_live(self) -> np.ndarray:
+        """See the class."""
+        masks = zip(self.parts, self._live, strict=True)
+        return np.concatenate([np.zeros(0, bool), *(np.ones(len(p), bool) if m is None else m for p, m in masks)])
+
+    @property
+    def has_removed(self) -> bool:
+        """Whether some of them are removed."""
+        return any(mask is not None for mask in self._live)
+
+    @functools.cached_property
+    def is_mirrored(self) -> np.ndarray:
+        """See the class."""
+        return np.concatenate([np.zeros(0, bool), *(np.full(len(of), of.is_mirrored) for of in self.parts)])
+
+    @property
+    def has_mirrored(self) -> bool:
+        """Whether some are offered mirrored too."""
+        return any(of.is_mirrored for of in self.parts)
+
+    @functools.cached_property
+    def rows(self) -> Stacked:
+        """See the class."""
+        shifted = [of.rows + first if first else of.rows for of, first in zip(self.parts, self._first, strict=True)]
+        return Stacked(shifted, change=lambda rows: np.asarray(rows, np.int64))
+
+    @functools.cached_property
+    def assigned(self) -> Stacked:
+        """See the class."""
+        return Stacked([of.assigned for of in self.parts])
+
+    @functools.cached_property
+    def confidence(self) -> Stacked:
+        """See the class."""
+        return Stacked([of.confidence for of in self.parts])
+
+    @functools.cached_property
+    def embeddings(self) -> Stacked:
+        """See the class."""
+        return self.vectors("cosine")
+
+    @functools.cached_property
+    def posteriors(self) -> Stacked:
+        """See the class."""
+        return Stacked([of.vectors[:, : len(self.patterns)] for of in self.parts], (len(self.patterns),))
+
+    @functools.cached_property
+    def log_posteriors(self) -> Stacked:
+        """See the class."""
+        own = [of.vectors[:, : len(self.patterns)] for of in self.parts]
+        return Stacked(own, (len(self.patterns),), lambda values: np.log(np.maximum(values, _LEAST)))
+
+    @functools.cached_property
+    def experts(self) -> dict[str, Stacked]:
+        """See the class."""
+        layout, start, found = self.gallery.layout, len(self.patterns), dict[str, Stacked]()
+        for name, size in layout.expert_sizes.items():
+            own, scale = [of.vectors[:, start : start + size] for of in self.parts], layout.scale(name)
+            found[name] = Stacked(own, (size,), functools.partial(np.multiply, np.float32(1) / scale))
+            start += size
+        return found
+
+    def vectors(self, ranking: RankBy) -> Stacked:
+        """float32 [n, d]: what a query's vector (`query_vector`) is multiplied with; see `foregrounds.Layout`.
+
+        Raises:
+          InputError: an unknown ranking.
+        """
+        size = self._size(ranking)
+        return Stacked([of.by_ranking(ranking) for of in self.parts], (size,))
+
+    def _size(self, ranking: RankBy) -> int:
+        if ranking not in RANKINGS:
+            raise InputError(f"ranking: unknown {ranking!r}, expected posterior or cosine")
+        layout = self.gallery.layout
+        return layout.embedding_size if ranking == "cosine" else layout.vector_size(self.name)
+
+    def query_vector(self, query: Query, ranking: RankBy) -> np.ndarray:
+        """float32 [d]: what `vectors` is multiplied with; the experts' part carries the query's weights."""
+        self._size(ranking)  # refuses unknown names
+        if ranking == "cosine":
+            return query.embedding
+        weights = {name: np.float32(query.weights[name]) / self.gallery.layout.scale(name) for name in query.weights}
+        parts = [weights[name] * np.asarray(query.experts[name], np.float32) for name in self.gallery.experts]
+        return np.concatenate([query.posterior, *parts])
+
+    def needs_exact(self, query: Query, ranking: RankBy) -> bool:
+        """Whether an expert weighs more than usual: an index by usual weights would find too few of the best.
+
+        (Of 20,000 made-up foregrounds, of the best 20: usual weights .3 found .98, ten times the usual .53.)
+        """
+        usual = self.gallery.experts
+        return ranking == "posterior" and any(query.weights[name] > weight for name, weight in usual.items())
+
+    def search(
+        self, vector: np.ndarray, ranking: RankBy, k: int, *, allowed: np.ndarray | None = None, is_exact: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k live places of highest inner product, highest first: float32 scores and int64 places; fewer if fewer.
+
+        Args:
+          vector: float32 [d], as `query_vector` makes it.
+          ranking: which vectors it is multiplied with.
+          k: how many.
+          allowed: bool [n], only these.
+          is_exact: whether every product is computed.
+
+        Raises:
+          InputError: an unknown ranking, or a vector of another size or with numbers that are not finite.
+        """
+        size = self._size(ranking)
+        if vector.shape != (size,) or not np.isfinite(vector).all():
+            raise InputError(f"query vector: {vector.dtype} {list(vector.shape)}, expected {size} finite numbers")
+        scores, places = [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
+        for number, (of, live) in enumerate(zip(self.parts, self._live, strict=True)):
+            start, mask = self.starts[number], live
+            if allowed is not None:
+                mask = allowed[start : start + len(of)]
+                mask = mask if live is None else mask & live
+            index = Exact(of.by_ranking(ranking)) if is_exact else of.indexes[ranking]
+            found, own = index.search(np.asarray(vector, np.float32), k, allowed=mask)
+            scores.append(found)
+            places.append(own + start)
+        return best(np.concatenate(scores), np.concatenate(places), k)
+
+    def locate(self, place: int) -> tuple[VectorsOf, int]:
+        """The part that a place is in, and the place there."""
+        number = int(np.searchsorted(self.starts, place, side="right")) - 1
+        return self.parts[number], place - self.starts[number]
+
+    def place_of(self, row: int) -> int:
+        """Place of a snapshot's row, as it is, not mirrored."""
+        for of, first, start in zip(self.parts, self._first, self.starts, strict=False):
+            rows = np.asarray(of.rows[:])
+            at = int(np.searchsorted(rows, row - first))
+            if not of.is_mirrored and at < len(rows) and rows[at] == row - first:
+                return start + at
+        raise InputError(f"row: {row} is none of {self.name}")
+
+    def score_parts(self, place: int, query: Query) -> dict[str, float]:
+        """What each part brings to the score by posterior: "pattern", where the category has any, and each expert."""
+        pattern = {"pattern": float(self.posteriors[place] @ query.posterior)} if len(self.patterns) else {}
+        cosines = {name: float(self.experts[name][place] @ query.experts[name]) for name in self.gallery.experts}
+        return pattern | {name: query.weights[name] * cosine for name, cosine in cosines.items()}
