@@ -15,19 +15,20 @@ import numpy as np
 from fos_jax.errors import InputError
 from fos_jax.files import published_directory
 from fos_jax.images import encode_png, resize_rgba, visible_box_xyxy_px
+from fos_jax.index.build import SCANN_MIN_ROWS, build_index
+from fos_jax.index.exact import check_vectors
 from fos_jax.pattern_table import PatternTable
 from fos_jax.retrieval.cutouts import CutoutRecord, CutoutSource
 from fos_jax.retrieval.gallery import (
     FORMAT,
     MANIFEST,
     MIRRORED,
-    RANKINGS,
     Metadata,
+    RankBy,
     all_categories,
     index_folder,
     measure_file,
 )
-from fos_jax.retrieval.index import SCANN_MIN_ROWS, ScannIndex, check_vectors
 from fos_jax.retrieval.queries import class_id
 from fos_jax.retrieval.rules import format_sides, mirrored_sides
 from fos_jax.retrieval.vectors import Vectors, join_vectors
@@ -300,15 +301,15 @@ def _write(rows: _Rows, data: Path, scann_min_rows: int) -> tuple[dict[str, int]
             number = categories.index(name)
             own = vectors.take(category[order] == number)
             posteriors = np.exp(own.log_posteriors[:, : int((table.category_of_pattern == number).sum())])
-            weighted = {expert: np.float32(usual[expert]) * values for expert, values in own.experts.items()}
-            by_ranking = {
-                "cosine": own.embeddings,
-                "posterior": join_vectors(posteriors, weighted, own.experts),
+            sizes = {expert: values.shape[1] for expert, values in own.experts.items()}
+            experts = {"expert_sizes": list(sizes.values()), "expert_weights": [usual[expert] for expert in sizes]}
+            by_ranking: dict[RankBy, tuple[np.ndarray, dict[str, Any]]] = {
+                "cosine": (own.embeddings, {}),
+                "posterior": (join_vectors(posteriors, own.experts, own.experts), experts),
             }
-            for ranking in RANKINGS:
-                folder = data / index_folder(categories, name, ranking)
-                ScannIndex.build(by_ranking[ranking], where=f"{ranking} vectors of {name}").save(folder)
-                ScannIndex.load(folder)  # ScaNN does not say so when a disk was full
+            for ranking, (values, options) in by_ranking.items():
+                folder, where = data / index_folder(categories, name, ranking), f"{ranking} vectors of {name}"
+                build_index(values, folder, ranking=ranking, **options, min_rows=scann_min_rows, where=where)
     return dict(counts), sum(map(len, rows.mirrored_rows))
 
 

@@ -15,8 +15,9 @@ from PIL import Image
 
 from fos_jax.errors import InputError
 from fos_jax.images import read_cutout
+from fos_jax.index.build import open_index
+from fos_jax.index.exact import ExactIndex, Index
 from fos_jax.pattern_table import PatternTable
-from fos_jax.retrieval.index import ExactIndex, Index, ScannIndex
 from fos_jax.retrieval.rules import parse_sides
 from fos_jax.retrieval.vectors import Vectors, join_vectors, read_rows
 
@@ -106,7 +107,7 @@ class Gallery:
         self._lock = threading.Lock()
         # Loaded now, so that nothing is missed when a rebuild removes this build's files.
         self.scann = {
-            (name, ranking): ScannIndex.load(folder)
+            (name, ranking): open_index(folder, self.category(name).vectors(ranking))
             for name in self.categories
             for ranking in RANKINGS
             if (folder := path / index_folder(self.categories, name, ranking)).is_dir()
@@ -291,19 +292,8 @@ class CategoryRows:
         return scann or self.exact_index(ranking)
 
     def index_for(self, query: "EncodedQuery", ranking: RankBy) -> tuple[Index, np.ndarray]:
-        """The index that answers a query, and the query's vector for it, float32 [d].
-
-        ScaNN's vectors of experts carry the usual weights, so that its partitions tell apart what scores tell apart.
-        For larger weights its answers would be too few of the best, and search is exact. (Of 20,000 made-up
-        foregrounds, of the best 20: usual weights .3 found .98, unweighted vectors .72; ten times the usual .53.)
-        """
-        index, usual = self.index(ranking), self.gallery.experts
-        if ranking == "cosine" or not usual or isinstance(index, ExactIndex):
-            return index, self.query_vector(query, ranking)
-        if any(query.weights[name] > weight for name, weight in usual.items()):
-            return self.exact_index(ranking), self.query_vector(query, ranking)
-        relative = {name: query.weights[name] / weight if weight else 0.0 for name, weight in usual.items()}
-        return index, self._weighted(query, relative)
+        """The index that answers a query, and the query's vector for it, float32 [d]."""
+        return self.index(ranking), self.query_vector(query, ranking)
 
     def exact_index(self, ranking: RankBy) -> ExactIndex:
         """The oracle of `index`."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from fos_jax.explain.reasons import no_patterns
+from fos_jax.index.exact import ExactIndex, Index
 from fos_jax.retrieval.gallery import CategoryRows, Gallery, RankBy
 from fos_jax.retrieval.hits import Hit, rank_members
-from fos_jax.retrieval.index import ExactIndex, Index
 from fos_jax.retrieval.queries import EncodedQuery
 from fos_jax.retrieval.rules import Filters
 

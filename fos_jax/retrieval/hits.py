@@ -9,8 +9,8 @@ from PIL import Image
 
 from fos_jax.errors import InputError
 from fos_jax.explain.reasons import Explanation, explain, no_patterns, pattern_reason
+from fos_jax.index.exact import top_k
 from fos_jax.retrieval.gallery import CategoryRows, RankBy
-from fos_jax.retrieval.index import top_k
 from fos_jax.retrieval.queries import EncodedQuery
 from fos_jax.retrieval.rules import fit_sentence, parse_sides, rectangle_phrase
 

@@ -125,19 +125,15 @@ def test_scann_finds_what_exact_search_finds(tmp_path):
     with ForegroundSearch.open(tmp_path / "g", FakeExperts()) as search:
         for category in ("car", "lamp"):
             rows = search.gallery.category(category)
-            for weights, kind in (
-                (None, "ScannIndex"),
-                ({"geometry": 0.1}, "ScannIndex"),
-                ({"geometry": 4.0}, "ExactIndex"),
-            ):
+            for weights in (None, {"geometry": 0.1}, {"geometry": 4.0}):
                 query = encode_queries([SearchQuery(photo(), BOX, category)], search.bundle, weights=weights)[0]
                 index, vector = rows.index_for(query, "posterior")
-                assert type(index).__name__ == kind
+                assert type(index).__name__ == "ScannIndex"
                 scores, found = index.search(vector[None], 10)
                 product = rows.vectors("posterior") @ rows.query_vector(query, "posterior")
                 np.testing.assert_allclose(scores[0], product[found[0]], rtol=1e-5)
                 assert scores[0, 0] >= product.max() - 0.01
-                assert (scores[0] >= np.sort(product)[-10] - 1e-5).mean() >= (0.5 if kind == "ScannIndex" else 1)
+                assert (scores[0] >= np.sort(product)[-10] - 1e-5).mean() >= 0.9
             hits = search.instances(photo(), BOX, category, filters=ANY, k=10)
             assert len(hits) == 10
 
