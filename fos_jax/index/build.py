@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -73,9 +73,8 @@ def build_index(
     expert_sizes, expert_weights = tuple(map(int, expert_sizes)), tuple(map(float, expert_weights))
     n, size = vectors.shape
     if len(expert_sizes) != len(expert_weights) or sum(expert_sizes) > size:
-        raise InputError(
-            f"{where}: experts of {list(expert_sizes)} numbers and {len(expert_weights)} weights in {size}"
-        )
+        given = f"sizes {[*expert_sizes]} and weights {[*expert_weights]}"
+        raise InputError(f"{where}: {size} numbers, of experts {given} do not match")
     if not 0 < target_recall <= 1:
         raise InputError(f"target_recall: got {target_recall}, expected more than 0 and at most 1")
     is_exact = n < min_rows or sys.platform != "linux"
@@ -121,13 +120,14 @@ def open_index(folder: str | Path, vectors: np.ndarray, *, verify: bool = False)
         if kind == "scann":
             setup = Setup(
                 settings["scoring"],
-                settings["num_leaves"],
+                int(settings["num_leaves"]),
                 [Effort(*map(int, effort)) for effort in settings["efforts"]],
                 settings["expert_sizes"],
                 settings["expert_weights"],
                 [WeightFactor(*map(float, factor)) for factor in settings["weight_factors"]],
             )
-            setup.efforts[0], setup.scale(of[1])
+            if setup.scoring not in get_args(Scoring) or not setup.efforts or len(setup.scale(of[1])) != of[1]:
+                raise ValueError(f"scoring is {setup.scoring!r}, efforts are {setup.efforts}")
         for name, expected in files.items():
             _check_file(folder / name, expected, verify)
     except FileNotFoundError:
@@ -176,7 +176,6 @@ def _train(vectors: np.ndarray, setup: Setup) -> Any:
     scaled = vectors * setup.scale(vectors.shape[1]) if setup.expert_sizes else vectors
     n = len(vectors)
     builder = scann_ops_pybind.builder(scaled, min(10, n), "dot_product")
-    builder.set_n_training_threads(0)
     builder.tree(setup.num_leaves, 1, training_sample_size=min(n, max(100_000, 50 * setup.num_leaves)))
     if setup.scoring == "exact":
         return builder.score_brute_force().build()

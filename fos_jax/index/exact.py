@@ -99,7 +99,8 @@ class ExactIndex:
         Args:
           is_checked: the vectors were checked before, and are not read now.
         """
-        self.vectors = vectors if is_checked else check_vectors(vectors, where=where)
+        checked = vectors if is_checked else check_vectors(vectors, where=where)
+        self.vectors = np.asarray(checked)  # taking rows of a mapped file is slower by NumPy's own class for such
 
     def __len__(self) -> int:
         return len(self.vectors)

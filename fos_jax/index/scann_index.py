@@ -18,8 +18,8 @@ import numpy as np
 from fos_jax.index.exact import ExactIndex, check_allowed, check_queries, no_answers
 
 Scoring = Literal["codes", "exact"]
-# Rows are fetched for a filter until so many times what is wanted would pass it, if it were blind to scores.
-_SURPLUS = 1.2
+# Of rows that are fetched for a filter, so many standard deviations more than wanted pass one that is blind to scores.
+_DEVIATIONS = 3
 # Where a larger share of all rows would be reordered, multiplying all of them is no slower.
 LARGEST_SHARE = 1 / 16
 
@@ -79,7 +79,8 @@ class ScannIndex:
           searcher: ScaNN's own, of `vectors` times `setup.scale`.
           vectors: float32 [n, d], known to be finite.
         """
-        self._exact, self.vectors, self.setup = ExactIndex(vectors, is_checked=True), vectors, setup
+        self._exact, self.setup = ExactIndex(vectors, is_checked=True), setup
+        self.vectors = self._exact.vectors
         self._searcher = searcher.searcher  # the wrapper's defaults and ids are not used
         self._threads = len(os.sched_getaffinity(0))
         self._searcher.set_num_threads(self._threads)
@@ -108,7 +109,8 @@ class ScannIndex:
         if num_allowed == len(self):
             allowed, fetched = None, found
         else:
-            fetched = math.ceil(_SURPLUS * found * len(self) / num_allowed) + found
+            share = num_allowed / len(self)
+            fetched = min(len(self), math.ceil((found + _DEVIATIONS * math.sqrt(found * (1 - share))) / share))
         effort = self.effort(fetched, queries)
         if not effort.leaves or (allowed is not None and num_allowed < effort.reordered):
             return self._exact.search(queries, k, allowed=allowed)
@@ -131,9 +133,13 @@ class ScannIndex:
         Where a query weighs experts other than usual, it takes what the measured weights around its own take.
         """
         efforts = self.setup.efforts
-        nearest = next((effort for effort in efforts if effort.wanted >= wanted), efforts[-1])
-        more = max(1.0, wanted / nearest.wanted)
-        leaves, reordered = more * nearest.leaves, more * nearest.reordered
+        below = max((effort for effort in efforts if effort.wanted <= wanted), default=efforts[0])
+        above = next((effort for effort in efforts if effort.wanted > wanted), None)
+        if above is None:
+            leaves, reordered = (wanted / below.wanted * number for number in below[1:])
+        else:
+            share = max(0.0, (wanted - below.wanted) / max(1, above.wanted - below.wanted))
+            leaves, reordered = (a + share * (b - a) for a, b in zip(below[1:], above[1:], strict=True))
         if factors := self.setup.weight_factors:
             multiples_asked = [np.linalg.norm(queries[:, a:b], axis=1) / self._scale[a] for a, b in self._parts]
             multiples = [factor.multiple for factor in factors]

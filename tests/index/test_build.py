@@ -58,7 +58,7 @@ def test_what_scann_cannot_train_on_is_refused_and_leaves_nothing(tmp_path):
     vectors[[3, 7], 2] = np.nan
     with pytest.raises(InputError, match="cars: 2 of 500 rows are not finite, the first is row 3"):
         build_index(vectors, tmp_path / "index", ranking="cosine", min_rows=1, where="cars")
-    with pytest.raises(InputError, match="expert sizes \\[9\\] and weights \\[\\] do not match"):
+    with pytest.raises(InputError, match=r"sizes \[9\] and weights \[\] do not match"):
         build_index(vectors[:3], tmp_path / "index", ranking="posterior", expert_sizes=[9])
     with pytest.raises(InputError, match="target_recall: got 2"):
         build_index(vectors[:3], tmp_path / "index", ranking="posterior", target_recall=2)
@@ -122,6 +122,7 @@ class TestDamage:
         ("change", "message"),
         [
             ({"format": "other"}, "format is 'other'"),
+            ({"scoring": "other"}, "not an index's settings"),
             ({"efforts": []}, "not an index's settings"),
             ({"efforts": [["a", 1, 1]]}, "not an index's settings"),
             ({"files": 3}, "not an index's settings"),
