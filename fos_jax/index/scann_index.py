@@ -141,10 +141,11 @@ class ScannIndex:
             share = max(0.0, (wanted - below.wanted) / max(1, above.wanted - below.wanted))
             leaves, reordered = (a + share * (b - a) for a, b in zip(below[1:], above[1:], strict=True))
         if factors := self.setup.weight_factors:
-            multiples_asked = [np.linalg.norm(queries[:, a:b], axis=1) / self._scale[a] for a, b in self._parts]
+            weights = zip(self._parts, self.setup.weights[1:], strict=True)
+            asked = [np.linalg.norm(queries[:, a:b], axis=1) / weight for (a, b), weight in weights]
             multiples = [factor.multiple for factor in factors]
-            low = max(0, bisect.bisect_right(multiples, float(np.min(multiples_asked)) * 1.001) - 1)
-            high = bisect.bisect_left(multiples, float(np.max(multiples_asked)) * 0.999) + 1
+            low = max(0, bisect.bisect_right(multiples, float(np.min(asked)) * 1.001) - 1)
+            high = bisect.bisect_left(multiples, float(np.max(asked)) * 0.999) + 1
             around = factors[low:high] or factors[-1:]
             leaves *= max(factor.leaves for factor in around) * all(factor.leaves for factor in around)
             reordered *= max(factor.reordered for factor in around)

@@ -44,7 +44,7 @@ def test_the_fastest_that_reaches_the_target_is_chosen():
 def test_every_method_finds_what_exact_search_finds(tmp_path):
     rows, queries = retrieval.clusters(3000, 20, np.random.default_rng(0))["cosine"]
     kth = retrieval.exact_kth(rows, queries)
-    for name in ("faiss_flat", "faiss_ivfpq", "faiss_hnsw", "hnswlib", "numpy", "scann", "ours"):
+    for name in ("faiss_flat", "faiss_ivfpq", "faiss_hnsw", "hnswlib", "numpy", "scann", "scann_leaves", "ours"):
         method = retrieval.METHODS[name]
         if retrieval.importlib.util.find_spec(method.needs):
             index = method.build(rows, "cosine", tmp_path / name, 0.99)
