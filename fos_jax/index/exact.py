@@ -116,7 +116,7 @@ class ExactIndex:
         for start in range(0, n, _BLOCK):
             part = slice(start, start + _BLOCK)
             block = self.vectors[part if rows is None else rows[part]]
-            of_block = queries @ block.T if len(queries) > 1 else (block @ queries[0])[None]  # [q, b]
+            of_block = (block @ queries[0])[None] if len(queries) == 1 else queries @ block.T  # [q, b]
             for query, own in enumerate(of_block if k else ()):
                 above = np.flatnonzero(own > scores[query, -1])  # later rows lose ties
                 if len(above):
