@@ -17,9 +17,9 @@ from fos_jax.gallery import store
 from fos_jax.gallery.encoding import Cutouts, Encoder, EncodesForegrounds
 from fos_jax.gallery.foregrounds import Foregrounds, Layout
 from fos_jax.gallery.gallery import FORMAT, FORMAT_VERSION, MANIFEST, PATTERNS, SEGMENTS
-from fos_jax.gallery.indexing import INDEX_MIN_ROWS
 from fos_jax.gallery.segment_writing import SegmentWriter
 from fos_jax.gallery.sources import CutoutSource
+from fos_jax.index.build import SCANN_MIN_ROWS
 
 FIRST_SEGMENT = "000001"
 
@@ -33,7 +33,7 @@ def build_gallery(
     cutouts: Cutouts = "copy",
     mirror: bool | None = None,
     thumbnail_size: int = 160,
-    index_min_rows: int = INDEX_MIN_ROWS,
+    index_min_rows: int = SCANN_MIN_ROWS,
     batch_size: int = 256,
     tags: Collection[str] = (),
     progress: bool = False,

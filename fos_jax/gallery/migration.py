@@ -14,15 +14,15 @@ from fos_jax.errors import InputError
 from fos_jax.gallery.building import new_gallery, write_gallery
 from fos_jax.gallery.foregrounds import Foregrounds, Layout, make_foregrounds
 from fos_jax.gallery.gallery import EARLIER_VERSIONS, FORMAT, MANIFEST, PATTERNS
-from fos_jax.gallery.indexing import INDEX_MIN_ROWS
 from fos_jax.gallery.segment import BLOBS, map_array, measure_file
+from fos_jax.index.build import SCANN_MIN_ROWS
 from fos_jax.pattern_table import PatternTable
 
 _CHUNK = 512
 _COPIED = ("source_id", "licence", "path", "width_px", "height_px", "true_pattern")
 
 
-def migrate_gallery(gallery: str | Path, *, index_min_rows: int = INDEX_MIN_ROWS) -> dict[str, Any]:
+def migrate_gallery(gallery: str | Path, *, index_min_rows: int = SCANN_MIN_ROWS) -> dict[str, Any]:
     """Rewrites a gallery of format version 1 or 2 in place, in one step, after its checksums were compared.
 
     Args:

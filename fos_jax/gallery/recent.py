@@ -10,9 +10,9 @@ import pyarrow as pa
 from fos_jax.errors import InputError
 from fos_jax.gallery.columns import Columns
 from fos_jax.gallery.foregrounds import SCHEMA, Layout
-from fos_jax.gallery.indexing import Exact
 from fos_jax.gallery.segment import VectorsOf
 from fos_jax.gallery.store import RecentRow
+from fos_jax.index.exact import ExactIndex
 
 _MOST_TABLES = 64  # per category, before they are joined
 
@@ -139,7 +139,10 @@ class _Group:
 
     def _view(self, prefix: str, columns: Columns, rows: np.ndarray) -> VectorsOf:
         embeddings, vectors = (self._arrays[f"{prefix}{name}"].view() for name in self._sizes)
-        indexes: dict[str, Any] = {"cosine": Exact(embeddings), "posterior": Exact(vectors)}
+        indexes: dict[str, Any] = {
+            "cosine": ExactIndex(embeddings, is_checked=True),
+            "posterior": ExactIndex(vectors, is_checked=True),
+        }
         return VectorsOf(columns, self._patterns, embeddings, vectors, rows, indexes, bool(prefix))
 
 

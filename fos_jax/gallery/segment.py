@@ -23,7 +23,8 @@ import pyarrow as pa
 from fos_jax.errors import InputError
 from fos_jax.gallery.columns import Columns
 from fos_jax.gallery.foregrounds import SCHEMA, Layout
-from fos_jax.gallery.indexing import Exact, Index, open_index
+from fos_jax.index.build import open_index
+from fos_jax.index.exact import ExactIndex, Index
 
 SEGMENT = "segment.json"
 REPEATED = ("source_id", "licence", "truncated")  # columns that are stored as dictionaries
@@ -138,9 +139,11 @@ class Segment:
         embeddings = map_array(folder / f"{prefix}embeddings.npy", (len(rows), layout.embedding_size))
         vectors = map_array(folder / f"{prefix}vectors.npy", (len(rows), layout.vector_size(name)))
         by_ranking = {"cosine": embeddings, "posterior": vectors}
-        indexes: dict[str, Index] = {ranking: Exact(of) for ranking, of in by_ranking.items()}
-        if self._with_indexes:
-            indexes = {r: open_index(folder / f"{prefix}index_{r}", of) for r, of in by_ranking.items()}
+        indexes: dict[str, Index] = {}
+        for ranking, of in by_ranking.items():
+            index = folder / f"{prefix}index_{ranking}"
+            has_index = self._with_indexes and index.is_dir()
+            indexes[ranking] = open_index(index, of) if has_index else ExactIndex(of, is_checked=True)
         return VectorsOf(columns, layout.patterns(name), embeddings, vectors, rows, indexes, bool(prefix))
 
     def category(self, name: str, *, mirrored: bool = False) -> VectorsOf | None:

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from fos_jax.gallery.foregrounds import Foregrounds, Layout, all_categories
-from fos_jax.gallery.indexing import build_index
 from fos_jax.gallery.segment import BLOBS, RANKINGS, SEGMENT, SEGMENT_SCHEMA, hash_ids, map_array, measure_file
+from fos_jax.index.build import build_index
 
 _HEADER_BYTES = 128  # of a .npy file whose number of rows is not known when its first are written
 
@@ -34,9 +34,10 @@ class SegmentWriter:
           index_min_rows: categories of at least so many foregrounds get indexes, others are searched exactly.
         """
         self.folder, self.layout, self._index_min_rows = folder, layout, index_min_rows
-        self._files = contextlib.ExitStack()
         folder.mkdir(parents=True)
-        self._blobs = {blob: self._files.enter_context((folder / f"{blob}s.bin").open("wb")) for blob in BLOBS}
+        with contextlib.ExitStack() as files:
+            self._blobs = {blob: files.enter_context((folder / f"{blob}s.bin").open("wb")) for blob in BLOBS}
+            self._files = files.pop_all()
         self._metadata: dict[str, list[pa.Table]] = {}
         self._arrays: dict[tuple[str, str], _GrowingArray] = {}
         self.counts: Counter[str] = Counter()
@@ -118,9 +119,19 @@ class SegmentWriter:
                 name = f"{prefix}{'embeddings' if ranking == 'cosine' else 'vectors'}"
                 size = self.layout.embedding_size if ranking == "cosine" else self.layout.vector_size(category)
                 vectors = map_array(folder / f"{name}.npy", (None, size))
-                if len(vectors) >= self._index_min_rows and size:
-                    where = f"{ranking} vectors of {category}"
-                    build_index(vectors, folder / f"{prefix}index_{ranking}", where=where)
+                if len(vectors) < self._index_min_rows or not size:
+                    continue
+                # The vectors carry the usual weights of experts already: a query's experts weigh 1 where it has these.
+                sizes = list(self.layout.expert_sizes.values()) if ranking == "posterior" else []
+                build_index(
+                    vectors,
+                    folder / f"{prefix}index_{ranking}",
+                    ranking=ranking,
+                    expert_sizes=sizes,
+                    expert_weights=[1.0] * len(sizes),
+                    min_rows=1,
+                    where=f"{ranking} vectors of {category}",
+                )
 
 
 class _GrowingArray:

@@ -13,10 +13,10 @@ from PIL import Image
 
 from fos_jax.errors import InputError
 from fos_jax.gallery.foregrounds import SCHEMA, Layout, all_categories
-from fos_jax.gallery.indexing import Exact, best
 from fos_jax.gallery.recent import Recent
 from fos_jax.gallery.segment import BLOBS, RANKINGS, Segment, VectorsOf
 from fos_jax.images import read_cutout
+from fos_jax.index.exact import ExactIndex
 
 RankBy = Literal["posterior", "cosine"]
 _LEAST = np.float32(1e-37)  # of probabilities whose logarithm is taken
@@ -330,14 +330,6 @@ class CategoryRows:
         parts = [weights[name] * np.asarray(query.experts[name], np.float32) for name in self.gallery.experts]
         return np.concatenate([query.posterior, *parts])
 
-    def needs_exact(self, query: Query, ranking: RankBy) -> bool:
-        """Whether an expert weighs more than usual: an index by usual weights would find too few of the best.
-
-        (Of 20,000 made-up foregrounds, of the best 20: usual weights .3 found .98, ten times the usual .53.)
-        """
-        usual = self.gallery.experts
-        return ranking == "posterior" and any(query.weights[name] > weight for name, weight in usual.items())
-
     def search(
         self, vector: np.ndarray, ranking: RankBy, k: int, *, allowed: np.ndarray | None = None, is_exact: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -362,11 +354,13 @@ class CategoryRows:
             if allowed is not None:
                 mask = allowed[start : start + len(of)]
                 mask = mask if live is None else mask & live
-            index = Exact(of.by_ranking(ranking)) if is_exact else of.indexes[ranking]
-            found, own = index.search(np.asarray(vector, np.float32), k, allowed=mask)
-            scores.append(found)
-            places.append(own + start)
-        return best(np.concatenate(scores), np.concatenate(places), k)
+            index = ExactIndex(of.by_ranking(ranking), is_checked=True) if is_exact else of.indexes[ranking]
+            found, own = (answers[0] for answers in index.search(vector[None], k, allowed=mask))
+            scores.append(found[own >= 0])
+            places.append(own[own >= 0] + start)
+        all_scores, all_places = np.concatenate(scores), np.concatenate(places)
+        order = np.lexsort((all_places, -all_scores))[:k]
+        return all_scores[order], all_places[order]
 
     def locate(self, place: int) -> tuple[VectorsOf, int]:
         """The part that a place is in, and the place there."""

@@ -97,11 +97,11 @@ def overview_groups(
     rows = gallery.category(query.category, mirror=filters.mirror)
     allowed = filters.allowed(rows, query.place)
     vector = rows.query_vector(query, "posterior")
-    of_experts, is_exact = vector[len(query.posterior) :], rows.needs_exact(query, "posterior")
+    of_experts = vector[len(query.posterior) :]
 
     def find(of_patterns: np.ndarray, k: int) -> np.ndarray:
         asked = np.concatenate([of_patterns, of_experts])
-        return rows.search(asked, "posterior", k, allowed=allowed, is_exact=is_exact)[1]
+        return rows.search(asked, "posterior", k, allowed=allowed)[1]
 
     found = choose(
         find,

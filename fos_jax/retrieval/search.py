@@ -387,8 +387,7 @@ class ForegroundSearch:
             self._check_pattern(pattern, query.category)
             of_pattern = rows.assigned == pattern
             allowed = of_pattern if allowed is None else allowed & of_pattern
-        is_exact = rows.needs_exact(query, ranking)
-        scores, places = rows.search(vector, ranking, num_places(rows, k), allowed=allowed, is_exact=is_exact)
+        scores, places = rows.search(vector, ranking, num_places(rows, k), allowed=allowed)
         return make_hits(rows, places, scores, ranking, k, query)
 
 

@@ -149,6 +149,7 @@ def test_a_full_database_refuses_and_loses_nothing(path):
 def test_a_disk_that_refuses_any_write_of_a_segment(path, monkeypatch, code):
     """The first write fails, then the second, ... of compacting and of adding many, until one gets through."""
     monkeypatch.setattr(writer, "MOST_RECENT", 3)
+    monkeypatch.setattr("fos_jax.files._PAUSE_S", 0.0)
     with contextlib.closing(Gallery.open(path)) as gallery:
         before, sequence = content(gallery), gallery.snapshot().sequence
         listed = {p.name for p in (path / "segments").iterdir()}

@@ -124,16 +124,15 @@ def test_scann_finds_what_exact_search_finds(tmp_path):
     with ForegroundSearch.open(tmp_path / "g", FakeExperts()) as search:
         for category in ("car", "lamp"):
             rows = search.gallery.category(category)
-            assert type(rows.parts[0].indexes["posterior"]).__name__ == "Approximate"
-            for weights, is_exact in ((None, False), ({"geometry": 0.1}, False), ({"geometry": 4.0}, True)):
+            assert type(rows.parts[0].indexes["posterior"]).__name__ == "ScannIndex"
+            for weights in (None, {"geometry": 0.1}, {"geometry": 4.0}):
                 query = encode_queries([SearchQuery(photo(), BOX, category)], search.bundle, weights=weights)[0]
-                assert rows.needs_exact(query, "posterior") == is_exact
                 vector = rows.query_vector(query, "posterior")
-                scores, found = rows.search(vector, "posterior", 10, is_exact=is_exact)
+                scores, found = rows.search(vector, "posterior", 10)
                 product = rows.vectors("posterior") @ vector
                 np.testing.assert_allclose(scores, product[found], rtol=1e-5)
                 assert scores[0] >= product.max() - 0.01
-                assert (scores >= np.sort(product)[-10] - 1e-5).mean() >= (1 if is_exact else 0.5)
+                assert (scores >= np.sort(product)[-10] - 1e-5).mean() >= 0.9
             hits = search.instances(photo(), BOX, category, filters=ANY, k=10)
             assert len(hits) == 10
 

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fos_jax.index.exact import ExactIndex
 from fos_jax.retrieval.groups import choose
-from fos_jax.retrieval.index import ExactIndex
 
 
 def finder(posteriors):

@@ -1,0 +1,437 @@
+"""Queries per second, latency, memory and recall: our index against FAISS, hnswlib, ScaNN itself and exact search.
+
+    python benchmarks/retrieval.py --bundle=runs/demo/student/bundle --data_dir=data [--rows=100000,1000000]
+        [--real=61440] [--methods=ours,scann,...] [--workdir=FOLDER] [--plot=FILE.png] [--output=FILE.json]
+
+Data, each unit vectors of 128 numbers and posteriors over a category's patterns:
+
+  foregrounds  rendered and encoded by the bundle (kept in --workdir as gallery_size.py keeps them), shuffled. Beyond
+               --real rows they are widened: each further row is a real one plus noise half as long as the distance to
+               its nearest real neighbour, and its posterior is what the bundle's prototypes say of it. Queries are the
+               photographs of all splits, encoded.
+  clusters     Gaussian clusters around 1,000 centres, as a control.
+
+ScaNN is called with codes as its documentation advises, and (scann_leaves) with exact scores in its partitions.
+Each method but ours is tuned on the queries that are reported: of its settings the fastest with recall@20 of --recall.
+Ours takes what it chose when it was built, on queries that it made of the rows. An answer counts whose score reaches
+the exact 20th less 1e-6. Each method has a process of its own and all cores; p50 and p99 are of single queries.
+Ours is also searched with filters that allow 50 %, 5 % and 0.1 % at random, and by posterior and embedding together
+(usual weight 0.3) at multiples of that weight. Without faiss-cpu or hnswlib (`pip install fos-jax[bench]`) a line says
+so.
+"""
+
+import argparse
+import concurrent.futures
+import importlib.util
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from reporting import Report, machine, make_parser, work_folder
+
+K = 20
+USUAL_WEIGHT = 0.3
+
+
+class Sizes(NamedTuple):
+    """What to build and how to ask: --recall, and how many queries are timed one by one."""
+
+    recall: float
+    singles: int
+
+
+def widen(embeddings: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """float32 [n, d]: unit rows in random order, beyond the given ones with noise; see the module."""
+    real = embeddings[rng.permutation(len(embeddings))[:n]]
+    if n <= len(real):
+        return real
+    nearest = np.empty(len(real), np.float32)
+    for start in range(0, len(real), 1024):
+        cosine = real[start : start + 1024] @ real.T
+        cosine[np.arange(len(cosine)), start + np.arange(len(cosine))] = -1
+        nearest[start : start + 1024] = cosine.max(axis=1)
+    length = 0.5 * np.sqrt(np.maximum(0, 2 - 2 * nearest))
+    rows, missing = [real], n - len(real)
+    while missing > 0:
+        of = rng.permutation(len(real))[:missing]
+        noise = rng.standard_normal((len(of), real.shape[1]), np.float32)
+        rows.append(unit(real[of] + noise * (length[of] / np.linalg.norm(noise, axis=1))[:, None]))
+        missing -= len(of)
+    return rng.permutation(np.concatenate(rows))
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def clusters(n: int, num_queries: int, rng: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """ranking -> rows and queries."""
+    centres = unit(rng.standard_normal((1000, 128), np.float32))
+
+    def around(number: int) -> np.ndarray:
+        return unit(
+            centres[rng.integers(0, 1000, number)] + 0.6 / 128**0.5 * rng.standard_normal((number, 128), np.float32)
+        )
+
+    rows, queries = around(n), around(num_queries)
+    return {
+        "cosine": (rows, queries),
+        "posterior": (softmax(16 * rows @ centres[:48].T), softmax(8 * queries @ centres[:48].T)),
+    }
+
+
+def foregrounds(args: argparse.Namespace, workdir: Path, n: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """ranking -> rows and queries of the bundle's first category."""
+    import gallery_size
+
+    from fos_jax.data.splits import load_split
+    from fos_jax.encoders.bundle import load_bundle
+
+    bundle = load_bundle(args.bundle)
+    table, rng = bundle.table, np.random.default_rng(0)
+    own = np.flatnonzero(table.category_of_pattern == 0)
+    parts = list(gallery_size.chunks({"x": bundle}, table, table.categories[0], args.real, workdir))
+    rows = widen(np.concatenate([part["x"].embedding for part in parts]), n, rng)
+    posteriors = softmax(bundle.config.foreground.posterior_scale * rows @ bundle.prototypes[own].T)
+    embeddings, asked = [], []
+    for split in ("test", "validation", "train"):
+        sides = {"foreground_size": bundle.foreground_size, "query_size": bundle.query_size}
+        _, queries, _ = load_split(args.data_dir, size=args.size, split=split, progress=False, **sides)
+        of = queries.category == 0
+        encoded = bundle.encode_queries(queries.image[of], queries.box_yxyx_norm[of], queries.category[of])
+        embeddings.append(encoded.embedding)
+        asked.append(np.exp(encoded.log_posterior[:, own]))
+    order = rng.permutation(sum(map(len, asked)))[: args.queries]
+    return {
+        "cosine": (rows, np.concatenate(embeddings)[order]),
+        "posterior": (np.asarray(posteriors, np.float32), np.concatenate(asked).astype(np.float32)[order]),
+    }
+
+
+class Method(NamedTuple):
+    """A way to search.
+
+    Attributes:
+      needs: package.
+      build: (rows, ranking, folder, recall) -> the index, ready to search.
+      settings: (index, number of rows) -> from fast to thorough.
+      search: (index, setting, queries) -> rows [q, K].
+    """
+
+    needs: str
+    build: Callable[[np.ndarray, str, Path, float], Any]
+    settings: Callable[[Any, int], list[Any]]
+    search: Callable[[Any, Any, np.ndarray], np.ndarray]
+
+
+def _ours(rows: np.ndarray, ranking: Any, folder: Path, recall: float) -> Any:
+    from fos_jax.index.build import build_index, open_index
+
+    build_index(rows, folder, ranking=ranking, target_recall=recall)
+    return open_index(folder, rows)
+
+
+def _scann(rows: np.ndarray, ranking: str, folder: Path, recall: float) -> Any:
+    from scann.scann_ops.py import scann_ops_pybind
+
+    leaves = round(len(rows) ** 0.5)
+    tree = scann_ops_pybind.builder(rows, K, "dot_product").tree(leaves, leaves // 10, training_sample_size=250_000)
+    return tree.score_ah(2, anisotropic_quantization_threshold=0.2).reorder(100).build()
+
+
+def _scann_leaves(rows: np.ndarray, ranking: str, folder: Path, recall: float) -> Any:
+    from scann.scann_ops.py import scann_ops_pybind
+
+    leaves = round(len(rows) ** 0.5)
+    tree = scann_ops_pybind.builder(rows, K, "dot_product").tree(leaves, leaves // 10, training_sample_size=250_000)
+    return tree.score_brute_force().build()
+
+
+def _search_scann(index: Any, setting: tuple[int, int], queries: np.ndarray) -> np.ndarray:
+    if len(queries) == 1:
+        return np.asarray(index.search(queries[0], K, setting[1], setting[0])[0])[None]
+    return np.asarray(index.search_batched_parallel(queries, K, setting[1], setting[0])[0])
+
+
+def _ivf(rows: np.ndarray, ranking: str, folder: Path, recall: float) -> Any:
+    import faiss
+
+    leaves, size = round(len(rows) ** 0.5), rows.shape[1]
+    index = faiss.index_factory(size, f"IVF{leaves},PQ{size // 2}x4fs,RFlat", faiss.METRIC_INNER_PRODUCT)
+    index.train(rows[:: max(1, len(rows) // 100_000)])
+    index.add(rows)
+    return index
+
+
+def _search_ivf(index: Any, setting: tuple[int, float], queries: np.ndarray) -> np.ndarray:
+    import faiss
+
+    index.k_factor = setting[1]
+    faiss.extract_index_ivf(index).nprobe = setting[0]
+    return index.search(queries, K)[1]
+
+
+def _faiss_hnsw(rows: np.ndarray, ranking: str, folder: Path, recall: float) -> Any:
+    import faiss
+
+    index = faiss.IndexHNSWFlat(rows.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = 100
+    index.add(rows)
+    return index
+
+
+def _search_faiss_hnsw(index: Any, setting: int, queries: np.ndarray) -> np.ndarray:
+    index.hnsw.efSearch = setting
+    return index.search(queries, K)[1]
+
+
+def _hnswlib(rows: np.ndarray, ranking: str, folder: Path, recall: float) -> Any:
+    import hnswlib
+
+    index = hnswlib.Index("ip", rows.shape[1])
+    index.init_index(len(rows), M=16, ef_construction=100)
+    index.add_items(rows)
+    return index
+
+
+def _search_hnswlib(index: Any, setting: int, queries: np.ndarray) -> np.ndarray:
+    index.set_ef(setting)
+    return index.knn_query(queries, K)[0].astype(np.int64)
+
+
+def _flat(rows: np.ndarray, ranking: str, folder: Path, recall: float) -> Any:
+    import faiss
+
+    index = faiss.IndexFlatIP(rows.shape[1])
+    index.add(rows)
+    return index
+
+
+def _numpy(rows: np.ndarray, ranking: str, folder: Path, recall: float) -> Any:
+    return np.array(rows)
+
+
+def _search_numpy(index: np.ndarray, setting: None, queries: np.ndarray) -> np.ndarray:
+    scores = queries @ index.T
+    best = np.argpartition(-scores, K, axis=1)[:, :K]
+    return np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, 1), axis=1), 1)
+
+
+_LEAVES = (2, 4, 8, 12, 18, 27, 40, 60, 100, 200)
+_GRAPH = (20, 40, 80, 120, 200, 400, 800)
+METHODS = {
+    "ours": Method("scann", _ours, lambda index, n: ["as built"], lambda index, setting, q: index.search(q, K)[1]),
+    "scann": Method(
+        "scann", _scann, lambda index, n: [(a, b) for a in _LEAVES for b in (100, 200, 400, 1500)], _search_scann
+    ),
+    "scann_leaves": Method("scann", _scann_leaves, lambda index, n: [(a, -1) for a in (1, *_LEAVES)], _search_scann),
+    "faiss_ivfpq": Method("faiss", _ivf, lambda index, n: [(a, b) for a in _LEAVES for b in (5, 20, 80)], _search_ivf),
+    "faiss_hnsw": Method("faiss", _faiss_hnsw, lambda index, n: [*_GRAPH], _search_faiss_hnsw),
+    "hnswlib": Method("hnswlib", _hnswlib, lambda index, n: [*_GRAPH], _search_hnswlib),
+    "faiss_flat": Method("faiss", _flat, lambda index, n: [None], lambda index, setting, q: index.search(q, K)[1]),
+    "numpy": Method("numpy", _numpy, lambda index, n: [None], _search_numpy),
+}
+
+
+def exact_kth(rows: np.ndarray, queries: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
+    """float32 [q, 1]: the K-th best score."""
+    from fos_jax.index.exact import ExactIndex
+
+    return ExactIndex(rows).search(queries, K, allowed=allowed)[0][:, -1:]
+
+
+def recall_of(rows: np.ndarray, queries: np.ndarray, found: np.ndarray, kth: np.ndarray) -> float:
+    """Share of answers whose score reaches the K-th; -1 and repeated rows are no answers."""
+    scores = np.matmul(rows[found], queries[:, :, None])[..., 0]
+    ordered = np.sort(found, axis=1)
+    repeated = (ordered[:, 1:] == ordered[:, :-1]).sum()
+    return float(((scores >= kth - 1e-6) & (found >= 0)).sum() - repeated) / found.size
+
+
+def timed(search: Callable[[np.ndarray], Any], queries: np.ndarray, singles: int) -> dict[str, float]:
+    """Queries per second in one batch (best of 3), of all cores and per second of one, and p50 and p99 of singles."""
+    wall, cpu = [], []
+    for _ in range(3):
+        before, started = time.process_time(), time.perf_counter()
+        search(queries)
+        wall.append(time.perf_counter() - started)
+        cpu.append(time.process_time() - before)
+    single = []
+    for query in queries[:singles]:
+        started = time.perf_counter()
+        search(query[None])
+        single.append(1000 * (time.perf_counter() - started))
+    p50, p99 = np.quantile(single, [0.5, 0.99])
+    speeds = {"batch_per_s": round(len(queries) / min(wall), 1), "batch_per_core_s": round(len(queries) / min(cpu), 1)}
+    return {**speeds, "p50_ms": round(float(p50), 4), "p99_ms": round(float(p99), 4)}
+
+
+def measure(name: str, ranking: str, folder: Path, sizes: Sizes) -> list[dict[str, Any]]:
+    """One line per setting of a method, in a process of its own; vectors lie in the folder."""
+    method = METHODS[name]
+    rows, queries, kth = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("rows", "queries", "kth"))
+    queries, is_exact = np.array(queries), name in ("faiss_flat", "numpy")
+    asked = queries[:50] if is_exact else queries
+    before, started = _resident_mb(), time.perf_counter()
+    index = method.build(rows, ranking, folder / f"index_{name}", sizes.recall)
+    build = {"build_s": round(time.perf_counter() - started, 1), "memory_mb": round(_resident_mb() - before)}
+    build["peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    lines = []
+    for setting in method.settings(index, len(rows)):
+
+        def search(some: np.ndarray, setting: Any = setting) -> np.ndarray:
+            return method.search(index, setting, some)
+
+        recall = recall_of(rows, asked, search(asked), kth[: len(asked)])
+        if recall >= 0.8:  # what is far from the target is no point of the curve
+            speed = timed(search, asked, 20 if is_exact else sizes.singles)
+            lines.append({"method": name, "setting": setting, "recall": round(recall, 4), **speed, **build})
+        if recall >= 0.9995 and name != "ours":
+            break
+    return lines
+
+
+def filtered(ranking: str, folder: Path, singles: int) -> list[dict[str, Any]]:
+    """Our index under random filters."""
+    from fos_jax.index.build import open_index
+
+    rows, queries = np.load(folder / "rows.npy", mmap_mode="r"), np.load(folder / "queries.npy")[:200]
+    index, lines = open_index(folder / "index_ours", rows), []
+    for share in (0.999, 0.5, 0.05, 0.001):
+        allowed = np.random.default_rng(0).random(len(rows)) < share
+        found = index.search(queries, K, allowed=allowed)[1]
+        recall = recall_of(rows, queries, found, exact_kth(rows, queries, allowed))
+        speed = timed(lambda some, allowed=allowed: index.search(some, K, allowed=allowed), queries, singles)
+        lines.append({"method": "ours", "allowed": share, "recall": round(recall, 4), **speed})
+    return lines
+
+
+def combined(rows: tuple[np.ndarray, ...], queries: tuple[np.ndarray, ...], folder: Path) -> list[dict[str, Any]]:
+    """Our index over posterior and embedding together, at multiples of the usual weight."""
+    from fos_jax.index.build import build_index, open_index
+
+    joined, size = np.concatenate(rows, axis=1), rows[1].shape[1]
+    started, options = time.perf_counter(), {"expert_sizes": [size], "expert_weights": [USUAL_WEIGHT]}
+    build_index(joined, folder, ranking="posterior", **options)
+    build_s, index, lines = round(time.perf_counter() - started, 1), open_index(folder, joined), []
+    for multiple in (0, 0.1, 0.3, 1, 3, 10):
+        asked = np.concatenate([queries[0], np.float32(USUAL_WEIGHT * multiple) * queries[1]], axis=1)[:300]
+        recall = recall_of(joined, asked, index.search(asked, K)[1], exact_kth(joined, asked))
+        speed = timed(lambda some: index.search(some, K), asked, 200)
+        lines.append({"method": "ours", "multiple": multiple, "recall": round(recall, 4), **speed, "build_s": build_s})
+    return lines
+
+
+def run(args: argparse.Namespace, workdir: Path) -> Iterator[dict[str, Any]]:
+    """Every line."""
+    lacking = {name for name in args.methods if importlib.util.find_spec(METHODS[name].needs) is None}
+    if lacking:
+        yield {"skipped": f"{', '.join(sorted(lacking))}: not installed (pip install fos-jax[bench])"}
+    for n in args.rows:
+        for data in args.data:
+            by_ranking = (
+                foregrounds(args, workdir, n)
+                if data == "foregrounds"
+                else clusters(n, args.queries, np.random.default_rng(0))
+            )
+            for ranking, (rows, queries) in by_ranking.items():
+                folder = workdir / f"{data}-{n}-{ranking}"
+                folder.mkdir(exist_ok=True)
+                for part, values in (("rows", rows), ("queries", queries), ("kth", exact_kth(rows, queries))):
+                    np.save(folder / f"{part}.npy", values)
+                about = {"data": data, "rows": n, "size": rows.shape[1], "ranking": ranking, "k": K}
+                work = [(measure, name, ranking, folder, Sizes(args.recall, args.singles)) for name in args.methods]
+                work = [task for task in work if task[1] not in lacking]
+                if "ours" in args.methods:
+                    work.append((filtered, ranking, folder, args.singles))
+                for task in work:
+                    yield from ({**about, **line, **machine()} for line in _alone(*task))
+            if "ours" in args.methods:
+                pairs = [by_ranking[name] for name in ("posterior", "cosine")]
+                parts = [tuple(pair[i] for pair in pairs) for i in range(2)]
+                about = {"data": data, "rows": n, "ranking": "combined", "k": K}
+                yield from ({**about, **line, **machine()} for line in combined(*parts, workdir / f"combined-{n}"))
+
+
+def chosen(lines: list[dict[str, Any]], target: float) -> list[dict[str, Any]]:
+    """Per data, number of rows, ranking and method the fastest line that reaches the target; ours as it was built."""
+    best: dict[tuple, dict[str, Any]] = {}
+    for line in lines:
+        if "setting" in line and (line["recall"] >= target or line["method"] == "ours"):
+            key = tuple(line[field] for field in ("data", "rows", "ranking", "method"))
+            if key not in best or line["p50_ms"] < best[key]["p50_ms"]:
+                best[key] = line
+    return list(best.values())
+
+
+def plot(lines: list[dict[str, Any]], path: str) -> None:
+    """Recall against queries per second in batches, one panel per data, number of rows and ranking."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    panels = sorted({(line["data"], line["rows"], line["ranking"]) for line in lines if "setting" in line})
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 4), squeeze=False)
+    for axis, panel in zip(axes[0], panels, strict=True):
+        own = [line for line in lines if "setting" in line and (line["data"], line["rows"], line["ranking"]) == panel]
+        for name in dict.fromkeys(line["method"] for line in own):
+            points = sorted((line["recall"], line["batch_per_s"]) for line in own if line["method"] == name)
+            style = "*" if name == "ours" else ".-" if len(points) < 9 else "."
+            axis.plot(*zip(*points, strict=True), style, label=name, markersize=12 if name == "ours" else 5)
+        axis.set(title=f"{panel[0]}, {panel[1]:,} rows, {panel[2]}", xlabel="recall@20", yscale="log")
+        axis.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("queries per second, batch")
+    axes[0, 0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def _alone(function: Callable[..., Any], *arguments: Any) -> Any:
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _resident_mb() -> float:
+    if sys.platform != "linux":
+        return 0.0
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
+def main() -> None:
+    parser = make_parser(__doc__, "bundle", "data_dir", "size", "workdir", "output")
+    parser.add_argument("--rows", type=lambda t: [*map(int, t.split(","))], default=[100_000], help="numbers of rows")
+    parser.add_argument("--real", type=int, default=61_440, help="foregrounds to render; more rows are widened")
+    parser.add_argument("--queries", type=int, default=1000, help="at most so many queries")
+    parser.add_argument("--singles", type=int, default=300, help="queries that are timed one by one")
+    parser.add_argument("--recall", type=float, default=0.99, help="recall@20 to reach")
+    parser.add_argument("--methods", type=lambda t: t.split(","), default=[*METHODS], help="some of the methods")
+    parser.add_argument("--data", type=lambda t: t.split(","), default=["foregrounds", "clusters"])
+    parser.add_argument("--plot", help="file of the picture of all curves")
+    args, report = parser.parse_args(), Report("retrieval")
+    if "foregrounds" in args.data and report.lacks(args.bundle, args.data_dir):
+        return
+    with work_folder(args.workdir) as workdir:
+        for line in run(args, workdir):
+            report(line)
+    for line in chosen(report.lines, args.recall):
+        print(*(f"{key} {line[key]}" for key in ("data", "rows", "ranking", "method", "setting", "recall")), end=" ")
+        print(f"{line['batch_per_s']:,.0f}/s, {line['p50_ms']} and {line['p99_ms']} ms, {line['memory_mb']} MB")
+    if args.plot:
+        plot(report.lines, args.plot)
+    report.write(args.output, chosen=chosen(report.lines, args.recall))
+
+
+if __name__ == "__main__":
+    main()

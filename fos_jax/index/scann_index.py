@@ -1,0 +1,184 @@
+"""ScaNN: a tree of partitions, searched as far as its settings say; exact search where that is quicker.
+
+Two ways to score the rows of the partitions that a search visits:
+
+  codes   asymmetric hashing, and exact inner products of the best of them: for embeddings.
+  exact   exact inner products of all of them: for posteriors, thousands of which lie within a code's error of the best.
+"""
+
+import bisect
+import itertools
+import math
+import os
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from fos_jax.index.exact import ExactIndex, check_allowed, check_queries, no_answers
+
+Scoring = Literal["codes", "exact"]
+# Of rows that are fetched for a filter, so many standard deviations more than wanted pass one that is blind to scores.
+_DEVIATIONS = 3
+# Where a larger share of all rows would be reordered, multiplying all of them is no slower.
+LARGEST_SHARE = 1 / 16
+
+
+class Effort(NamedTuple):
+    """How far to search for the best `wanted` rows: partitions to visit, rows to reorder. No partitions: all rows."""
+
+    wanted: int
+    leaves: int
+    reordered: int
+
+
+class WeightFactor(NamedTuple):
+    """What a multiple of the experts' usual weights takes, relative to the usual; no leaves: search all rows."""
+
+    multiple: float
+    leaves: float
+    reordered: float
+
+
+class Setup(NamedTuple):
+    """How an index was made and how far it is searched.
+
+    Attributes:
+      scoring: see the module.
+      num_leaves: partitions.
+      efforts: by rising `wanted`, for the usual weights of experts; none before they were measured.
+      expert_sizes: how many numbers at the end of a row are of each expert.
+      expert_weights: usual weight of each; a row was indexed with its experts' numbers times these.
+      weight_factors: by rising multiple.
+    """
+
+    scoring: Scoring
+    num_leaves: int
+    efforts: Sequence[Effort] = ()
+    expert_sizes: Sequence[int] = ()
+    expert_weights: Sequence[float] = ()
+    weight_factors: Sequence[WeightFactor] = ()
+
+    @property
+    def weights(self) -> list[float]:
+        """Of patterns or the embedding, 1, then of each expert, 1 for one that is usually left out."""
+        return [1.0, *(weight or 1.0 for weight in self.expert_weights)]
+
+    def scale(self, size: int) -> np.ndarray:
+        """float32 [size], what each number of a row was multiplied by before it was indexed."""
+        return np.repeat(np.float32(self.weights), [size - sum(self.expert_sizes), *self.expert_sizes])
+
+
+class ScannIndex:
+    """Rows of float32 [n, d], which may be mapped from a file; Linux only."""
+
+    def __init__(self, searcher: Any, vectors: np.ndarray, setup: Setup):
+        """Use `build.open_index`.
+
+        Args:
+          searcher: ScaNN's own, of `vectors` times `setup.scale`.
+          vectors: float32 [n, d], known to be finite.
+        """
+        self._exact, self.setup = ExactIndex(vectors, is_checked=True), setup
+        self.vectors = self._exact.vectors
+        self._searcher = searcher.searcher  # the wrapper's defaults and ids are not used
+        self._threads = len(os.sched_getaffinity(0))
+        self._searcher.set_num_threads(self._threads)
+        self._scale = setup.scale(vectors.shape[1]) if setup.expert_sizes else None
+        ends = np.cumsum([vectors.shape[1] - sum(setup.expert_sizes), *setup.expert_sizes])
+        self._parts = list(itertools.pairwise(ends.tolist()))  # where each expert's numbers are
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def search(
+        self, vectors: np.ndarray, k: int, *, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `Index`; approximate in which rows come, exact in their scores and their number.
+
+        With `allowed`, more rows are fetched than are wanted and the others dropped: those left are the best allowed
+        ones. Where few are allowed, all their inner products are computed.
+        """
+        queries = check_queries(vectors, self.vectors.shape[1])
+        num_allowed = len(self)
+        if allowed is not None:
+            num_allowed = int(np.count_nonzero(check_allowed(allowed, len(self))))
+        found = min(k, num_allowed)
+        if not found or not len(queries):
+            return no_answers(len(queries), k)
+        if num_allowed == len(self):
+            allowed, fetched = None, found
+        else:
+            share = num_allowed / len(self)
+            fetched = min(len(self), math.ceil((found + _DEVIATIONS * math.sqrt(found * (1 - share))) / share))
+        effort = self.effort(fetched, queries)
+        if not effort.leaves or (allowed is not None and num_allowed < effort.reordered):
+            return self._exact.search(queries, k, allowed=allowed)
+        scores, rows = self.search_with(queries, fetched, effort)
+        if allowed is not None:
+            scores = np.where(allowed[rows], scores, np.float32(-np.inf))
+            order = np.argsort(-scores, axis=1, kind="stable")[:, :found]
+            scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+        is_short = np.isneginf(scores[:, -1])
+        if is_short.any():  # partitions may hold too few, and filters refuse what a query finds first
+            scores[is_short], rows[is_short] = self._exact.search(queries[is_short], found, allowed=allowed)
+        if found < k:
+            missing = ((0, 0), (0, k - found))
+            return np.pad(scores, missing, constant_values=-np.inf), np.pad(rows, missing, constant_values=-1)
+        return scores, rows
+
+    def effort(self, wanted: int, queries: np.ndarray) -> Effort:
+        """What finding so many rows takes, in terms of the settings that were measured when the index was built.
+
+        Where a query weighs experts other than usual, it takes what the measured weights around its own take.
+        """
+        efforts = self.setup.efforts
+        below = max((effort for effort in efforts if effort.wanted <= wanted), default=efforts[0])
+        above = next((effort for effort in efforts if effort.wanted > wanted), None)
+        if above is None:
+            leaves, reordered = (wanted / below.wanted * number for number in below[1:])
+        else:
+            share = max(0.0, (wanted - below.wanted) / max(1, above.wanted - below.wanted))
+            leaves, reordered = (a + share * (b - a) for a, b in zip(below[1:], above[1:], strict=True))
+        if factors := self.setup.weight_factors:
+            weights = zip(self._parts, self.setup.weights[1:], strict=True)
+            asked = [np.linalg.norm(queries[:, a:b], axis=1) / weight for (a, b), weight in weights]
+            multiples = [factor.multiple for factor in factors]
+            low = max(0, bisect.bisect_right(multiples, float(np.min(asked)) * 1.001) - 1)
+            high = bisect.bisect_left(multiples, float(np.max(asked)) * 0.999) + 1
+            around = factors[low:high] or factors[-1:]
+            leaves *= max(factor.leaves for factor in around) * all(factor.leaves for factor in around)
+            reordered *= max(factor.reordered for factor in around)
+        if reordered > LARGEST_SHARE * len(self):
+            return Effort(wanted, 0, 0)
+        return Effort(wanted, min(math.ceil(leaves), self.setup.num_leaves), max(wanted, math.ceil(reordered)))
+
+    def search_with(self, queries: np.ndarray, k: int, effort: Effort) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and rows [q, k] at this effort, of finite queries; padded where the partitions hold fewer."""
+        asked = queries if self._scale is None else queries / self._scale
+        has_codes = self.setup.scoring == "codes"
+        found = min(len(self), k + max(8, k // 4) if has_codes else k)
+        how = (found, max(found, effort.reordered) if has_codes else -1, effort.leaves)
+        if len(queries) == 1:  # on its own: of a few dozen microseconds, each call of NumPy counts
+            rows, scores = self._searcher.search(asked[0], *how)
+            rows = rows.astype(np.int64)
+            if has_codes:
+                scores = self.vectors[rows] @ queries[0]
+            order = np.lexsort((rows, -scores))[:k]
+            scores, rows = scores[order][None], rows[order][None]
+        else:
+            batch = min(256, -(-len(asked) // self._threads))
+            rows, scores = self._searcher.search_batched(asked, *how, True, batch)
+            is_padding, rows = np.isnan(scores), rows.astype(np.int64)  # ScaNN fills up with row 0 and NaN
+            if has_codes:
+                for start in range(0, len(rows), 64):
+                    part = slice(start, start + 64)
+                    scores[part] = np.matmul(self.vectors[rows[part]], queries[part, :, None])[..., 0]
+            if is_padding.any():
+                scores[is_padding], rows[is_padding] = -np.inf, -1
+            order = np.lexsort((rows, -scores))[:, :k]
+            scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+        if rows.shape[1] < k:
+            missing = ((0, 0), (0, k - rows.shape[1]))
+            return np.pad(scores, missing, constant_values=-np.inf), np.pad(rows, missing, constant_values=-1)
+        return scores, rows
