@@ -35,9 +35,9 @@ class SegmentWriter:
         """
         self.folder, self.layout, self._index_min_rows = folder, layout, index_min_rows
         folder.mkdir(parents=True)
-        with contextlib.ExitStack() as files:
-            self._blobs = {blob: files.enter_context((folder / f"{blob}s.bin").open("wb")) for blob in BLOBS}
-            self._files = files.pop_all()
+        with contextlib.ExitStack() as opening:
+            self._blobs = {blob: opening.enter_context((folder / f"{blob}s.bin").open("wb")) for blob in BLOBS}
+            self._files = opening.pop_all()
         self._metadata: dict[str, list[pa.Table]] = {}
         self._arrays: dict[tuple[str, str], _GrowingArray] = {}
         self.counts: Counter[str] = Counter()
