@@ -78,7 +78,7 @@ def own_places(search: ForegroundSearch, objects: list[CocoObject]) -> dict[str,
     out: dict[str, list[np.ndarray]] = {}
     for category in sorted({e.category for e in wanted}):
         rows = search.gallery.category(category)
-        ids = rows.gallery.column("id", rows.rows).tolist()
+        ids = rows.gallery.column("id", np.asarray(rows.rows)).tolist()
         asked = [
             (q, ids.index(e.id)) for q, e in zip(queries, wanted, strict=True) if e.category == category and e.id in ids
         ]

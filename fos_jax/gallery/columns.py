@@ -91,7 +91,7 @@ class Columns:
         values = self.array(name)
         if pa.types.is_dictionary(values.type):
             codes, distinct = self.codes(name)
-            return np.isin(distinct, list(wanted))[codes]
+            return np.isin(np.asarray(distinct, object), list(wanted))[codes]
         return pc.is_in(values, pa.array(list(wanted), pa.string())).to_numpy(zero_copy_only=False)
 
     def has_tags(self, wanted: Collection[str]) -> np.ndarray:

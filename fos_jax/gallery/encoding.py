@@ -135,7 +135,7 @@ class Encoder:
                 category,
                 [records[i].id for i in members],
                 embeddings[members],
-                posteriors[np.ix_(members, ids)],
+                posteriors[np.array(members)[:, None], ids],
                 layout=layout,
                 experts={name: vectors[members] for name, vectors in experts.items()},
                 thumbnails=[encode_png(waiting[i][2]) for i in members],
@@ -192,4 +192,5 @@ def _vectors(
     layout: Layout, encoded: tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]], rows: list[int], patterns: np.ndarray
 ) -> np.ndarray:
     _, log_posteriors, experts = encoded
-    return layout.join(np.exp(log_posteriors[np.ix_(rows, patterns)]), {n: v[rows] for n, v in experts.items()})
+    posteriors = np.exp(log_posteriors[np.array(rows)[:, None], patterns])
+    return layout.join(posteriors, {n: v[rows] for n, v in experts.items()})

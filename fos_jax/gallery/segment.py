@@ -15,7 +15,7 @@ import os
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +35,8 @@ SEGMENT_SCHEMA = pa.schema(
     {field.name: pa.dictionary(pa.int32(), pa.string()) if field.name in REPEATED else field.type for field in SCHEMA}
     | _PLACES
 )
-RANKINGS = ("posterior", "cosine")
+RankBy = Literal["posterior", "cosine"]
+RANKINGS: tuple[RankBy, ...] = ("posterior", "cosine")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +162,7 @@ class Segment:
     def find(self, identifier: str) -> int | None:
         """The row of an id, removed or not; None where there is none."""
         wanted = hash_ids([identifier])[0]
-        start, stop = (int(np.searchsorted(self._hashes, wanted, side)) for side in ("left", "right"))  # type: ignore[call-overload]
+        start, stop = (int(np.searchsorted(self._hashes, wanted, side)) for side in ("left", "right"))
         for row in self._rows[start:stop].tolist():
             if not 0 <= row < len(self):
                 raise InputError(f"{self.folder / 'id_rows.npy'}: row {row}, expected 0 to {len(self) - 1}")

@@ -4,7 +4,7 @@ import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +14,10 @@ from PIL import Image
 from fos_jax.errors import InputError
 from fos_jax.gallery.foregrounds import SCHEMA, Layout, all_categories
 from fos_jax.gallery.recent import Recent
-from fos_jax.gallery.segment import BLOBS, RANKINGS, Segment, VectorsOf
+from fos_jax.gallery.segment import BLOBS, RANKINGS, RankBy, Segment, VectorsOf
 from fos_jax.images import read_cutout
 from fos_jax.index.exact import ExactIndex
 
-RankBy = Literal["posterior", "cosine"]
 _LEAST = np.float32(1e-37)  # of probabilities whose logarithm is taken
 
 
@@ -236,7 +235,9 @@ class CategoryRows:
         self.starts = np.cumsum([0, *map(len, self.parts)]).tolist()
 
     def __len__(self) -> int:
-        return sum(len(of) if m is None else np.count_nonzero(m) for of, m in zip(self.parts, self._live, strict=True))
+        return sum(
+            len(of) if m is None else int(np.count_nonzero(m)) for of, m in zip(self.parts, self._live, strict=True)
+        )
 
     @property
     def num_places(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from fos_jax.explain.reasons import no_patterns
-from fos_jax.gallery.snapshot import CategoryRows, RankBy, Snapshot
+from fos_jax.gallery.snapshot import CategoryRows, RankBy, Snapshot, Stacked
 from fos_jax.retrieval.hits import Hit, rank_members
 from fos_jax.retrieval.queries import EncodedQuery
 from fos_jax.retrieval.rules import Filters
@@ -154,7 +154,7 @@ def _group(
 
 def choose(
     find: Callable[[np.ndarray, int], np.ndarray],
-    posteriors: np.ndarray,
+    posteriors: np.ndarray | Stacked,
     query_posterior: np.ndarray,
     total: int,
     *,
