@@ -66,7 +66,7 @@ class Setup(NamedTuple):
 
     def scale(self, size: int) -> np.ndarray:
         """float32 [size], what each number of a row was multiplied by before it was indexed."""
-        return np.repeat(np.float32(self.weights), [size - sum(self.expert_sizes), *self.expert_sizes])
+        return np.repeat(np.array(self.weights, np.float32), [size - sum(self.expert_sizes), *self.expert_sizes])
 
 
 class ScannIndex:
