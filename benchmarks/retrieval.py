@@ -235,7 +235,9 @@ METHODS = {
         "scann", _scann, lambda index, n: [(a, b) for a in _LEAVES for b in (100, 200, 400, 1500)], _search_scann
     ),
     "scann_leaves": Method("scann", _scann_leaves, lambda index, n: [(a, -1) for a in (1, *_LEAVES)], _search_scann),
-    "faiss_ivfpq": Method("faiss", _ivf, lambda index, n: [(a, b) for a in _LEAVES for b in (5, 20, 80)], _search_ivf),
+    "faiss_ivfpq": Method(
+        "faiss", _ivf, lambda index, n: [(a, b) for a in _LEAVES for b in (20, 80, 320)], _search_ivf
+    ),
     "faiss_hnsw": Method("faiss", _faiss_hnsw, lambda index, n: [*_GRAPH], _search_faiss_hnsw),
     "hnswlib": Method("hnswlib", _hnswlib, lambda index, n: [*_GRAPH], _search_hnswlib),
     "faiss_flat": Method("faiss", _flat, lambda index, n: [None], lambda index, setting, q: index.search(q, K)[1]),

@@ -66,7 +66,7 @@ class Setup(NamedTuple):
 
     def scale(self, size: int) -> np.ndarray:
         """float32 [size], what each number of a row was multiplied by before it was indexed."""
-        return np.repeat(np.asarray(self.weights, np.float32), [size - sum(self.expert_sizes), *self.expert_sizes])
+        return np.repeat(np.array(self.weights, np.float32), [size - sum(self.expert_sizes), *self.expert_sizes])
 
 
 class ScannIndex:
@@ -119,7 +119,7 @@ class ScannIndex:
             scores = np.where(allowed[rows], scores, np.float32(-np.inf))
             order = np.argsort(-scores, axis=1, kind="stable")[:, :found]
             scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
-        is_short = np.isneginf(scores[:, -1])
+        is_short = scores[:, -1] == -np.inf
         if is_short.any():  # partitions may hold too few, and filters refuse what a query finds first
             scores[is_short], rows[is_short] = self._exact.search(queries[is_short], found, allowed=allowed)
         if found < k:
@@ -163,7 +163,7 @@ class ScannIndex:
             rows, scores = self._searcher.search(asked[0], *how)
             rows = rows.astype(np.int64)
             if has_codes:
-                scores = self.vectors[rows] @ queries[0]
+                scores = self.vectors.take(rows, axis=0) @ queries[0]
             order = np.lexsort((rows, -scores))[:k]
             scores, rows = scores[order][None], rows[order][None]
         else:
@@ -173,7 +173,7 @@ class ScannIndex:
             if has_codes:
                 for start in range(0, len(rows), 64):
                     part = slice(start, start + 64)
-                    scores[part] = np.matmul(self.vectors[rows[part]], queries[part, :, None])[..., 0]
+                    scores[part] = np.matmul(self.vectors.take(rows[part], axis=0), queries[part, :, None])[..., 0]
             if is_padding.any():
                 scores[is_padding], rows[is_padding] = -np.inf, -1
             order = np.lexsort((rows, -scores))[:, :k]

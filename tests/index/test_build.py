@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import clustered, recall
+from made_vectors import clustered, recall
 
 from fos_jax.errors import InputError
 from fos_jax.index.build import SETTINGS, build_index, held_out_queries, open_index

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import clustered, posteriors, recall
+from made_vectors import clustered, posteriors, recall
 
 from fos_jax.errors import InputError
 from fos_jax.index.build import build_index, held_out_queries, open_index
