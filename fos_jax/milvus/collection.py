@@ -22,7 +22,7 @@ MOST_HITS = 16_384  # that Milvus gives at once
 _OWNER, _MANIFEST, _PATTERNS = "gallery", "manifest.json", "patterns.json"
 _REQUEST_BYTES = 16 << 20  # servers refuse 64 MiB
 _CHUNK = 256  # entities in one request
-_FEW = 16  # foregrounds whose pictures are read in one request
+_FEW = 8  # foregrounds whose pictures are read in one request
 
 
 class Collection:
@@ -192,8 +192,8 @@ class Collection:
             is_one_of("owner", owners).text + more,
             [f for f in FILE_FIELDS if f not in ("key", "nothing")],
         )
-        pages = self.connection.pages(self.files, condition, fields, _CHUNK)
-        return join_files(piece for page in pages for piece in page)
+        options = {"filter": condition, "output_fields": fields, "limit": MOST_HITS}
+        return join_files(self.connection.call("query", self.files, **options, **_STRONG))
 
 
 def _kind(name: str, size: int | None) -> str:

@@ -30,7 +30,8 @@ class Connection:
             from pymilvus import MilvusClient
         except ImportError:
             raise InputError(f"--backend=milvus needs pymilvus: {_PACKAGES}") from None
-        for name in ("pymilvus", "milvus_lite"):  # they print tracebacks of what they raise as well
+        # They print tracebacks of what they raise as well, and Milvus Lite of what it lacks.
+        for name in ("pymilvus", "milvus_lite", *(("grpc._server",) if uri.endswith(LITE_SUFFIX) else ())):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self.where = re.sub(r"//[^/@]*@", "//", uri)  # messages show no password
         self.timeout_s, self._is_file = timeout_s, uri.endswith(LITE_SUFFIX)

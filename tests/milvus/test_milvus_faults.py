@@ -1,6 +1,5 @@
 """Milvus that is away, slow, or holds something else; pushes that are stopped."""
 
-import contextlib
 import re
 import socket
 
@@ -139,8 +138,8 @@ def test_a_push_follows_the_gallery(milvus, path):
         writer.add([make(["new0"])])
         writer.replace([make(["car0"], look="!")])
         writer.remove(["car1", "car2"])
-    assert push_gallery(path, milvus, "follows")[:4] == (2, 28 - 1 + 0, 0, 2)
-    assert push_gallery(path, milvus, "follows", remove=True)[:4] == (0, 30, 2, 0) or True
+    assert push_gallery(path, milvus, "follows")[:4] == (2, 28, 0, 2)
+    assert push_gallery(path, milvus, "follows", remove=True)[:4] == (0, 30, 2, 0)
     gallery = MilvusGallery(milvus, "follows")
     ids = {i for batch in gallery.batches() for i in batch.ids}
     assert ids == {*(f"car{i}" for i in range(30)), "lamp0", "new0"} - {"car1", "car2"}
@@ -169,7 +168,5 @@ def test_lite_serves_one_process(milvus, monkeypatch):
 
     from fos_jax.milvus.connection import Connection
 
-    with contextlib.suppress(InputError):
-        Connection("unused.txt")
     monkeypatch.setattr(server_manager_instance, "start_and_get_uri", lambda uri: None)
     one_line(lambda: Connection("other.db"), "other.db: cannot be opened.*serves one process at a time")
