@@ -78,7 +78,8 @@ def main() -> None:
     unknown = " ".join(words[:2]) if is_first_of_two else words[0]
     from difflib import get_close_matches
 
-    near = get_close_matches(unknown, COMMANDS, 1, 0.5) or get_close_matches(" ".join(words[:2]), COMMANDS, 1, 0.5)
+    typed = " ".join(word for word in words[:2] if not word.startswith("-"))
+    near = get_close_matches(typed, COMMANDS, 1, 0.5) or get_close_matches(unknown, COMMANDS, 1, 0.5)
     hint = f", did you mean {near[0]!r}?" if near else ""
     print(f"error: unknown command {unknown!r}{hint} (fos --help lists all)", file=sys.stderr)
     sys.exit(EXIT_INPUT_ERROR)

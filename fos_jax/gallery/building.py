@@ -147,14 +147,10 @@ def write_gallery(
     (folder / PATTERNS).write_bytes(patterns)
     (folder / MANIFEST).write_bytes(raw)
     store.Store.create(folder, {"manifest_sha256": hashlib.sha256(raw).hexdigest()})
-    database = store.Store(folder, is_writer=True)
-    try:
-        with database.writing() as db:
-            store.add_segment(db, FIRST_SEGMENT, checksum)
-            number = store.add_entry(db, "build", added=len(writer), note=note or source)
-            store.set_setting(db, store.HORIZON, number)
-    finally:
-        database.close()
+    with store.Store(folder, is_writer=True) as database, database.writing() as db:
+        store.add_segment(db, FIRST_SEGMENT, checksum)
+        number = store.add_entry(db, "build", added=len(writer), note=note or source)
+        store.set_setting(db, store.HORIZON, number)
     return manifest
 
 

@@ -15,15 +15,16 @@ from fos_jax.gallery.foregrounds import SCHEMA, parse_sides
 class Columns:
     """The metadata of some foregrounds (`foregrounds.SCHEMA`); nothing is parsed before it is asked for."""
 
-    def __init__(self, table: pa.Table, *, where: str, places: np.ndarray | None = None):
+    def __init__(self, table: pa.Table, *, where: str, places: np.ndarray | None = None, is_from_disk: bool = True):
         """Takes a table as it is.
 
         Args:
           table: metadata; strings that repeat may be dictionaries.
           where: what messages call it.
           places: int64 [m], those of its rows that are meant, in order; None for all.
+          is_from_disk: whether it is mapped and may be damaged.
         """
-        self._table, self._where, self._places = table, where, places
+        self._table, self._where, self._places, self._is_from_disk = table, where, places, is_from_disk
         self._known: dict[str, Any] = {}
 
     def __len__(self) -> int:
@@ -63,6 +64,8 @@ class Columns:
 
     def value(self, name: str, place: int) -> Any:
         """One value, as a Python object."""
+        if not self._is_from_disk:  # its chunks, which are many, are not joined for one value
+            return self._table[name][int(place if self._places is None else self._places[place])].as_py()
         of = self._table.schema.field(name).type
         if pa.types.is_dictionary(of):
             codes, distinct = self.codes(name)

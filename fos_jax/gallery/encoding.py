@@ -6,21 +6,19 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from fos_jax.errors import InputError
-from fos_jax.gallery.foregrounds import Foregrounds, Layout, format_sides, make_foregrounds, mirrored_sides
+from fos_jax.gallery.foregrounds import (
+    Foregrounds,
+    Layout,
+    class_id,
+    format_sides,
+    make_foregrounds,
+    mirrored_sides,
+)
 from fos_jax.gallery.sources import CutoutRecord, CutoutSource
 from fos_jax.images import encode_png, resize_rgba, visible_box_xyxy_px
 from fos_jax.pattern_table import PatternTable
 
 Cutouts = Literal["copy", "reference"]
-
-
-class KnowsCategories(Protocol):
-    """What `class_id` needs of a bundle."""
-
-    table: PatternTable
-
-    @property
-    def accepts_any_category(self) -> bool: ...
 
 
 class EncodesForegrounds(Protocol):
@@ -49,13 +47,6 @@ class EncodesForegrounds(Protocol):
         """Takes stacked inputs and int32 category [n], keywords batch_size and progress; returns what
         `EncodesQueries.encode_queries` does."""
         ...
-
-
-def class_id(category: str, bundle: KnowsCategories) -> int:
-    """Class id of a category, -1 where the table lacks it and the bundle accepts any; else `InputError`."""
-    if bundle.accepts_any_category and category not in bundle.table.categories:
-        return -1
-    return bundle.table.category_id(category)
 
 
 class Encoder:

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -124,8 +124,8 @@ class Foregrounds:
         probabilities that sum to one; ids are not empty and come once.
         """
         ids, n = self.ids, len(self)
-        if "" in ids or None in ids:
-            raise InputError(f"id: foreground {ids.index('') if '' in ids else ids.index(None)} has none")
+        if not all(ids):
+            raise InputError(f"id: foreground {[bool(identifier) for identifier in ids].index(False)} has none")
         if len(set(ids)) != n:
             raise InputError(f"{next(i for i in ids if ids.count(i) > 1)}: this id comes twice")
         if not len(self.thumbnails) == len(self.cutouts) == n:
@@ -213,6 +213,22 @@ def make_foregrounds(
         embeddings[:0] if mirrored_embeddings is None else mirrored_embeddings,
         vectors[:0] if mirrored_vectors is None else mirrored_vectors,
     )
+
+
+class KnowsCategories(Protocol):
+    """What `class_id` needs of a bundle."""
+
+    table: PatternTable
+
+    @property
+    def accepts_any_category(self) -> bool: ...
+
+
+def class_id(category: str, bundle: KnowsCategories) -> int:
+    """Class id of a category, -1 where the table lacks it and the bundle accepts any; else `InputError`."""
+    if bundle.accepts_any_category and category not in bundle.table.categories:
+        return -1
+    return bundle.table.category_id(category)
 
 
 def all_categories(table: PatternTable, names: Collection[str]) -> tuple[str, ...]:

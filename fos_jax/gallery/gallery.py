@@ -115,20 +115,16 @@ class Gallery:
 
     def _are_prepared(self, names: dict[str, str]) -> bool:
         """Whether the segments of a compacted gallery are open; a thread opens them while searches use the old."""
-        if all(name in self._opened for name in names):
-            return True
-        if self._preparing is None or not self._preparing.is_alive():
+        if self._preparing is None:
 
             def prepare() -> None:
                 with contextlib.suppress(InputError, OSError):  # told where it is loaded in earnest
-                    self._opened.update(
-                        {n: self._open_segment(n, c) for n, c in names.items() if n not in self._opened}
-                    )
+                    new = {n: self._open_segment(n, c) for n, c in names.items() if n not in self._opened}
+                    self._opened = self._opened | new
 
             self._preparing = threading.Thread(target=prepare, daemon=True)
             self._preparing.start()
-            return False
-        return False
+        return not self._preparing.is_alive()
 
     def _open_segment(self, name: str, checksum: str) -> Segment:
         if not name.isalnum():
@@ -278,7 +274,7 @@ def read_manifest(gallery: str | Path) -> dict[str, Any]:
             raise InputError(f"{path}: sizes of vectors are {sizes}, expected whole numbers of 1 or more")
         for name in ("fingerprint", "path", "relative_path"):
             str(manifest["bundle"][name])
-        for name in ("mirror", "cutouts", "thumbnail_size", "index_min_rows", "built"):
+        for name in ("mirror", "cutouts", "thumbnail_size", "index_min_rows", "built", "patterns_sha256"):
             manifest[name]
     except FileNotFoundError:
         raise InputError(f"{gallery}: no gallery there ({MANIFEST} is missing)") from None

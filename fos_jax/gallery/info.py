@@ -23,12 +23,8 @@ def gallery_info(gallery: str | Path) -> dict[str, Any]:
     opened = Gallery.open(gallery)
     try:
         state = opened.snapshot()
-        database = store.Store(opened.path)
-        try:
-            with database.reading() as db:
-                horizon, entries = store.setting(db, store.HORIZON), store.journal(db)
-        finally:
-            database.close()
+        with store.Store(opened.path) as database, database.reading() as db:
+            horizon, entries = store.setting(db, store.HORIZON), store.journal(db)
         counts = {name: len(state.category(name)) for name in state.categories}
         patterns = _counts(state, lambda of: of.assigned)
         removed = sum(state.category(name).num_places for name in state.categories) - len(state)
@@ -67,12 +63,8 @@ def history(gallery: str | Path, *, after: int = 0, identifier: str | None = Non
       InputError: no gallery there, or a damaged one.
     """
     read_manifest(gallery)
-    database = store.Store(Path(gallery))
-    try:
-        with database.reading() as db:
-            entries, changes = store.journal(db, after=after), store.changes(db, after=after)
-    finally:
-        database.close()
+    with store.Store(Path(gallery)) as database, database.reading() as db:
+        entries, changes = store.journal(db, after=after), store.changes(db, after=after)
     added: dict[int, list[str]] = {}
     removed: dict[int, list[str]] = {}
     for change in changes:

@@ -129,9 +129,11 @@ class _Group:
     def views(self) -> dict[bool, VectorsOf]:
         if self._views is None:
             table, places = pa.concat_tables(self._tables), self._mirrored.view()
-            self._views = {False: self._view("", Columns(table, where=self._where), self._rows.view())}
+            self._views = {
+                False: self._view("", Columns(table, where=self._where, is_from_disk=False), self._rows.view())
+            }
             if len(places):
-                columns = Columns(table, where=self._where, places=places)
+                columns = Columns(table, where=self._where, places=places, is_from_disk=False)
                 self._views[True] = self._view("mirrored_", columns, self._rows.view()[places])
         return self._views
 

@@ -34,9 +34,10 @@ class SegmentWriter:
           index_min_rows: categories of at least so many foregrounds get indexes, others are searched exactly.
         """
         self.folder, self.layout, self._index_min_rows = folder, layout, index_min_rows
-        self._files = contextlib.ExitStack()
         folder.mkdir(parents=True)
-        self._blobs = {blob: self._files.enter_context((folder / f"{blob}s.bin").open("wb")) for blob in BLOBS}
+        with contextlib.ExitStack() as opening:
+            self._blobs = {blob: opening.enter_context((folder / f"{blob}s.bin").open("wb")) for blob in BLOBS}
+            self._files = opening.pop_all()
         self._metadata: dict[str, list[pa.Table]] = {}
         self._arrays: dict[tuple[str, str], _GrowingArray] = {}
         self.counts: Counter[str] = Counter()

@@ -136,6 +136,12 @@ class Store:
             db.executescript(_TABLES)
             db.executemany("INSERT INTO setting VALUES (?, ?)", list({HORIZON: 0, **settings}.items()))
 
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Ends the connection."""
         self._db.close()

@@ -1,8 +1,8 @@
 """Verification of a gallery: everything that is wrong, by name."""
 
-import hashlib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,8 @@ from fos_jax.errors import InputError
 from fos_jax.gallery import store
 from fos_jax.gallery.gallery import MANIFEST, SEGMENTS, read_layout, read_manifest
 from fos_jax.gallery.segment import SEGMENT, Segment, measure_file, read_description
+
+_ATTEMPTS = 5
 
 
 def verify_gallery(gallery: str | Path) -> list[str]:
@@ -21,36 +23,47 @@ def verify_gallery(gallery: str | Path) -> list[str]:
     """
     gallery = Path(gallery)
     manifest = read_manifest(gallery)
-    findings: list[str] = []
+    for _ in range(_ATTEMPTS):
+        live = _segments(gallery)
+        findings = _verify(gallery, manifest)
+        if not findings or live == _segments(gallery):
+            break  # else it was compacted meanwhile
+    return findings
+
+
+def _segments(gallery: Path) -> dict[str, str]:
+    try:
+        with store.Store(gallery) as database, database.reading() as db:
+            return store.segments(db)
+    except InputError:
+        return {}
+
+
+def _verify(gallery: Path, manifest: dict[str, Any]) -> list[str]:
+    findings, layout, live = list[str](), None, Counter[str]()
     try:
         layout = read_layout(gallery, manifest)
     except InputError as error:
-        return [str(error)]
+        findings.append(str(error))
     try:
-        database = store.Store(gallery)
-    except InputError as error:
-        return [str(error)]
-    try:
-        findings += [f"{database.path}: {finding}" for finding in database.check_integrity()]
-        with database.reading() as db:
-            if store.setting(db, "manifest_sha256") != hashlib.sha256((gallery / MANIFEST).read_bytes()).hexdigest():
-                findings.append(f"{gallery / MANIFEST}: its checksum differs from the one in {database.path}")
-            live = Counter[str]()
-            for row in store.recent_rows(db, pictures=True):
-                if row.measured() != row.checksum:
-                    findings.append(f"{database.path}: checksum of recent foreground {row.id} differs")
-                live[row.id] += bool(row.is_live)
-            for name, checksum in store.segments(db).items():
-                folder = gallery / SEGMENTS / name
-                found = _verify_segment(folder, checksum)
-                findings += found
-                if not found:
-                    segment = Segment(folder, layout, checksum=checksum)
-                    findings += _verify_rows(segment, store.tombstones(db, name), live, database.path)
+        with store.Store(gallery) as database:
+            findings += [f"{database.path}: {finding}" for finding in database.check_integrity()]
+            with database.reading() as db:
+                if store.setting(db, "manifest_sha256") != measure_file(gallery / MANIFEST)["sha256"]:
+                    findings.append(f"{gallery / MANIFEST}: its checksum differs from the one in {database.path}")
+                for row in store.recent_rows(db, pictures=True):
+                    if row.measured() != row.checksum:
+                        findings.append(f"{database.path}: checksum of recent foreground {row.id} differs")
+                    live[row.id] += bool(row.is_live)
+                for name, checksum in store.segments(db).items():
+                    folder = gallery / SEGMENTS / name
+                    found = _verify_segment(folder, checksum)
+                    findings += found
+                    if layout and not found:
+                        segment = Segment(folder, layout, checksum=checksum, with_indexes=False)
+                        findings += _verify_rows(segment, store.tombstones(db, name), live, database.path)
     except InputError as error:
         findings.append(str(error))
-    finally:
-        database.close()
     return findings + [f"{gallery}: id {identifier} is there {n} times" for identifier, n in live.items() if n > 1]
 
 

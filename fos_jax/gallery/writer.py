@@ -199,7 +199,11 @@ class GalleryWriter:
             aside.rmdir()  # its writer makes it
             with SegmentWriter(aside, self.layout, index_min_rows=self.manifest["index_min_rows"]) as writer:
                 yield name, writer
-        flush_folder(folder.parent)
+        try:
+            flush_folder(folder.parent)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
 
     def _place(self, db: sqlite3.Connection, identifier: str) -> Place | None:
         """Where the live foreground of an id is; None where there is none."""
@@ -247,19 +251,16 @@ def segments_lock(gallery: Path, *, wait_s: float) -> Iterator[None]:
 
 def remove_unlisted(gallery: Path) -> None:
     """Deletes the folders of segments that are not live; only for holders of `segments_lock`."""
-    database = store.Store(gallery)
+    # By descriptor, opened first: where the gallery is replaced meanwhile, nothing of the new one is touched.
+    descriptor = os.open(gallery / SEGMENTS, os.O_RDONLY)
     try:
-        # By descriptor: where the gallery is replaced meanwhile, nothing of the new one is touched.
-        descriptor = os.open(gallery / SEGMENTS, os.O_RDONLY)
-        try:
-            with database.reading() as db:
-                live = store.segments(db)
-            for name in set(os.listdir(descriptor)) - live.keys():
-                shutil.rmtree(name, ignore_errors=True, dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
+        there = set(os.listdir(descriptor))
+        with store.Store(gallery) as database, database.reading() as db:
+            live = store.segments(db)
+        for name in there - live.keys():
+            shutil.rmtree(name, ignore_errors=True, dir_fd=descriptor)
     finally:
-        database.close()
+        os.close(descriptor)
 
 
 def flush_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fos_jax.boxes import BoxXyxyPx, check_box_xyxy_px
 from fos_jax.errors import InputError
-from fos_jax.gallery.encoding import class_id
+from fos_jax.gallery.foregrounds import class_id
 from fos_jax.images import ImageSource, read_image
 from fos_jax.pattern_table import PatternTable
 from fos_jax.retrieval.rules import Place

@@ -17,7 +17,7 @@ from fos_jax.boxes import check_box_xyxy_px
 from fos_jax.errors import InputError
 from fos_jax.experts.loading import SHIPPED
 from fos_jax.explain.reasons import explain
-from fos_jax.gallery.encoding import class_id
+from fos_jax.gallery.foregrounds import class_id
 from fos_jax.gallery.gallery import Gallery
 from fos_jax.gallery.snapshot import RankBy
 from fos_jax.images import ImageSource, read_cutout, read_image, visible_box_xyxy_px

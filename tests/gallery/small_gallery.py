@@ -98,7 +98,7 @@ def content(gallery):
             assert rows.place_of(row) == place
             assert state.value("category", row) == name
             embedding = rows.embeddings[int(place)]
-            _, places = rows.search(embedding, "cosine", 1)
+            _, places = rows.search(embedding, "cosine", 1, is_exact=True)
             assert places.tolist() == [place]
             pictures = state.picture(row, "thumbnail"), state.picture(row, "cutout")
             found[identifier] = (name, embedding.tolist(), *pictures)

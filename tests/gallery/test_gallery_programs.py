@@ -102,7 +102,7 @@ def test_the_life_of_a_gallery(path, tmp_path):
         info = json.loads("\n".join(fos("gallery", "info", gallery, "--json")))
         assert info["categories"] == {"car": 2, "chair": 0, "bus": 0, "lamp": 1}
         assert info["tags"] == {"new": 1}
-        assert (info["num_recent"], info["num_removed"], info["can_roll_back_to"]) == (2, 4, 1)
+        assert (info["num_recent"], info["num_removed"], info["can_roll_back_to"]) == (2, 3, 1)
         assert fos("gallery", "compact", gallery)[0].startswith(f"{path}: change 7, 3 foregrounds in one segment")
         assert set(found()) == {"car/red.png", "car/violet.png"}
         text = "\n".join(fos("gallery", "info", gallery))

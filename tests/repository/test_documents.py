@@ -55,11 +55,14 @@ def named(words: list[str]) -> str | None:
 
 @functools.cache
 def program_flags(command: str) -> set[str]:
-    """Flags that the command's program defines, read in its source; those of a config need no name."""
+    """Flags that the command's program defines or adopts, read in its source; those of a config need no name."""
     module = importlib.util.find_spec("fos_jax.launch." + command.replace(" ", "_"))
     assert module is not None, f"fos {command}: no program"
     assert module.origin is not None
-    names = re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", Path(module.origin).read_text("utf-8"))
+    text = Path(module.origin).read_text("utf-8")
+    for adopted in re.findall(r"adopt_module_key_flags\((\w+)\)", text):
+        text += Path(module.origin).with_name(f"{adopted}.py").read_text("utf-8")
+    names = re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", text)
     return {*names, "help", "helpfull"}
 
 
