@@ -56,9 +56,7 @@ class ForegroundSearch:
         """`open` for an opened gallery, which is closed where it does not fit; `where` is what messages call it."""
         try:
             if bundle is None:
-                bundle = gallery.bundle_path
-                if bundle is None:  # another environment: the package's own may have built it
-                    bundle = SHIPPED
+                bundle = gallery.bundle_path or SHIPPED  # another environment: the package's own may have built it
                 if not Path(bundle).is_dir():
                     raise InputError(f"{where}: its bundle is gone, expected at {gallery.manifest['bundle']['path']}")
             if isinstance(bundle, str | Path):
