@@ -15,7 +15,7 @@ from fos_jax.errors import InputError
 from fos_jax.files import published_directory
 from fos_jax.gallery import store
 from fos_jax.gallery.encoding import Cutouts, Encoder, EncodesForegrounds
-from fos_jax.gallery.foregrounds import Foregrounds, Layout
+from fos_jax.gallery.foregrounds import Foregrounds, Layout, all_categories
 from fos_jax.gallery.gallery import FORMAT, FORMAT_VERSION, MANIFEST, PATTERNS, SEGMENTS
 from fos_jax.gallery.indexing import INDEX_MIN_ROWS
 from fos_jax.gallery.segment_writing import SegmentWriter
@@ -126,12 +126,13 @@ def write_gallery(
             writer.add(batch)
         checksum = writer.finish()
     patterns = layout.table.to_json().encode()
+    names = [name for name in all_categories(layout.table, writer.counts) if writer.counts[name]]
     built = {
         "source": source,
         "num_foregrounds": len(writer),
-        "counts": {name: writer.counts[name] for name in writer.counts},
+        "counts": {name: writer.counts[name] for name in names},
         "num_mirrored": writer.num_mirrored,
-        "categories_without_patterns": [name for name in writer.counts if not len(layout.patterns(name))],
+        "categories_without_patterns": [name for name in names if not len(layout.patterns(name))],
         "skipped": dict(skipped or {}),
         "versions": {name: importlib.metadata.version(name) for name in ("numpy", "pyarrow")},
     }

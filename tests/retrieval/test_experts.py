@@ -133,7 +133,10 @@ def test_scann_finds_what_exact_search_finds(tmp_path):
                 product = rows.vectors("posterior") @ vector
                 np.testing.assert_allclose(scores, product[found], rtol=1e-5)
                 assert scores[0] >= product.max() - 0.01
-                assert (scores >= np.sort(product)[-10] - 1e-5).mean() >= (1 if is_exact else 0.5)
+                # Scores of neighbours differ by 1e-3 and less; which of them come depends on the threads of the build.
+                assert (scores >= np.sort(product)[-10] - (1e-5 if is_exact else 1e-3)).mean() >= (
+                    1 if is_exact else 0.5
+                )
             hits = search.instances(photo(), BOX, category, filters=ANY, k=10)
             assert len(hits) == 10
 
