@@ -20,6 +20,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "gallery history",
         "gallery rollback",
         "gallery migrate",
+        "gallery push",
     ),
     "Make patterns": ("cutouts", "propose", "verify", "dataset build", "demo patterns"),
     "Train and measure": ("train", "experts train", "evaluate"),

@@ -10,18 +10,35 @@ most of them to the most probable; --why=why.png for a picture of what in the ph
 With a bundle for photographs, only cut-outs come that can be pasted as they are: not cut off where the rectangle ends
 inside the picture (--any_truncation relaxes that), of about its shape (--aspect_tolerance), not enlarged much
 (--max_upscale). --mirror offers them mirrored too.
+
+--backend=exact computes every score, without indexes; --backend=milvus searches what fos gallery push has copied into
+Milvus, at --uri instead of --gallery (the environment variable MILVUS_TOKEN holds user:password or the key).
 """
 
 import json
+import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from fos_jax.program import keep_compiled_programs, run_program
 
-_GALLERY = flags.DEFINE_string("gallery", None, "Folder of the gallery.", required=True)
+if TYPE_CHECKING:
+    from fos_jax.retrieval.search import ForegroundSearch
+
+_GALLERY = flags.DEFINE_string("gallery", None, "Folder of the gallery.")
+_BACKEND = flags.DEFINE_enum("backend", "segments", ["exact", "segments", "milvus"], "Where the gallery is searched.")
+_URI = flags.DEFINE_string("uri", None, "Backend milvus: its address, or a file that ends with .db (Lite).")
+_COLLECTION = flags.DEFINE_string("collection", "fos_gallery", "Backend milvus: name of the collection.")
+_CONSISTENCY = flags.DEFINE_enum(
+    "consistency",
+    None,
+    ["Strong", "Session", "Bounded", "Eventually"],
+    "Backend milvus: consistency level; by default the collection's.",
+)
+_TIMEOUT_S = flags.DEFINE_float("timeout_s", 10.0, "Backend milvus: seconds that any request may take.", 0.1)
 _BUNDLE = flags.DEFINE_string("bundle", None, "Model bundle; by default the one that built the gallery.")
 _PHOTO = flags.DEFINE_string("photo", None, "The photograph.", required=True)
 _BOX = flags.DEFINE_string("box", None, "The rectangle, x0,y0,x1,y1 in pixels of the upright picture.", required=True)
@@ -61,6 +78,37 @@ _WHY = flags.DEFINE_string("why", None, "File for the photograph with what speak
 _HARMONISE = flags.DEFINE_float("harmonise", 0.0, "How far composites take on the surroundings' colours, 0 to 1.", 0, 1)
 
 
+def open_search() -> "ForegroundSearch":
+    """The search over the backend that the flags name."""
+    from fos_jax.errors import InputError
+
+    is_milvus = _BACKEND.value == "milvus"
+    where, other = (_URI, _GALLERY) if is_milvus else (_GALLERY, _URI)
+    if where.value is None:
+        raise InputError(f"--{where.name}: missing (--help explains)")
+    if other.value is not None:
+        raise InputError(f"--{other.name}: is not for --backend={_BACKEND.value}, expected --{where.name} alone")
+    if is_milvus:
+        from fos_jax.milvus.gallery import MilvusGallery
+        from fos_jax.milvus.search import MilvusSearch
+
+        gallery = MilvusGallery.connect(
+            _URI.value,
+            _COLLECTION.value,
+            consistency=_CONSISTENCY.value,
+            token=os.environ.get("MILVUS_TOKEN", ""),
+            timeout_s=_TIMEOUT_S.value,
+        )
+        return MilvusSearch.of(gallery, _BUNDLE.value, where=gallery.where)
+    from fos_jax.retrieval.search import ForegroundSearch
+
+    if _BACKEND.value == "exact":
+        from fos_jax.retrieval.backends import InMemory
+
+        return ForegroundSearch.of(InMemory.read(_GALLERY.value), _BUNDLE.value, where=_GALLERY.value)
+    return ForegroundSearch.open(_GALLERY.value, _BUNDLE.value)
+
+
 def main() -> None:
     keep_compiled_programs()
     from fos_jax.boxes import parse_box_xyxy_px
@@ -68,7 +116,6 @@ def main() -> None:
     from fos_jax.retrieval.queries import SearchQuery
     from fos_jax.retrieval.results import Found, results_json, results_text, write_composites, write_picture
     from fos_jax.retrieval.rules import Filters, parse_limit, parse_time_s, read_ids
-    from fos_jax.retrieval.search import ForegroundSearch
 
     query = SearchQuery(_PHOTO.value, parse_box_xyxy_px(_BOX.value, where="--box"), _CATEGORY.value)
     filters = Filters(
@@ -89,7 +136,7 @@ def main() -> None:
     ranked = asked | {"ranking": _RANKING.value}
     level = "instances" if _PATTERN.value is not None else _LEVEL.value
     found: Found
-    with ForegroundSearch.open(_GALLERY.value, _BUNDLE.value) as search:
+    with open_search() as search:
         if level == "patterns":
             found = search.patterns(*place, k=_K.value or 3, instances=_INSTANCES.value, **ranked)
         elif level == "overview":

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fos_jax.errors import InputError
-from fos_jax.gallery.foregrounds import SCHEMA
+from fos_jax.gallery.foregrounds import SCHEMA, parse_sides
 
 
 class Columns:
@@ -104,6 +104,11 @@ class Columns:
                 np.bincount(parents[pc.equal(values, tag).to_numpy(zero_copy_only=False)], minlength=len(self)) > 0
             )
         return passes
+
+    def is_cut_only_at(self, sides: Collection[str], *, is_mirrored: bool) -> np.ndarray:
+        """bool [n]: which were cut by their photograph at no other sides, as they are shown; true where unknown."""
+        which, distinct = self.codes("truncated")
+        return np.array([set(parse_sides(text, is_mirrored) or ()) <= set(sides) for text in distinct], bool)[which]
 
     @functools.cached_property
     def log_aspect(self) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Compaction: one new segment of all that is live, written beside running searches and writers."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from fos_jax.errors import InputError
 from fos_jax.gallery import store
+from fos_jax.gallery.columns import Columns
 from fos_jax.gallery.foregrounds import Foregrounds
 from fos_jax.gallery.gallery import SEGMENTS, Gallery
 from fos_jax.gallery.segment import Segment, VectorsOf
@@ -67,7 +68,7 @@ def _compact(gallery: Path, writer: GalleryWriter, note: str) -> Compacted:
         last_number, num_written, name = state.recent.last_number, len(state), ""
         if num_written:
             with writer.new_segment() as (name, segment):
-                for batch in _live(state):
+                for batch in live_foregrounds(state):
                     segment.add(batch)
                 checksum = segment.finish()
         new = Segment(gallery / SEGMENTS / name, writer.layout, with_indexes=False) if name else None
@@ -86,8 +87,15 @@ def _compact(gallery: Path, writer: GalleryWriter, note: str) -> Compacted:
         return Compacted(number, len(state.segments), num_before, num_written)
 
 
-def _live(state: Snapshot) -> Iterator[Foregrounds]:
-    """All live foregrounds, category by category."""
+def live_foregrounds(
+    state: Snapshot, choose: Callable[[Columns, np.ndarray], np.ndarray] | None = None
+) -> Iterator[Foregrounds]:
+    """All live foregrounds, category by category.
+
+    Args:
+      state: of a gallery.
+      choose: (metadata, int64 [m]) -> bool [m], which of these rows are wanted; others are not read. None for all.
+    """
     for category in state.categories:
         mirrored = {first: of for of, first, _ in state.parts(category, mirrored=True)}
         for of, first, live in state.parts(category, mirrored=False):
@@ -97,7 +105,10 @@ def _live(state: Snapshot) -> Iterator[Foregrounds]:
             if flipped is not None:
                 place_of[np.searchsorted(np.asarray(of.rows), flipped.rows)] = np.arange(len(flipped))
             for start in range(0, len(rows), _CHUNK):
-                yield _chunk(state, category, of, first, rows[start : start + _CHUNK], flipped, place_of)
+                chunk = rows[start : start + _CHUNK]
+                chunk = chunk if choose is None else chunk[choose(of.columns, chunk)]
+                if len(chunk):
+                    yield _chunk(state, category, of, first, chunk, flipped, place_of)
 
 
 def _chunk(

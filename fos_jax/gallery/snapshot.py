@@ -39,7 +39,7 @@ class Snapshot:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         layout: Layout,
         sequence: int,
         segments: Sequence[tuple[Segment, np.ndarray | None]],
@@ -51,7 +51,7 @@ class Snapshot:
         """Takes the state as it is now.
 
         Args:
-          path: the gallery's folder. layout: of its vectors. sequence: of the newest change.
+          path: the gallery's folder, or what messages call it. layout: of its vectors. sequence: of the newest change.
           segments: each with bool [n], which rows are live, None for all.
           recent: may grow afterwards.
           find_picture: reads the picture of a recent row.
@@ -90,8 +90,11 @@ class Snapshot:
             )
         with self._lock:
             if (name, mirror) not in self._categories:
-                self._categories[name, mirror] = CategoryRows(self, name, mirror=mirror)
+                self._categories[name, mirror] = self._open(name, mirror)
             return self._categories[name, mirror]
+
+    def _open(self, name: str, mirror: bool) -> "CategoryRows":
+        return CategoryRows(self, name, mirror=mirror)
 
     def parts(self, name: str, *, mirrored: bool) -> list[tuple[VectorsOf, int, np.ndarray | None]]:
         """Of a category, what is searched one by one: the foregrounds, their first row's number, and which are live."""

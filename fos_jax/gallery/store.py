@@ -268,9 +268,9 @@ def add_entry(db: sqlite3.Connection, action: str, *, added: int = 0, removed: i
     return done.lastrowid
 
 
-def insert_recent(db: sqlite3.Connection, batch: Foregrounds) -> list[Place]:
-    """Stores foregrounds as recent ones, live at once; returns their places. The caller notes the changes."""
-    mirrored, places = {place: i for i, place in enumerate(batch.mirrored.tolist())}, []
+def rows_of(batch: Foregrounds) -> Iterator[RecentRow]:
+    """Foregrounds as the database keeps them, without numbers."""
+    mirrored = {place: i for i, place in enumerate(batch.mirrored.tolist())}
     for i, metadata in enumerate(batch.metadata.select(SCHEMA.names).to_pylist()):
         m = mirrored.get(i)
         row = RecentRow(
@@ -287,7 +287,13 @@ def insert_recent(db: sqlite3.Connection, batch: Foregrounds) -> list[Place]:
             batch.thumbnails[i],
             batch.cutouts[i],
         )
-        row = row._replace(checksum=row.measured())
+        yield row._replace(checksum=row.measured())
+
+
+def insert_recent(db: sqlite3.Connection, batch: Foregrounds) -> list[Place]:
+    """Stores foregrounds as recent ones, live at once; returns their places. The caller notes the changes."""
+    places = []
+    for row in rows_of(batch):
         names = f"{_SMALL}, {_PICTURES}".partition(", ")[2]
         done = db.execute(f"INSERT INTO recent ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row[1:])
         assert done.lastrowid is not None

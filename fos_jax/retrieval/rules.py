@@ -12,7 +12,6 @@ import numpy as np
 
 from fos_jax.boxes import BoxXyxyPx, touched_sides
 from fos_jax.errors import InputError
-from fos_jax.gallery.foregrounds import parse_sides
 
 if TYPE_CHECKING:
     from fos_jax.gallery.segment import VectorsOf
@@ -113,7 +112,7 @@ class Filters:
         passes = rows.is_live.copy()
         if not self.is_empty:
             for start, part in zip(rows.starts, rows.parts, strict=False):
-                for _, _, passes_rule in self._rules(part, place):
+                for _, _, passes_rule in self.rules(part, place):
                     passes[start : start + len(part)] &= passes_rule
         return passes
 
@@ -126,19 +125,23 @@ class Filters:
         counts: Counter[tuple[str, str]] = Counter()
         for start, part in zip(rows.starts, rows.parts, strict=False):
             is_live = rows.is_live[start : start + len(part)]
-            for reason, flag, passes in self._rules(part, place):
+            for reason, flag, passes in self.rules(part, place):
                 counts[reason, flag] += int((is_live & ~passes).sum())
             if pattern is not None:
                 counts["of another pattern", "another --pattern"] += int((is_live & (part.assigned != pattern)).sum())
         return [Refusal(number, *rule) for rule, number in counts.most_common() if number]
 
-    def _rules(self, part: "VectorsOf", place: Place | None) -> Iterator[tuple[str, str, np.ndarray]]:
-        """Yields a rule's reason for a refusal, the flag that relaxes it and bool [part], what passes it."""
+    def rules(self, part: "VectorsOf", place: Place | None) -> Iterator[tuple[str, str, np.ndarray]]:
+        """Yields a rule's reason for a refusal, the flag that relaxes it and bool [part], what passes it.
+
+        Only methods and comparisons of the part's columns are used, so that what stands for them may as well make
+        conditions of a database's language.
+        """
         columns = part.columns
         width, height = columns.numbers("width_px"), columns.numbers("height_px")
         if self.min_side_px:
             reason = f"shorter than {self.min_side_px} px"
-            yield reason, "a lower --min_side_px", np.maximum(width, height) >= self.min_side_px
+            yield reason, "a lower --min_side_px", (width >= self.min_side_px) | (height >= self.min_side_px)
         for wanted, column, reason, flag in (
             (self.licences, "licence", "of another licence", "another --licence"),
             (self.sources, "source_id", "of another source", "another --source"),
@@ -156,15 +159,14 @@ class Filters:
             return
         x0, y0, x1, y1 = place.box_xyxy_px
         if self.any_truncation is False:
-            sides = set(touched_sides(*place))
-            which, distinct = columns.codes("truncated")
-            fits = np.array([set(parse_sides(text, part.is_mirrored) or ()) <= sides for text in distinct], bool)
+            fits = columns.is_cut_only_at(touched_sides(*place), is_mirrored=part.is_mirrored)
             reason = "cut off at a side of their photograph that the rectangle does not touch"
-            yield reason, "--any_truncation", fits[which]
+            yield reason, "--any_truncation", fits
         if self.aspect_tolerance is not None and math.isfinite(self.aspect_tolerance):
-            ratio = columns.log_aspect - math.log((x1 - x0) / (y1 - y0))
+            middle, margin = math.log((x1 - x0) / (y1 - y0)), math.log(self.aspect_tolerance) + 1e-9
+            is_alike = (columns.log_aspect >= middle - margin) & (columns.log_aspect <= middle + margin)
             reason = f"of a width / height that differs by more than {self.aspect_tolerance:g} times"
-            yield reason, "--aspect_tolerance=any", np.abs(ratio) <= math.log(self.aspect_tolerance) + 1e-9
+            yield reason, "--aspect_tolerance=any", is_alike
         if self.max_upscale is not None and math.isfinite(self.max_upscale):
             # It fits into the rectangle without growing more where one of its sides is long enough.
             is_long = (width >= (x1 - x0) / self.max_upscale) | (height >= (y1 - y0) / self.max_upscale)
@@ -200,12 +202,12 @@ def read_ids(path: str | Path) -> list[str]:
         raise InputError(f"{path}: cannot be read ({error})") from None
 
 
-def refused(rows: "CategoryRows", refusals: Collection[Refusal]) -> str:
+def refused(num_rows: int, category: str, refusals: Collection[Refusal]) -> str:
     """What rules refuse of a category's foregrounds, in one sentence; "" where they refuse none."""
     if not refusals:
         return ""
     said = ", ".join(f"{r.number} {r.reason} ({r.flag} relaxes that)" for r in refusals)
-    return f"of {len(rows)} foregrounds of {rows.name}, refused: {said}"
+    return f"of {num_rows} foregrounds of {category}, refused: {said}"
 
 
 def fit_sentence(

@@ -8,7 +8,7 @@ hits[0].composite().save("out.png")
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
@@ -37,7 +37,7 @@ class ForegroundSearch:
         self.gallery, self.bundle, self.table = gallery, bundle, gallery.table
 
     @classmethod
-    def open(cls, path: str | Path, bundle: Any = None, *, verify: bool = False) -> "ForegroundSearch":
+    def open(cls, path: str | Path, bundle: Any = None, *, verify: bool = False) -> Self:
         """Opens a gallery for search.
 
         Args:
@@ -49,14 +49,16 @@ class ForegroundSearch:
           InputError: no gallery or bundle there, a damaged one, a bundle that did not build this gallery, or one
             without a query encoder.
         """
-        gallery = Gallery.open(path, verify=verify)
+        return cls.of(Gallery.open(path, verify=verify), bundle, where=str(path))
+
+    @classmethod
+    def of(cls, gallery: Any, bundle: Any = None, *, where: str) -> Self:
+        """`open` for an opened gallery, which is closed where it does not fit; `where` is what messages call it."""
         try:
             if bundle is None:
-                bundle = gallery.bundle_path
-                if bundle is None:  # another environment: the package's own may have built it
-                    bundle = SHIPPED
+                bundle = gallery.bundle_path or SHIPPED  # another environment: the package's own may have built it
                 if not Path(bundle).is_dir():
-                    raise InputError(f"{path}: its bundle is gone, expected at {gallery.manifest['bundle']['path']}")
+                    raise InputError(f"{where}: its bundle is gone, expected at {gallery.manifest['bundle']['path']}")
             if isinstance(bundle, str | Path):
                 from fos_jax.experts.loading import load
 
@@ -67,7 +69,7 @@ class ForegroundSearch:
             if set(gallery.experts) != set(bundle.expert_weights):
                 theirs, ours = (", ".join(names) or "none" for names in (gallery.experts, bundle.expert_weights))
                 raise InputError(
-                    f"{path}: holds the vectors of experts {theirs}, bundle {bundle.fingerprint} has {ours}"
+                    f"{where}: holds the vectors of experts {theirs}, bundle {bundle.fingerprint} has {ours}"
                 )
         except InputError:
             gallery.close()
@@ -78,7 +80,7 @@ class ForegroundSearch:
         """Closes the gallery's files."""
         self.gallery.close()
 
-    def __enter__(self) -> "ForegroundSearch":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -356,7 +358,7 @@ class ForegroundSearch:
         height, width = read_image(photo).shape[:2]
         rows = self.gallery.category(category, mirror=filters.mirror)
         place = Place(check_box_xyxy_px(box, width, height), width, height)
-        return refused(rows, self._limits(filters).refusals(rows, place, pattern=pattern))
+        return refused(len(rows), category, self._limits(filters).refusals(rows, place, pattern=pattern))
 
     def _limits(self, filters: Filters) -> Filters:
         """Bundles with experts are for photographs: what composition demands holds unless it is relaxed."""

@@ -187,7 +187,7 @@ def test_changes_during_a_compaction_are_carried_over(gallery, change, monkeypat
     change.remove(["new2", "car5"])
     from fos_jax.gallery import compaction
 
-    batches, times = compaction._live, []
+    batches, times = compaction.live_foregrounds, []
 
     def live(state):
         yield from batches(state)
@@ -204,7 +204,7 @@ def test_changes_during_a_compaction_are_carried_over(gallery, change, monkeypat
                 else:
                     other.replace([make(["new1", "car1"], look="!")])
 
-    monkeypatch.setattr(compaction, "_live", live)
+    monkeypatch.setattr(compaction, "live_foregrounds", live)
     compact(gallery.path)
     now = content(gallery)
     if kind == "rollback":
