@@ -43,7 +43,7 @@ def main() -> None:
             progress=True,
         )
     print(f"{pushed.num_written:,} written, {pushed.num_there:,} were there, {pushed.num_removed:,} removed")
-    print(f"index {pushed.index}, consistency level {pushed.consistency}")
+    print(f"index {pushed.index_type}, consistency level {pushed.consistency}")
     if pushed.num_others:
         print(f"{pushed.num_others:,} others are in the collection that the gallery does not hold (--remove removes)")
 

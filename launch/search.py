@@ -84,7 +84,8 @@ def open_search() -> "ForegroundSearch":
 
     is_milvus = _BACKEND.value == "milvus"
     where, other = (_URI, _GALLERY) if is_milvus else (_GALLERY, _URI)
-    if where.value is None:
+    place = where.value
+    if place is None:
         raise InputError(f"--{where.name}: missing (--help explains)")
     if other.value is not None:
         raise InputError(f"--{other.name}: is not for --backend={_BACKEND.value}, expected --{where.name} alone")
@@ -93,7 +94,7 @@ def open_search() -> "ForegroundSearch":
         from fos_jax.milvus.search import MilvusSearch
 
         gallery = MilvusGallery.connect(
-            _URI.value,
+            place,
             _COLLECTION.value,
             consistency=_CONSISTENCY.value,
             token=os.environ.get("MILVUS_TOKEN", ""),
@@ -105,8 +106,8 @@ def open_search() -> "ForegroundSearch":
     if _BACKEND.value == "exact":
         from fos_jax.retrieval.backends import InMemory
 
-        return ForegroundSearch.of(InMemory.read(_GALLERY.value), _BUNDLE.value, where=_GALLERY.value)
-    return ForegroundSearch.open(_GALLERY.value, _BUNDLE.value)
+        return ForegroundSearch.of(InMemory.read(place), _BUNDLE.value, where=place)
+    return ForegroundSearch.open(place, _BUNDLE.value)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -141,8 +141,8 @@ class MilvusGallery:
             conditions = [is_one_of("category", [category])]
             conditions += [Condition("(has_mirrored == true)")] if is_mirrored else []
             conditions += [Condition(f"({prefix}pattern == {int(pattern)})")] if pattern is not None else []
-            rules = filters.rules(ConditionPart(is_mirrored), place)  # type: ignore[arg-type]
-            found.append((all_of([*conditions, *(passes for _, _, passes in rules)]), prefix))  # type: ignore[misc]
+            rules: Any = filters.rules(cast(Any, ConditionPart(is_mirrored)), place)  # conditions in place of masks
+            found.append((all_of([*conditions, *(passes for _, _, passes in rules)]), prefix))
         return found
 
     def count(

@@ -25,7 +25,7 @@ class Pushed(NamedTuple):
     num_removed: int
     num_others: int
     consistency: str
-    index: str
+    index_type: str
 
 
 def push_gallery(

@@ -28,7 +28,7 @@ class MilvusSearch(ForegroundSearch):
     nearest to the mean of what was found, not of all.
     """
 
-    gallery: MilvusGallery
+    gallery: MilvusGallery  # type: ignore[assignment]  # it answers as a Gallery does, see the class
 
     def search_encoded(
         self,

@@ -94,7 +94,7 @@ def test_other_indexes_answer(milvus, path, index):
     from fos_jax.milvus.gallery import MilvusGallery
     from fos_jax.milvus.push import push_gallery
 
-    assert push_gallery(path, milvus, f"with_{index}", index=index).index == index
+    assert push_gallery(path, milvus, f"with_{index}", index=index).index_type == index
     gallery = MilvusGallery(milvus, f"with_{index}")
     found = ranked(gallery, "car", Wish(vectors_of("car3")[0], "cosine", 3))
     assert (found[0].id, round(found[0].score, 4)) == ("car3", 1.0)
