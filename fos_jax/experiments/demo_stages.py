@@ -82,8 +82,9 @@ def stages_of(work: Path, data: Path, size: str) -> list[Stage]:
 
 def search_commands(work: Path) -> list[tuple[str, str]]:
     """(purpose, shell command) pairs for a photograph of the user's own."""
-    fos = command_prefix()
-    query = f"{fos} search --gallery={work / 'gallery'} --photo=street.jpg --box=410,220,640,380 --category=car"
+    fos, gallery = command_prefix(), work / "gallery"
+    change = f"{fos} gallery"
+    query = f"{fos} search --gallery={gallery} --photo=street.jpg --box=410,220,640,380 --category=car"
     own = f"{fos} gallery build --bundle={work / 'student' / 'bundle'} --cutouts=my_cutouts --output=my_gallery"
     return [
         (
@@ -92,4 +93,8 @@ def search_commands(work: Path) -> list[tuple[str, str]]:
         ),
         ("Foregrounds that fit it best, and why", f"{query} --k=20 --output=found --why=why.png"),
         ("A gallery of cut-outs of yours: RGBA pictures, my_cutouts/<category>/*.png", own),
+        ("Or add them to the demo's, while it is searched", f"{change} add --gallery={gallery} --cutouts=my_cutouts"),
+        ("Remove one that is there", f"{change} remove --gallery={gallery} --id=test-car-000117"),
+        ("Make it what it was when it was built", f"{change} rollback --gallery={gallery} --to=1"),
+        ("All changes", f"{change} history --gallery={gallery}"),
     ]

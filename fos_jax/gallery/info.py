@@ -1,5 +1,7 @@
 """A gallery in figures: what it holds by category, pattern, source, licence and tag, and its state."""
 
+import itertools
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,12 @@ import numpy as np
 
 from fos_jax.gallery import store
 from fos_jax.gallery.gallery import Gallery, read_manifest
-from fos_jax.gallery.segment import VectorsOf
+from fos_jax.gallery.segment import RANKINGS, VectorsOf
 from fos_jax.gallery.snapshot import Snapshot
+from fos_jax.index.build import SETTINGS, recall_of
 
 _SHOWN = 20  # sources and licences, the most frequent
+_PRINTED = 8
 
 
 def gallery_info(gallery: str | Path) -> dict[str, Any]:
@@ -103,13 +107,17 @@ def _parts(state: Snapshot, name: str) -> list[tuple[VectorsOf, np.ndarray]]:
     return [(of, np.ones(len(of), bool) if live is None else live) for of, _, live in state.parts(name, mirrored=False)]
 
 
-def _indexes(state: Snapshot) -> dict[str, dict[str, str]]:
-    """category -> ranking -> how its segments are searched."""
-    return {
-        name: {ranking: type(index).__name__ for ranking, index in of.indexes.items()}
-        for name in state.categories
-        for of, _, _ in state.parts(name, mirrored=False)[:1]
-    }
+def _indexes(state: Snapshot) -> dict[str, dict[str, float]]:
+    """Category -> ranking -> least recall that its segments' indexes reached when they were built; none where exact."""
+    found: dict[str, dict[str, float]] = {}
+    for segment, _ in state.segments:
+        for (number, name), ranking in itertools.product(enumerate(segment.counts), RANKINGS):
+            path = segment.folder / str(number) / f"index_{ranking}" / SETTINGS
+            if path.exists():
+                recall = recall_of(json.loads(path.read_bytes()))
+                of = found.setdefault(name, {})
+                of[ranking] = min(recall, of.get(ranking, 1.0))
+    return found
 
 
 def info_text(info: dict[str, Any]) -> str:
@@ -119,11 +127,14 @@ def info_text(info: dict[str, Any]) -> str:
     ]
     for title in ("categories", "patterns", "licences", "tags", "sources"):
         of = [f"{n:,} {name or 'unknown'}" for name, n in info[title].items() if n]
-        more = f", ... ({info['num_sources']:,} in all)" if title == "sources" and info["num_sources"] > _SHOWN else ""
+        in_all = info["num_sources"] if title == "sources" else len(of)
+        of, more = of[:_PRINTED], f", ... ({in_all:,} in all; --json lists more)" if in_all > _PRINTED else ""
         if of:
             lines.append(f"{title}: {', '.join(of)}{more}")
     segments = ", ".join(f"{name} ({n:,})" for name, n in info["segments"].items()) or "none"
     lines.append(f"segments: {segments}")
+    reached = [f"{name} by {r} {recall:.4f}" for name, by in info["indexes"].items() for r, recall in by.items()]
+    lines.append(f"recall of indexes: {', '.join(reached)}" if reached else "searched exactly")
     lines.append(f"since the last compaction: {info['num_recent']:,} recent, {info['num_removed']:,} removed")
     lines.append(f"change {info['sequence']}; can be rolled back to {info['can_roll_back_to']} or later")
     unusual = info["num_recent"] + info["num_removed"] > max(1000, 0.05 * info["num_foregrounds"])

@@ -145,6 +145,15 @@ def open_index(folder: str | Path, vectors: np.ndarray, *, verify: bool = False)
     return ScannIndex(_load(folder), vectors, setup)
 
 
+def recall_of(settings: dict[str, Any]) -> float:
+    """The recall that an index reached when it was built, of what `build_index` returned or `index.json` holds."""
+    if settings["kind"] == "exact" or not settings["efforts"][0][1]:
+        return 1.0
+    chosen = tuple(settings["efforts"][0])
+    same = [p for p in settings["curve"] if (p["wanted"], p["leaves"], p["reordered"]) == chosen and p["multiple"] == 1]
+    return float(same[0]["recall"])
+
+
 def held_out_queries(
     vectors: np.ndarray, num_queries: int, ranking: str, setup: Setup, rng: np.random.Generator
 ) -> np.ndarray:

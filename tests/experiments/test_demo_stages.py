@@ -24,9 +24,12 @@ def stages(request):
 
 
 def flags_of(module: str) -> set[str]:
-    """Names of the flags that a program defines (read, not imported)."""
+    """Names of the flags that a program defines or adopts (read, not imported)."""
     (source,) = _source_files(module)
-    return set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", source.read_text("utf-8")))
+    text = source.read_text("utf-8")
+    for adopted in re.findall(r"adopt_module_key_flags\((\w+)\)", text):
+        text += source.with_name(f"{adopted}.py").read_text("utf-8")
+    return set(re.findall(r"DEFINE_\w+\(\s*\"(\w+)\"", text))
 
 
 def test_every_flag_is_one_of_its_program(stages):

@@ -20,6 +20,7 @@ from PIL import Image
 from fos_jax.errors import InputError
 from fos_jax.gallery.building import build_gallery
 from fos_jax.gallery.gallery import Gallery
+from fos_jax.gallery.info import gallery_info
 from fos_jax.gallery.sources import CutoutRecord, FolderCutouts
 
 
@@ -147,6 +148,9 @@ def test_large_categories_get_scann_and_the_folder_can_move(tmp_path):
             exact, _ = cars.search(query, ranking, 1, is_exact=True)
             np.testing.assert_allclose(cars.search(query, ranking, 1)[0], exact, atol=0.05)
     gallery.close()
+    recall = gallery_info(tmp_path / "moved")["indexes"]
+    assert recall.keys() == {"car"}
+    assert min(recall["car"].values()) > 0.9
 
 
 # What is refused
