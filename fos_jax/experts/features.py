@@ -85,7 +85,7 @@ class FrozenBackbone:
           float16 [n, F].
 
         Raises:
-          InputError: images of another shape or dtype.
+          InputError: images of another shape or dtype, or weights that give features that are not finite.
         """
         images = np.asarray(images)
         is_good = images.ndim == 4 and images.shape[1:3] == (self.size, self.size) and images.shape[3] in (3, 4)
@@ -94,7 +94,13 @@ class FrozenBackbone:
                 f"images: {images.dtype} {list(images.shape)}, expected uint8 [n, {self.size}, {self.size}, 3 or 4]"
             )
         batch_size = min(batch_size, 1 << max(len(images) - 1, 0).bit_length())
-        return run_in_batches(lambda x: (self._step(x),), (images,), batch_size=batch_size, description=description)[0]
+        step = self._step
+        features = run_in_batches(lambda x: (step(x),), (images,), batch_size=batch_size, description=description)[0]
+        if not np.isfinite(features).all():
+            raise InputError(
+                f"{self.weights}: gives features that are not finite, expected public weights of {self.name}"
+            )
+        return features
 
     @functools.cached_property
     def _step(self):

@@ -90,6 +90,13 @@ def test_features_do_not_depend_on_the_batch(backbone):
         backbone(images[..., :2])
 
 
+def test_weights_that_give_no_finite_features_are_refused(backbone, monkeypatch):
+    monkeypatch.setattr(backbone, "_step", lambda images: np.full((len(images), backbone.num_features), np.nan))
+    images = np.zeros((2, backbone.size, backbone.size, 4), np.uint8)
+    with pytest.raises(InputError, match="package: gives features that are not finite"):
+        backbone(images)
+
+
 def test_mild_variants_stay_filled_and_change_colours():
     image = np.zeros((32, 32, 4), np.uint8)
     image[..., :3] = 128
