@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import os
+import threading
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,9 @@ SEGMENT_SCHEMA = pa.schema(
     | _PLACES
 )
 RankBy = Literal["posterior", "cosine"]
+# NumPy parses headers as Python code, and two threads that do so at once may fail in Python 3.11 ("AST constructor
+# recursion depth mismatch").
+_HEADERS = threading.Lock()
 RANKINGS: tuple[RankBy, ...] = ("posterior", "cosine")
 
 
@@ -259,9 +263,11 @@ def map_array(path: Path, shape: tuple[int | None, ...], dtype: Any = np.float32
       InputError: it cannot be read or holds another array.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with _HEADERS:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:  # nothing to map in an array of no elements
-        array = _load_empty(path, error)
+        with _HEADERS:
+            array = _load_empty(path, error)
     except (OSError, EOFError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     fits = array.ndim == len(shape) and all(w in (None, n) for n, w in zip(array.shape, shape, strict=True))

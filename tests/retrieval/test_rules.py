@@ -244,7 +244,7 @@ def test_a_gallery_from_the_output_of_fos_cutouts(coco_folder, tmp_path):
     flags = ("--bundle=b", f"--cutouts={tmp_path / 'out'}", f"--output={tmp_path / 'g'}")
     built = run("gallery_build", *flags)
     assert built.returncode == 0, built.stderr
-    assert "4 foregrounds (2 boat, 2 car)" in built.stdout
+    assert "4 foregrounds (2 car, 2 boat)" in built.stdout
     with ForegroundSearch.open(tmp_path / "g", FakeExperts()) as search:
         assert set(search.gallery.column("licence")) == {"CC BY"}
         assert set(search.gallery.column("truncated")) == {""}
