@@ -359,7 +359,8 @@ class CategoryRows:
                 mask = allowed[start : start + len(of)]
                 mask = mask if live is None else mask & live
             index = ExactIndex(of.by_ranking(ranking), is_checked=True) if is_exact else of.indexes[ranking]
-            found, own = (answers[0] for answers in index.search(vector[None], k, allowed=mask))
+            asked = np.ascontiguousarray(vector[None], np.float32)
+            found, own = (answers[0] for answers in index.search(asked, k, allowed=mask, is_checked=True))
             scores.append(found[own >= 0])
             places.append(own[own >= 0] + start)
         all_scores, all_places = np.concatenate(scores), np.concatenate(places)

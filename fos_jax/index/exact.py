@@ -15,7 +15,7 @@ class Index(Protocol):
     def __len__(self) -> int: ...
 
     def search(
-        self, vectors: np.ndarray, k: int, *, allowed: np.ndarray | None = None
+        self, vectors: np.ndarray, k: int, *, allowed: np.ndarray | None = None, is_checked: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k rows of highest inner product with each query.
 
@@ -23,6 +23,7 @@ class Index(Protocol):
           vectors: float32 [q, d], finite.
           k: how many.
           allowed: bool [n], the rows that may come; None for all.
+          is_checked: the vectors are known to be as said, and are not read to see.
 
         Returns:
           float32 scores [q, k], highest first, ties by row, and int64 rows [q, k]. Exactly as many come as are allowed,
@@ -106,10 +107,10 @@ class ExactIndex:
         return len(self.vectors)
 
     def search(
-        self, vectors: np.ndarray, k: int, *, allowed: np.ndarray | None = None
+        self, vectors: np.ndarray, k: int, *, allowed: np.ndarray | None = None, is_checked: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `Index`."""
-        queries = check_queries(vectors, self.vectors.shape[1])
+        queries = vectors if is_checked else check_queries(vectors, self.vectors.shape[1])
         rows = None if allowed is None else np.flatnonzero(check_allowed(allowed, len(self)))
         n = len(self) if rows is None else len(rows)
         scores, places = no_answers(len(queries), k)

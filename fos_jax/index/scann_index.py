@@ -84,6 +84,8 @@ class ScannIndex:
         self._searcher = searcher.searcher  # the wrapper's defaults and ids are not used
         self._threads = len(os.sched_getaffinity(0))
         self._searcher.set_num_threads(self._threads)
+        # ScaNN multiplies in float32, but for embeddings alone, of which it keeps a byte a number (see build.py).
+        self._has_bytes = setup.scoring == "codes" and not setup.expert_sizes
         self._scale = setup.scale(vectors.shape[1]) if setup.expert_sizes else None
         ends = np.cumsum([vectors.shape[1] - sum(setup.expert_sizes), *setup.expert_sizes])
         self._parts = list(itertools.pairwise(ends.tolist()))  # where each expert's numbers are
@@ -92,14 +94,14 @@ class ScannIndex:
         return len(self.vectors)
 
     def search(
-        self, vectors: np.ndarray, k: int, *, allowed: np.ndarray | None = None
+        self, vectors: np.ndarray, k: int, *, allowed: np.ndarray | None = None, is_checked: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """See `Index`; approximate in which rows come, exact in their scores and their number.
 
         With `allowed`, more rows are fetched than are wanted and the others dropped: those left are the best allowed
         ones. Where few are allowed, all their inner products are computed.
         """
-        queries = check_queries(vectors, self.vectors.shape[1])
+        queries = vectors if is_checked else check_queries(vectors, self.vectors.shape[1])
         num_allowed = len(self)
         if allowed is not None:
             num_allowed = int(np.count_nonzero(check_allowed(allowed, len(self))))
@@ -113,15 +115,16 @@ class ScannIndex:
             fetched = min(len(self), math.ceil((found + _DEVIATIONS * math.sqrt(found * (1 - share))) / share))
         effort = self.effort(fetched, queries)
         if not effort.leaves or (allowed is not None and num_allowed < effort.reordered):
-            return self._exact.search(queries, k, allowed=allowed)
+            return self._exact.search(queries, k, allowed=allowed, is_checked=True)
         scores, rows = self.search_with(queries, fetched, effort)
         if allowed is not None:
             scores = np.where(allowed[rows], scores, np.float32(-np.inf))
             order = np.argsort(-scores, axis=1, kind="stable")[:, :found]
             scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
-        is_short = scores[:, -1] == -np.inf
-        if is_short.any():  # partitions may hold too few, and filters refuse what a query finds first
-            scores[is_short], rows[is_short] = self._exact.search(queries[is_short], found, allowed=allowed)
+        if -np.inf in scores[:, -1].tolist():  # partitions may hold too few, filters refuse what a query finds first
+            is_short = scores[:, -1] == -np.inf
+            all_of_them = self._exact.search(queries[is_short], found, allowed=allowed, is_checked=True)
+            scores[is_short], rows[is_short] = all_of_them
         if found < k:
             missing = ((0, 0), (0, k - found))
             return np.pad(scores, missing, constant_values=-np.inf), np.pad(rows, missing, constant_values=-1)
@@ -132,7 +135,9 @@ class ScannIndex:
 
         Where a query weighs experts other than usual, it takes what the measured weights around its own take.
         """
-        efforts = self.setup.efforts
+        efforts, factors = self.setup.efforts, self.setup.weight_factors
+        if wanted <= efforts[0].wanted and not factors:
+            return efforts[0]
         below = max((effort for effort in efforts if effort.wanted <= wanted), default=efforts[0])
         above = next((effort for effort in efforts if effort.wanted > wanted), None)
         if above is None:
@@ -140,7 +145,7 @@ class ScannIndex:
         else:
             share = max(0.0, (wanted - below.wanted) / max(1, above.wanted - below.wanted))
             leaves, reordered = (a + share * (b - a) for a, b in zip(below[1:], above[1:], strict=True))
-        if factors := self.setup.weight_factors:
+        if factors:
             weights = zip(self._parts, self.setup.weights[1:], strict=True)
             asked = [np.linalg.norm(queries[:, a:b], axis=1) / weight for (a, b), weight in weights]
             multiples = [factor.multiple for factor in factors]
@@ -157,12 +162,12 @@ class ScannIndex:
         """Scores and rows [q, k] at this effort, of finite queries; padded where the partitions hold fewer."""
         asked = queries if self._scale is None else queries / self._scale
         has_codes = self.setup.scoring == "codes"
-        found = min(len(self), k + max(8, k // 4) if has_codes else k)
+        found = min(len(self), k + max(8, k // 4) if self._has_bytes else k)
         how = (found, max(found, effort.reordered) if has_codes else -1, effort.leaves)
         if len(queries) == 1:  # on its own: of a few dozen microseconds, each call of NumPy counts
             rows, scores = self._searcher.search(asked[0], *how)
             rows = rows.astype(np.int64)
-            if has_codes:
+            if self._has_bytes:
                 scores = self.vectors.take(rows, axis=0) @ queries[0]
             order = np.lexsort((rows, -scores))[:k]
             scores, rows = scores[order][None], rows[order][None]
@@ -170,14 +175,15 @@ class ScannIndex:
             batch = min(256, -(-len(asked) // self._threads))
             rows, scores = self._searcher.search_batched(asked, *how, True, batch)
             is_padding, rows = np.isnan(scores), rows.astype(np.int64)  # ScaNN fills up with row 0 and NaN
-            if has_codes:
+            if self._has_bytes:
                 for start in range(0, len(rows), 64):
                     part = slice(start, start + 64)
                     scores[part] = np.matmul(self.vectors.take(rows[part], axis=0), queries[part, :, None])[..., 0]
             if is_padding.any():
                 scores[is_padding], rows[is_padding] = -np.inf, -1
-            order = np.lexsort((rows, -scores))[:, :k]
-            scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+            if self._has_bytes or (scores[:, 1:] >= scores[:, :-1]).any():  # ScaNN does not order ties
+                order = np.lexsort((rows, -scores))[:, :k]
+                scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
         if rows.shape[1] < k:
             missing = ((0, 0), (0, k - rows.shape[1]))
             return np.pad(scores, missing, constant_values=-np.inf), np.pad(rows, missing, constant_values=-1)

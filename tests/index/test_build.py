@@ -9,7 +9,7 @@ import pytest
 from made_vectors import clustered, recall
 
 from fos_jax.errors import InputError
-from fos_jax.index.build import SETTINGS, build_index, held_out_queries, open_index
+from fos_jax.index.build import SETTINGS, build_index, made_queries, open_index
 from fos_jax.index.exact import ExactIndex
 from fos_jax.index.scann_index import Setup
 
@@ -33,7 +33,7 @@ def test_the_settings_chosen_reach_the_target_and_the_curve_shows_it(built, rank
 @needs_scann
 def test_held_out_queries_may_be_given(tmp_path):
     vectors = clustered(20_000)
-    queries = held_out_queries(vectors, 50, "cosine", Setup("codes", 1), np.random.default_rng(0))
+    queries = made_queries(vectors, 50, "cosine", Setup("codes", 1), np.random.default_rng(0))[0]
     build_index(vectors, tmp_path / "index", ranking="cosine", queries=queries, target_recall=0.9)
     assert recall(open_index(tmp_path / "index", vectors), vectors, queries, 20) >= 0.9
 

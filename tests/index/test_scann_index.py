@@ -8,7 +8,7 @@ import pytest
 from made_vectors import clustered, posteriors, recall
 
 from fos_jax.errors import InputError
-from fos_jax.index.build import build_index, held_out_queries, open_index
+from fos_jax.index.build import build_index, made_queries, open_index
 from fos_jax.index.exact import ExactIndex
 from fos_jax.index.scann_index import Effort, ScannIndex
 
@@ -21,7 +21,7 @@ def opened(request, built):
     vectors, folder, _ = built[request.param]
     index = open_index(folder, vectors)
     rng = np.random.default_rng(7)
-    return index, vectors, held_out_queries(vectors, 60, request.param, index.setup, rng)
+    return index, vectors, np.concatenate(made_queries(vectors, 20, request.param, index.setup, rng))
 
 
 @pytest.mark.parametrize("k", [1, 20, 50, 300])
@@ -76,7 +76,7 @@ def combined(tmp_path_factory):
     folder, weights = tmp_path_factory.mktemp("combined") / "index", [0.3, 0.2]
     build_index(vectors, folder, ranking="posterior", expert_sizes=[8, 16], expert_weights=weights, num_queries=100)
     index = open_index(folder, vectors)
-    return index, vectors, held_out_queries(vectors, 60, "posterior", index.setup, np.random.default_rng(7))
+    return index, vectors, np.concatenate(made_queries(vectors, 20, "posterior", index.setup, np.random.default_rng(7)))
 
 
 def test_experts_weighed_apart(combined):
