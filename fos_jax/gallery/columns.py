@@ -66,13 +66,19 @@ class Columns:
         """One value, as a Python object."""
         if not self._is_from_disk:  # its chunks, which are many, are not joined for one value
             return self._table[name][int(place if self._places is None else self._places[place])].as_py()
+        return self.values(name, np.array([place]))[0]
+
+    def values(self, name: str, places: np.ndarray) -> list[Any]:
+        """Some values, int64 [m], as Python objects."""
+        if not self._is_from_disk:
+            return [self.value(name, place) for place in places.tolist()]
         of = self._table.schema.field(name).type
         if pa.types.is_dictionary(of):
             codes, distinct = self.codes(name)
-            return distinct[codes[place]]
+            return [distinct[code] for code in codes[places].tolist()]
         if pa.types.is_string(of) or pa.types.is_list(of):
-            return self.array(name)[int(place)].as_py()
-        return self.numbers(name)[place].item()
+            return self.array(name).take(pa.array(places)).to_pylist()
+        return self.numbers(name)[places].tolist()
 
     def codes(self, name: str) -> tuple[np.ndarray, list[str | None]]:
         """A column of strings that repeat: int64 [n], which of the distinct values each has, and these."""
