@@ -128,17 +128,12 @@ def figures(took: list[dict[str, float]]) -> dict[str, Any]:
 
 def base(bundle: Any, args: Any, workdir: Path) -> widening.Base:
     """The foregrounds that the gallery is widened from; see the module."""
-    from fos_jax.gallery.sources import CocoCutouts, DatasetCutouts
+    from fos_jax.gallery.sources import CocoCutouts
 
     if bundle.expert_weights:
         coco = CocoCutouts(REAL / "coco_sample/instances.json", REAL / "coco_sample/images", categories=["person"])
         return widening.encoded(bundle, coco, "person")
-    from fos_jax.data.splits import version_directory
-
-    folder = version_directory(args.data_dir, "fos_synthetic", f"{args.size}_foregrounds")
-    category = bundle.table.categories[0]
-    shown = widening.encoded(bundle, DatasetCutouts(folder, "test"), category, limit=100)
-    return widening.rendered(bundle, shown, args.real, workdir)
+    return widening.rendered(bundle, args.data_dir, args.size, args.real, workdir)
 
 
 def main() -> None:
@@ -155,7 +150,8 @@ def main() -> None:
     with work_folder(args.workdir) as workdir:
         gallery = workdir / f"gallery-{args.rows}-{bundle.fingerprint}"
         if not gallery.exists():
-            widening.build(gallery, base(bundle, args, workdir), args.rows, str(path))
+            of = base(bundle, args, workdir)
+            widening.write(gallery, widening.widened(of, args.rows), of, str(path))
         with search.ForegroundSearch.open(gallery, bundle) as found:
             category = max(found.gallery.manifest["built"]["counts"])
             about = {"rows": args.rows, "bundle": args.bundle, "queries": args.queries}

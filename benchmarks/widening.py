@@ -1,6 +1,6 @@
 """Galleries of any size for benchmarks: encoded foregrounds, and beyond their number the same ones with noise."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 from fos_jax.gallery.building import new_gallery, write_gallery
 from fos_jax.gallery.encoding import Encoder
 from fos_jax.gallery.foregrounds import Foregrounds, Layout, make_foregrounds
+from fos_jax.index.build import SCANN_MIN_ROWS
 
 if TYPE_CHECKING:
     from fos_jax.gallery.sources import CutoutSource
@@ -52,10 +53,18 @@ def encoded(bundle: Any, source: "CutoutSource", category: str, *, limit: int | 
     return Base(Foregrounds(category, table, **joined, **pictures), encoder.layout, bundle.fingerprint)
 
 
-def rendered(bundle: Any, shown: Base, n: int, workdir: Path) -> Base:
-    """The first n foregrounds of the test stream, which `gallery_size` renders; metadata and pictures of `shown`."""
+def rendered(bundle: Any, data_dir: str, size: str, n: int, workdir: Path) -> Base:
+    """The first n foregrounds of the first category of fos_synthetic's test stream, which `gallery_size` renders.
+
+    Metadata and thumbnails are those of the first hundred in the data set.
+    """
     import gallery_size
 
+    from fos_jax.data.splits import version_directory
+    from fos_jax.gallery.sources import DatasetCutouts
+
+    folder = version_directory(data_dir, "fos_synthetic", f"{size}_foregrounds")
+    shown = encoded(bundle, DatasetCutouts(folder, "test"), bundle.table.categories[0], limit=100)
     category, layout = shown.foregrounds.category, shown.layout
     parts = [part["x"] for part in gallery_size.chunks({"x": bundle}, bundle.table, category, n, workdir)]
     of = np.arange(n) % len(shown.foregrounds)
@@ -127,14 +136,29 @@ def widened(base: Base, n: int) -> Iterator[Foregrounds]:
         )
 
 
-def build(path: Path, base: Base, n: int, bundle: str = "none") -> None:
-    """Writes a gallery of n widened foregrounds that names the bundle at this path."""
+def write(path: Path, batches: Iterable[Foregrounds], base: Base, bundle: str = "none") -> None:
+    """Writes a gallery that names the bundle at this path."""
     settings = {
         "bundle": {"fingerprint": base.fingerprint, "path": bundle, "relative_path": bundle},
         "mirror": False,
         "cutouts": "copy",
         "thumbnail_size": 160,
-        "index_min_rows": 20_000,
+        "index_min_rows": SCANN_MIN_ROWS,
     }
     with new_gallery(path) as folder:
-        write_gallery(folder, widened(base, n), base.layout, settings, source="widened")
+        write_gallery(folder, batches, base.layout, settings, source="widened")
+
+
+def encoded_queries(bundle: Any, data_dir: str, size: str) -> tuple[np.ndarray, np.ndarray]:
+    """All queries of the first category of fos_synthetic: embeddings [q, D] and posteriors [q, p], float32."""
+    from fos_jax.data.splits import load_split
+
+    own, embeddings, posteriors = np.flatnonzero(bundle.table.category_of_pattern == 0), [], []
+    for split in ("test", "validation", "train"):
+        sides = {"foreground_size": bundle.foreground_size, "query_size": bundle.query_size}
+        _, queries, _ = load_split(data_dir, size=size, split=split, progress=False, **sides)
+        of = queries.category == 0
+        asked = bundle.encode_queries(queries.image[of], queries.box_yxyx_norm[of], queries.category[of])
+        embeddings.append(asked.embedding)
+        posteriors.append(np.exp(asked.log_posterior[:, own]))
+    return np.concatenate(embeddings), np.concatenate(posteriors).astype(np.float32)

@@ -113,8 +113,12 @@ class Columns:
 
     def is_cut_only_at(self, sides: Collection[str], *, is_mirrored: bool) -> np.ndarray:
         """bool [n]: which were cut by their photograph at no other sides, as they are shown; true where unknown."""
-        which, distinct = self.codes("truncated")
-        return np.array([set(parse_sides(text, is_mirrored) or ()) <= set(sides) for text in distinct], bool)[which]
+        key = f"cut only at {sorted(sides)}, {is_mirrored}"  # of four sides: as many masks as there are kinds of places
+        if key not in self._known:
+            which, distinct = self.codes("truncated")
+            passes = [set(parse_sides(text, is_mirrored) or ()) <= set(sides) for text in distinct]
+            self._known[key] = np.array(passes, bool)[which]
+        return self._known[key]
 
     @functools.cached_property
     def log_aspect(self) -> np.ndarray:
