@@ -28,6 +28,7 @@ and the share of our own layer, answers and reasons, in the whole and in the who
 import contextlib
 import functools
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -44,11 +45,8 @@ from fos_jax.gallery import snapshot
 from fos_jax.retrieval import queries, search
 
 STAGES = ("decode", "encode", "search", "answers", "reasons", "thumbnails")
-_CLOCKED = (
-    (queries, "read_image", "decode"),
-    (search, "encode_queries", "encode"),
-    (snapshot.CategoryRows, "search", "search"),
-)
+# Stages that are functions of the library, as they are called by whatever module has imported them.
+_CLOCKED = {"decode": queries.read_image, "encode": queries.encode_queries, "search": snapshot.CategoryRows.search}
 
 
 class Asked(NamedTuple):
@@ -87,8 +85,12 @@ def clocked(spent: Counter[str]) -> Iterator[None]:
         return call
 
     with contextlib.ExitStack() as stack:
-        for owner, name, stage in _CLOCKED:
-            stack.enter_context(mock.patch.object(owner, name, timed(getattr(owner, name), stage)))
+        modules = [module for name, module in sys.modules.items() if name.startswith("fos_jax.retrieval.")]
+        for stage, function in _CLOCKED.items():
+            name = function.__name__
+            for owner in (*modules, snapshot.CategoryRows):
+                if vars(owner).get(name) is function:
+                    stack.enter_context(mock.patch.object(owner, name, timed(function, stage)))
         yield
 
 
