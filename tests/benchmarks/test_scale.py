@@ -1,4 +1,4 @@
-"""Benchmarks of galleries by size and of whole queries: what they build and count, and the document that is rendered."""
+"""Benchmarks of galleries by size and of whole queries: what they build and count, and the rendered document."""
 
 import argparse
 import json
