@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from reporting import Report, machine, make_parser, work_folder
 from retrieval_indexes import METHODS, K
+from widening import encoded_queries, noise_lengths
 
 USUAL_WEIGHT = 0.3
 
@@ -50,12 +51,7 @@ def widen(embeddings: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarra
     real = embeddings[rng.permutation(len(embeddings))[:n]]
     if n <= len(real):
         return real
-    nearest = np.empty(len(real), np.float32)
-    for start in range(0, len(real), 1024):
-        cosine = real[start : start + 1024] @ real.T
-        cosine[np.arange(len(cosine)), start + np.arange(len(cosine))] = -1
-        nearest[start : start + 1024] = cosine.max(axis=1)
-    length = 0.5 * np.sqrt(np.maximum(0, 2 - 2 * nearest))
+    length = noise_lengths(real)
     rows, missing = [real], n - len(real)
     while missing > 0:
         of = rng.permutation(len(real))[:missing]
@@ -94,7 +90,6 @@ def foregrounds(args: argparse.Namespace, workdir: Path, n: int) -> dict[str, tu
     """ranking -> rows and queries of the bundle's first category."""
     import gallery_size
 
-    from fos_jax.data.splits import load_split
     from fos_jax.encoders.bundle import load_bundle
 
     bundle = load_bundle(args.bundle)
@@ -103,18 +98,11 @@ def foregrounds(args: argparse.Namespace, workdir: Path, n: int) -> dict[str, tu
     parts = list(gallery_size.chunks({"x": bundle}, table, table.categories[0], args.real, workdir))
     rows = widen(np.concatenate([part["x"].embedding for part in parts]), n, rng)
     posteriors = softmax(bundle.config.foreground.posterior_scale * rows @ bundle.prototypes[own].T)
-    embeddings, asked = [], []
-    for split in ("test", "validation", "train"):
-        sides = {"foreground_size": bundle.foreground_size, "query_size": bundle.query_size}
-        _, queries, _ = load_split(args.data_dir, size=args.size, split=split, progress=False, **sides)
-        of = queries.category == 0
-        encoded = bundle.encode_queries(queries.image[of], queries.box_yxyx_norm[of], queries.category[of])
-        embeddings.append(encoded.embedding)
-        asked.append(np.exp(encoded.log_posterior[:, own]))
-    order = rng.permutation(sum(map(len, asked)))[: args.queries]
+    embeddings, asked = encoded_queries(bundle, args.data_dir, args.size)
+    order = rng.permutation(len(asked))[: args.queries]
     return {
-        "cosine": (rows, np.concatenate(embeddings)[order]),
-        "posterior": (np.asarray(posteriors, np.float32), np.concatenate(asked).astype(np.float32)[order]),
+        "cosine": (rows, embeddings[order]),
+        "posterior": (np.asarray(posteriors, np.float32), asked[order]),
     }
 
 

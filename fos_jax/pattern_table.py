@@ -56,6 +56,7 @@ _VALUES = {
 }
 
 
+@functools.lru_cache(maxsize=10_000)
 def attribute_phrase(name: str, value: str) -> str:
     """An attribute's value in words, such as "lit from the left"; "name: value" where no words are known for it."""
     said = _VALUES.get((name, value), value).replace("_", " ")

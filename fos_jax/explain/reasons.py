@@ -1,8 +1,9 @@
 """Reasons of a score: the patterns it comes from, and how probable their attributes are for the query."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from typing import Any
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -105,36 +106,108 @@ def explain(
 
     Source: decision 28.
     """
-    ids = np.arange(table.num_patterns) if patterns is None else np.asarray(patterns)
-    query, foreground = (np.exp(np.asarray(a, np.float64)) for a in (query_log_posterior, foreground_log_posterior))
-    if not query.shape == foreground.shape == ids.shape or ids.ndim != 1 or not (len(ids) or category):
-        raise ValueError(f"posteriors have shapes {query.shape} and {foreground.shape}, expected both {ids.shape}")
-    products = query * foreground
-    score = float(products.sum())
-    share = products / score if score > 0 else np.zeros_like(products)
-    order = np.argsort(-share, kind="stable")[:max_terms]
-    terms = tuple(
-        Term(
-            pattern=int(ids[i]),
-            description=table.patterns[ids[i]].description,
-            attributes=dict(table.patterns[ids[i]].attributes),
-            query_probability=float(query[i]),
-            foreground_probability=float(foreground[i]),
-            share=float(share[i]),
-        )
-        for n, i in enumerate(order)
-        if n == 0 or share[i] >= min_share
+    foreground = np.exp(np.asarray(foreground_log_posterior, np.float64))
+    reasoner = Reasoner(query_log_posterior, table, patterns=patterns, category=category, notes=notes)
+    return reasoner.explain(
+        foreground, cosine=cosine, experts=experts, fit=fit, max_terms=max_terms, min_share=min_share
     )
-    attributes = _shared_attributes(query, foreground, ids, table) if len(ids) else ()
-    parts = ({"pattern": score} if len(ids) else {}) | dict(experts)
-    total = sum(parts.values())
-    said = [] if cosine is None else [f"Cosine {cosine:.2f}."]
-    if experts and cosine is None:
-        said.append(_parts_sentence(parts, total, notes))
-    said.append(_sentence(terms, attributes, score, bool(experts)) if len(ids) else f"N{no_patterns(category)[1:]}.")
-    text = " ".join([*said, *([fit] if fit else [])])
-    ranking = "posterior" if cosine is None else "cosine"
-    return Explanation(total if cosine is None else float(cosine), ranking, parts, terms, attributes, text)
+
+
+class Reasoner:
+    """`explain` for many foregrounds of one query."""
+
+    def __init__(
+        self,
+        query_log_posterior: np.ndarray,
+        table: PatternTable,
+        *,
+        patterns: np.ndarray | None = None,
+        category: str = "",
+        notes: Mapping[str, str] = _NO_NOTES,
+    ):
+        """Arguments as of `explain`; `ValueError` where their shapes do not fit."""
+        self._ids = np.arange(table.num_patterns) if patterns is None else np.asarray(patterns)
+        self._query = np.exp(np.asarray(query_log_posterior, np.float64))
+        self._table, self._category, self._notes = table, category, notes
+        self._values: dict[str, _Values] = {}
+        self._check("query", self._query)
+
+    def _check(self, name: str, posterior: np.ndarray) -> None:
+        ids = self._ids
+        if posterior.shape != ids.shape or ids.ndim != 1 or not (len(ids) or self._category):
+            raise ValueError(f"{name}: posterior has shape {posterior.shape}, expected {ids.shape} and a category")
+
+    def explain(
+        self,
+        foreground: np.ndarray,
+        *,
+        cosine: float | None = None,
+        experts: Mapping[str, float] = _NO_EXPERTS,
+        fit: str = "",
+        max_terms: int = 3,
+        min_share: float = 0.05,
+    ) -> Explanation:
+        """The explanation of float [p], p(pattern | foreground); other arguments and errors as of `explain`."""
+        self._check("foreground", foreground)
+        table, ids, query = self._table, self._ids, self._query
+        products = query * foreground
+        score = float(products.sum())
+        order = (-products).argsort(kind="stable")[:max_terms].tolist()
+        terms = []
+        for i in order:
+            share = products.item(i) / score if score > 0 else 0.0
+            if terms and share < min_share:
+                break
+            pattern = table.patterns[ids.item(i)]
+            attributes = dict(pattern.attributes)
+            terms.append(Term(pattern.id, pattern.description, attributes, query.item(i), foreground.item(i), share))
+        shared = self._shared_attributes(foreground) if len(ids) else ()
+        parts = ({"pattern": score} if len(ids) else {}) | dict(experts)
+        total = sum(parts.values())
+        said = [] if cosine is None else [f"Cosine {cosine:.2f}."]
+        if experts and cosine is None:
+            said.append(_parts_sentence(parts, total, self._notes))
+        said.append(
+            _sentence(terms, shared, score, bool(experts)) if len(ids) else f"N{no_patterns(self._category)[1:]}."
+        )
+        text = " ".join([*said, *([fit] if fit else [])])
+        ranking = "posterior" if cosine is None else "cosine"
+        return Explanation(total if cosine is None else float(cosine), ranking, parts, tuple(terms), shared, text)
+
+    def _shared_attributes(self, foreground: np.ndarray) -> tuple[SharedAttribute, ...]:
+        category = self._table.patterns[self._ids.item(foreground.argmax())].category
+        if category not in self._values:
+            self._values[category] = _Values.of(self._table, category, self._ids, self._query)
+        known, shared = self._values[category], []
+        marginal = (known.has @ foreground).tolist()
+        for name, start, stop in known.attributes:
+            best = max(range(start, stop), key=marginal.__getitem__)
+            shared.append(SharedAttribute(name, known.values[best], known.query[best], marginal[best]))
+        return tuple(shared)
+
+
+class _Values(NamedTuple):
+    """The values of a category's attributes, end to end.
+
+    Attributes:
+      attributes: name, first value and the one behind its last.
+      values: their names.
+      has: float64 [v, p], 1 where a pattern has the value. query: p(value | query).
+    """
+
+    attributes: Sequence[tuple[str, int, int]]
+    values: Sequence[str]
+    has: np.ndarray
+    query: Sequence[float]
+
+    @classmethod
+    def of(cls, table: PatternTable, category: str, ids: np.ndarray, query: np.ndarray) -> "_Values":
+        named = table.attributes.get(category, {})
+        stops = list(itertools.accumulate(map(len, named.values()), initial=0))
+        held = [_has(table, ids, name, value) for name, values in named.items() for value in values]
+        has = np.array(held, np.float64).reshape(-1, len(ids))
+        values = [value for of_name in named.values() for value in of_name]
+        return cls([*zip(named, stops, stops[1:], strict=False)], values, has, (has @ query).tolist())
 
 
 def no_patterns(category: str) -> str:
@@ -162,19 +235,6 @@ def _has(table: PatternTable, ids: np.ndarray, name: str, value: str) -> np.ndar
     return np.array([table.patterns[i].attributes.get(name) == value for i in ids])
 
 
-def _shared_attributes(
-    query: np.ndarray, foreground: np.ndarray, ids: np.ndarray, table: PatternTable
-) -> tuple[SharedAttribute, ...]:
-    category = table.patterns[int(ids[foreground.argmax()])].category
-    out = []
-    for name, values in table.attributes.get(category, {}).items():
-        held = [_has(table, ids, name, value) for value in values]
-        marginal = [float(foreground[has].sum()) for has in held]
-        best = int(np.argmax(marginal))
-        out.append(SharedAttribute(name, values[best], float(query[held[best]].sum()), marginal[best]))
-    return tuple(out)
-
-
 def _parts_sentence(parts: Mapping[str, float], total: float, notes: Mapping[str, str]) -> str:
     """ "Pattern 0.42 of 0.81, geometry 0.25 (a tall rectangle ...), appearance 0.14.", largest first."""
     named = []
@@ -184,7 +244,7 @@ def _parts_sentence(parts: Mapping[str, float], total: float, notes: Mapping[str
     return f"{', '.join(named)}."
 
 
-def _sentence(terms: tuple[Term, ...], attributes: tuple[SharedAttribute, ...], score: float, has_experts: bool) -> str:
+def _sentence(terms: Sequence[Term], attributes: Sequence[SharedAttribute], score: float, has_experts: bool) -> str:
     if score <= 0:
         return "No pattern is possible for both this place and this foreground."
     whole = "the pattern part" if has_experts else "the score"

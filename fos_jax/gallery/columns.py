@@ -66,13 +66,19 @@ class Columns:
         """One value, as a Python object."""
         if not self._is_from_disk:  # its chunks, which are many, are not joined for one value
             return self._table[name][int(place if self._places is None else self._places[place])].as_py()
+        return self.values(name, np.array([place]))[0]
+
+    def values(self, name: str, places: np.ndarray) -> list[Any]:
+        """Some values, int64 [m], as Python objects."""
+        if not self._is_from_disk:
+            return [self.value(name, place) for place in places.tolist()]
         of = self._table.schema.field(name).type
         if pa.types.is_dictionary(of):
             codes, distinct = self.codes(name)
-            return distinct[codes[place]]
+            return [distinct[code] for code in codes[places].tolist()]
         if pa.types.is_string(of) or pa.types.is_list(of):
-            return self.array(name)[int(place)].as_py()
-        return self.numbers(name)[place].item()
+            return self.array(name).take(pa.array(places)).to_pylist()
+        return self.numbers(name)[places].tolist()
 
     def codes(self, name: str) -> tuple[np.ndarray, list[str | None]]:
         """A column of strings that repeat: int64 [n], which of the distinct values each has, and these."""
@@ -107,8 +113,12 @@ class Columns:
 
     def is_cut_only_at(self, sides: Collection[str], *, is_mirrored: bool) -> np.ndarray:
         """bool [n]: which were cut by their photograph at no other sides, as they are shown; true where unknown."""
-        which, distinct = self.codes("truncated")
-        return np.array([set(parse_sides(text, is_mirrored) or ()) <= set(sides) for text in distinct], bool)[which]
+        key = f"cut only at {sorted(sides)}, {is_mirrored}"  # of four sides: as many masks as there are kinds of places
+        if key not in self._known:
+            which, distinct = self.codes("truncated")
+            passes = [set(parse_sides(text, is_mirrored) or ()) <= set(sides) for text in distinct]
+            self._known[key] = np.array(passes, bool)[which]
+        return self._known[key]
 
     @functools.cached_property
     def log_aspect(self) -> np.ndarray:

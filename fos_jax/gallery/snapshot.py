@@ -1,8 +1,10 @@
 """A snapshot: the foregrounds that a gallery held at one moment, which never change while a search uses them."""
 
+import bisect
 import functools
+import itertools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -178,10 +180,10 @@ class Stacked(NDArrayOperatorsMixin):
     def __init__(self, parts: Sequence[Any], shape: tuple[int, ...] = (), change: Callable[..., Any] = np.asarray):
         """Arrays of one width; `shape` is the rows' where there are no parts, `change` is done to what is gathered."""
         self._parts, self._change, self._width = parts, change, shape
-        self._starts = np.cumsum([0, *map(len, parts)])
+        self._starts = list(itertools.accumulate(map(len, parts), initial=0))
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return self._starts[-1]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -191,7 +193,7 @@ class Stacked(NDArrayOperatorsMixin):
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, int | np.integer):
             place = range(len(self))[key]
-            part = int(np.searchsorted(self._starts, place, side="right")) - 1
+            part = bisect.bisect_right(self._starts, place) - 1
             return self._change(self._parts[part][place - self._starts[part]])
         if isinstance(key, slice):
             key = np.arange(*key.indices(len(self)))
@@ -369,8 +371,15 @@ class CategoryRows:
 
     def locate(self, place: int) -> tuple[VectorsOf, int]:
         """The part that a place is in, and the place there."""
-        number = int(np.searchsorted(self.starts, place, side="right")) - 1
+        number = bisect.bisect_right(self.starts, place) - 1
         return self.parts[number], place - self.starts[number]
+
+    def split(self, places: np.ndarray) -> Iterator[tuple[VectorsOf, np.ndarray, np.ndarray]]:
+        """By part: the part, int64 [m] of the places that are in it, counted there, and where in `places` these are."""
+        of = np.searchsorted(self.starts, places, side="right") - 1
+        for number in sorted(set(of.tolist())):
+            at = np.flatnonzero(of == number)
+            yield self.parts[number], places[at] - self.starts[number], at
 
     def place_of(self, row: int) -> int:
         """Place of a snapshot's row, as it is, not mirrored."""

@@ -1,14 +1,15 @@
 """Hits: the foregrounds that were found, and why."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from fos_jax.errors import InputError
-from fos_jax.explain.reasons import Explanation, explain, no_patterns, pattern_reason
+from fos_jax.explain.reasons import Explanation, Reasoner, no_patterns, pattern_reason
 from fos_jax.gallery.foregrounds import parse_sides
 from fos_jax.gallery.snapshot import CategoryRows, RankBy
 from fos_jax.retrieval.queries import EncodedQuery
@@ -16,6 +17,8 @@ from fos_jax.retrieval.rules import fit_sentence, rectangle_phrase
 
 if TYPE_CHECKING:
     from fos_jax.compose import Fit
+
+_COLUMNS = ("id", "licence", "source_id", "tags", "width_px", "height_px", "truncated")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Hit:
     _rows: CategoryRows = dataclasses.field(repr=False, compare=False)
     _place: int = dataclasses.field(repr=False, compare=False)
     _query: EncodedQuery | None = dataclasses.field(repr=False, compare=False)
+    _reasoner: Callable[[], Reasoner] = dataclasses.field(repr=False, compare=False)
 
     @property
     def why(self) -> str:
@@ -101,18 +105,14 @@ class Hit:
           InputError: the hit answers no photograph (more like this).
         """
         query, rows = self._answered(), self._rows
-        fit = ""
+        fit, experts = "", {}
         if query.experts:
             fit = fit_sentence(self.width_px, self.height_px, self.truncated, query.place, is_mirrored=self.is_mirrored)
-        return explain(
-            query.log_posterior,
-            np.asarray(rows.log_posteriors[self._place]),
-            rows.gallery.table,
-            patterns=rows.patterns,
-            category=self.category,
+            experts = {name: value for name, value in self.parts.items() if name in query.experts}
+        return self._reasoner().explain(
+            np.asarray(rows.posteriors[self._place], np.float64),
             cosine=self.score if self.ranking == "cosine" else None,
-            experts={name: value for name, value in self.parts.items() if name in query.experts},
-            notes={"geometry": rectangle_phrase(query.place)},
+            experts=experts,
             fit=fit,
         )
 
@@ -185,41 +185,51 @@ def make_hits(
 
     Of a foreground that comes as it is and mirrored, the better one is a hit: `num_places` says how many to look at.
     """
-    table, hits, seen = rows.gallery.table, list[Hit](), set[int]()
     numbers = rows.rows[places].tolist()
-    for place, row, score in zip(places.tolist(), numbers, scores.tolist(), strict=True):
-        if row in seen or len(hits) == k:
-            continue
-        seen.add(row)
-        part, own = rows.locate(place)
-        value = part.columns.value
-        number = int(part.assigned[own])
-        pattern = table.patterns[number] if number >= 0 else None
-        hits.append(
-            Hit(
-                id=value("id", own),
-                rank=len(hits),
-                score=score,
+    best: dict[int, int] = {}  # row -> where it is first in the list
+    for i, row in enumerate(numbers):
+        if len(best) < k:
+            best.setdefault(row, i)
+    first = np.fromiter(best.values(), np.int64, len(best))
+    table, hits = rows.gallery.table, dict[int, Hit]()
+
+    @functools.cache
+    def reasoner() -> Reasoner:
+        assert query is not None
+        options: Any = {"category": rows.name, "notes": {"geometry": rectangle_phrase(query.place)}}
+        return Reasoner(query.log_posterior, table, patterns=rows.patterns, **options)
+
+    for part, own, ranks in rows.split(places[first]):
+        columns = (part.columns.values(name, own) for name in _COLUMNS)
+        of_patterns = part.assigned[own].tolist(), part.confidence[own].tolist()
+        for rank, number, confidence, identifier, licence, source_id, tags, width_px, height_px, sides in zip(
+            ranks.tolist(), *of_patterns, *columns, strict=True
+        ):
+            pattern, at = table.patterns[number] if number >= 0 else None, first.item(rank)
+            hits[rank] = Hit(
+                id=identifier,
+                rank=rank,
+                score=scores.item(at),
                 ranking=ranking,
                 category=rows.name,
                 pattern=number,
-                confidence=float(part.confidence[own]),
+                confidence=confidence,
                 attributes=pattern.attributes if pattern else {},
                 description=pattern.description if pattern else "",
-                licence=value("licence", own),
-                source_id=value("source_id", own),
-                tags=tuple(value("tags", own)),
-                width_px=value("width_px", own),
-                height_px=value("height_px", own),
-                row=row,
+                licence=licence,
+                source_id=source_id,
+                tags=tuple(tags),
+                width_px=width_px,
+                height_px=height_px,
+                row=numbers[at],
                 is_mirrored=part.is_mirrored,
-                truncated=parse_sides(value("truncated", own), part.is_mirrored),
+                truncated=parse_sides(sides, part.is_mirrored),
                 _rows=rows,
-                _place=place,
+                _place=places.item(at),
                 _query=query,
+                _reasoner=reasoner,
             )
-        )
-    return hits
+    return [hits[rank] for rank in sorted(hits)]
 
 
 def rank_members(
