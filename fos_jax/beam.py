@@ -1,5 +1,8 @@
 """Run numbered shards of work by Apache Beam, on this machine or on a cluster."""
 
+import contextlib
+import io
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,17 +17,21 @@ _KNOWN = "in_process, direct, flink, spark, dataflow or the class of a Beam runn
 _WATCH_S = 0.5
 
 
-def check_runner(runner: str) -> None:
-    """`InputError` unless the runner is `IN_PROCESS` or one that Beam has here; see `run_shards`."""
+def check_runner(runner: str, options: Sequence[str] = ()) -> None:
+    """`InputError` unless the runner is `IN_PROCESS` or one that Beam has here, and takes the options."""
     if runner != IN_PROCESS:
-        _create(runner)
+        _pipeline(runner, options)
 
 
-def _create(runner: str) -> Any:
+def _pipeline(runner: str, options: Sequence[str]) -> Any:
+    # Which worker opened which channel is of no use to who waits; where a job can be watched is.
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    logging.getLogger("apache_beam.runners.dataflow").setLevel(logging.INFO)
     try:
+        from apache_beam import Pipeline
+        from apache_beam.options.pipeline_options import PipelineOptions
         from apache_beam.runners.runner import PipelineRunner, create_runner
     except ImportError:
-        # The word in brackets is the extra, so that this works outside a checkout, too.
         raise InputError(
             f"runner: {runner} needs Apache Beam, which is not installed here; expected `pip install 'fos-jax[beam]'` "
             "(in a checkout `pip install -r requirements-beam.lock`) in an environment of its own"
@@ -35,11 +42,21 @@ def _create(runner: str) -> Any:
         if "dataflow" in runner.lower():
             raise InputError(f"runner: {runner} needs `pip install 'apache-beam[gcp]'` beside Beam") from None
         raise InputError(f"runner: got {runner!r}, which cannot be loaded ({error}), expected {_KNOWN}") from None
-    except (ValueError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         raise InputError(f"runner: got {runner!r}, expected {_KNOWN}") from None
     if not isinstance(created, PipelineRunner):
-        raise InputError(f"runner: got {runner!r}, which is no runner of Beam, expected {_KNOWN}")
-    return created
+        raise InputError(f"runner: got {runner!r}, expected {_KNOWN}")
+    complaints = io.StringIO()
+    try:
+        parsed = PipelineOptions(list(options))
+        with contextlib.redirect_stderr(complaints):
+            parsed.get_all_options()
+        return Pipeline(runner=created, options=parsed)
+    except SystemExit:  # of the parser, behind its list of all options
+        reason = complaints.getvalue().strip().rpartition("error: ")[2]
+        raise InputError(f"pipeline options of {runner}: {reason}") from None
+    except ValueError as error:
+        raise InputError(f"pipeline options of {runner}: {' '.join(str(error).split())}") from None
 
 
 def run_shards(
@@ -66,11 +83,11 @@ def run_shards(
     Raises:
       InputError: no Beam, no such runner, options that it refuses, or what a worker raised as one.
     """
-    created = _create(runner)
+    pipeline = _pipeline(runner, options)
     if not shards:
         return
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.portability.portable_runner import PortableRunner
 
     is_over = threading.Event()
 
@@ -81,16 +98,20 @@ def run_shards(
     watcher = threading.Thread(target=watching, daemon=True)
     watcher.start()
     try:
-        pipeline = beam.Pipeline(runner=created, options=PipelineOptions(list(options)))
         (
             pipeline
             | "shards" >> beam.Create(list(shards))
             | "spread" >> beam.Reshuffle()
             | "work" >> beam.Map(work, *arguments)
         )
-        pipeline.run().wait_until_finish()
-    except SystemExit:  # of Beam's own parser of options, which has said why
-        raise InputError(f"pipeline options: {runner} refuses {' '.join(options)}") from None
+        try:
+            result = pipeline.run()
+        except Exception as error:
+            if isinstance(pipeline.runner, PortableRunner) and input_error_in(error) is None:
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise InputError(f"runner: {runner} could not be given the work ({reason})") from error
+            raise
+        result.wait_until_finish()
     except Exception as error:
         # Beam wraps what a worker raised, some runners as text only.
         message = input_error_in(error)

@@ -47,7 +47,7 @@ def main() -> None:
     from fos_jax.gallery.bulk import build_by_shards
 
     cutout_sources.check_flags()
-    check_runner(_RUNNER.value)
+    check_runner(_RUNNER.value, _PIPELINE_OPTIONS.value)
     bundle, path = cutout_sources.load_bundle()
     manifest = build_by_shards(
         cutout_sources.open_source(bundle, is_reference=_REFERENCE.value),

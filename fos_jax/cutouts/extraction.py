@@ -116,7 +116,7 @@ def extract(
     Raises:
       InputError: what plan, shards or options have wrong.
     """
-    beam.check_runner(runner)
+    beam.check_runner(runner, pipeline_options)
     plan = make_plan(folder, source, config, photographs_per_shard=photographs_per_shard, progress=progress)
     todo = [shard for shard in range(plan.num_shards) if not _is_done(plan, shard)]
     if runner != beam.IN_PROCESS:

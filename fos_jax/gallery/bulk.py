@@ -68,7 +68,7 @@ def build_by_shards(
       InputError: as `building.build_gallery`; an unknown runner, a runner without Beam, a named folder of shards of
         another build, or one in which another process is building. Finished shards stay for the next start.
     """
-    beam.check_runner(runner)
+    beam.check_runner(runner, pipeline_options)
     check_target(output)
     settings = gallery_settings(
         bundle,
