@@ -19,8 +19,8 @@ IS-Net, BiRefNet), and needs `pip install onnxruntime`; nothing is downloaded:
       --filters='{"soft_edge.max_softness": 0.2, "fragmented.max_parts": 1, "box_mismatch.min_agreement": 0.7}'
 
 The same command goes on where it was interrupted. report.html in the output shows what each filter removed.
-On a cluster: --runner=beam --beam_options=--runner=FlinkRunner,--flink_master=host:8081 (also SparkRunner,
-DataflowRunner), with the output and the photographs on a file system that all workers share. Beam wants older packages
+By Apache Beam on a cluster: --runner=flink --pipeline_options=--flink_master=host:8081 (also spark, dataflow, or direct
+on this machine), with the output and the photographs on a file system that all workers share. Beam wants older packages
 than the rest: install it in an environment of its own, from requirements-beam.lock.
 """
 
@@ -57,8 +57,8 @@ _SKIP_DEFECTS = flags.DEFINE_bool("skip_defects", False, "Count defective entrie
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write the cut-outs to.", required=True)
 _FILTERS = flags.DEFINE_string("filters", "{}", 'Changed thresholds as JSON, such as {"size.min_area_px": 2000}.')
 _SHARD = flags.DEFINE_integer("photographs_per_shard", 200, "Photographs per unit of work.", lower_bound=1)
-_RUNNER = flags.DEFINE_enum("runner", "in_process", ["in_process", "beam"], "Work in this process, or by Apache Beam.")
-_BEAM = flags.DEFINE_list("beam_options", [], "Beam's pipeline options; its direct runner without any.")
+_RUNNER = flags.DEFINE_string("runner", "in_process", "Where the work is done: in_process, or a runner of Apache Beam.")
+_PIPELINE_OPTIONS = flags.DEFINE_list("pipeline_options", [], "Options of the runner, separated by commas.")
 
 
 def _source() -> dict[str, Any]:
@@ -95,7 +95,7 @@ def main() -> None:
         parse_config(_FILTERS.value, where="--filters"),
         photographs_per_shard=_SHARD.value,
         runner=_RUNNER.value,
-        beam_options=_BEAM.value,
+        pipeline_options=_PIPELINE_OPTIONS.value,
     )
     for name, count in sorted(manifest["counts"].items(), key=lambda item: -item[1]):
         print(f"{count:8d}  {name}")

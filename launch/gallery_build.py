@@ -10,7 +10,12 @@
   fos gallery build --bundle=runs/demo/student/bundle --annotations=instances.json --images=images \\
       --category_names="potted plant=plant" --output=my_gallery
 
-A gallery that is already there is replaced in one step at the end; until then it can be searched.
+A gallery that is already there is replaced in one step at the end; until then it can be searched. The same command goes
+on where it was interrupted: cut-outs are encoded shard by shard into a folder that is removed at the end.
+
+  # by Apache Beam (pip install 'fos-jax[beam]'), here or on a cluster; docs/bulk.md
+  fos gallery build --annotations=instances.json --images=images --output=my_gallery --runner=direct \\
+      --pipeline_options=--direct_num_workers=2,--direct_running_mode=multi_processing
 """
 
 from absl import flags
@@ -27,18 +32,32 @@ _MIRROR = flags.DEFINE_bool(
 _INDEX_MIN_ROWS = flags.DEFINE_integer(
     "index_min_rows", 20_000, "Categories of this size get an approximate index.", 256
 )
+_RUNNER = flags.DEFINE_string(
+    "runner",
+    "in_process",
+    "Where cut-outs are encoded: in_process, or by Beam: direct, flink, spark, dataflow.",
+)
+_PIPELINE_OPTIONS = flags.DEFINE_list("pipeline_options", [], "Options of the runner, separated by commas.")
+_SHARDS = flags.DEFINE_string("shards", None, "Folder for encoded shards; by default a hidden one beside the gallery.")
+_SHARD_SIZE = flags.DEFINE_integer("shard_size", 2048, "Cut-outs in a shard.", 1)
 
 
 def main() -> None:
-    from fos_jax.gallery.building import build_gallery
+    from fos_jax.beam import check_runner
+    from fos_jax.gallery.bulk import build_by_shards
 
     cutout_sources.check_flags()
+    check_runner(_RUNNER.value, _PIPELINE_OPTIONS.value)
     bundle, path = cutout_sources.load_bundle()
-    manifest = build_gallery(
+    manifest = build_by_shards(
         cutout_sources.open_source(bundle, is_reference=_REFERENCE.value),
         bundle,
         _OUTPUT.value,
         bundle_path=path,
+        shards=_SHARDS.value,
+        shard_size=_SHARD_SIZE.value,
+        runner=_RUNNER.value,
+        pipeline_options=_PIPELINE_OPTIONS.value,
         cutouts="reference" if _REFERENCE.value else "copy",
         mirror=_MIRROR.value,
         index_min_rows=_INDEX_MIN_ROWS.value,

@@ -59,6 +59,11 @@ class CutoutSet:
         """Further facts of each annotation (keypoints, viewpoint, ...)."""
         return [json.loads(text) for text in self.column("attributes")]
 
+    @staticmethod
+    def shard_path(folder: str | Path, shard: int) -> Path:
+        """File of one shard of an extraction."""
+        return Path(folder) / "shards" / f"cutouts-{shard:05d}.parquet"
+
     def pictures(self, indices: Sequence[int] | np.ndarray | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Yields (index, uint8 [h, w, 4]) of the wanted cut-outs, all by default, in the order of the shards."""
         shards, rows = self.table["shard"].to_numpy(), self.table["row"].to_numpy()
@@ -66,7 +71,6 @@ class CutoutSet:
         for shard in np.unique(shards[wanted]):
             here = wanted[shards[wanted] == shard]
             index_of_row = dict(zip(rows[here].tolist(), here.tolist(), strict=True))
-            path = self.folder / "shards" / f"cutouts-{shard:05d}.parquet"
-            for row, (png,) in enumerate(read_rows(path, ("png",))):
+            for row, (png,) in enumerate(read_rows(self.shard_path(self.folder, shard), ("png",))):
                 if row in index_of_row:
                     yield index_of_row[row], np.asarray(Image.open(io.BytesIO(png)))

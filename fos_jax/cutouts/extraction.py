@@ -19,7 +19,6 @@ import dataclasses
 import hashlib
 import itertools
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +31,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import fos_jax
+from fos_jax import beam
 from fos_jax.cutouts.duplicates import near_duplicates
 from fos_jax.cutouts.extraction_report import write_report
 from fos_jax.cutouts.filters import check_config
@@ -43,7 +43,6 @@ from fos_jax.errors import InputError
 from fos_jax.files import published_directory, published_file, write_whole
 
 FORMAT_VERSION = 1
-RUNNERS = ("in_process", "beam")
 _INDEX_SCHEMA = pa.schema(
     [
         *(SCHEMA.field(name) for name in METADATA_COLUMNS),
@@ -96,8 +95,8 @@ def extract(
     config: ConfigDict,
     *,
     photographs_per_shard: int = 200,
-    runner: str = "in_process",
-    beam_options: Sequence[str] = (),
+    runner: str = beam.IN_PROCESS,
+    pipeline_options: Sequence[str] = (),
     progress: bool = True,
 ) -> dict[str, Any]:
     """Plans, runs, finishes and reports an extraction; goes on where an earlier run stopped.
@@ -107,9 +106,8 @@ def extract(
       source: as `open_source` takes it; its field `segmenter`, where there is one, as `open_segmenter` takes it.
       config: thresholds, as `filters.default_config` makes them.
       photographs_per_shard: size of one unit of work.
-      runner: "in_process", or "beam" (the extra `beam`).
-      beam_options: pipeline options such as `--runner=FlinkRunner`; Beam's direct runner without any. Every worker must
-        reach `folder` and the photographs under the same paths (a shared file system).
+      runner, pipeline_options: "in_process", or as `beam.run_shards`. Every worker must reach `folder` and the
+        photographs under the same paths (a shared file system).
       progress: show a bar.
 
     Returns:
@@ -118,12 +116,11 @@ def extract(
     Raises:
       InputError: what plan, shards or options have wrong.
     """
-    if runner not in RUNNERS:
-        raise InputError(f"runner: got {runner!r}, expected one of {', '.join(RUNNERS)}")
+    beam.check_runner(runner, pipeline_options)
     plan = make_plan(folder, source, config, photographs_per_shard=photographs_per_shard, progress=progress)
     todo = [shard for shard in range(plan.num_shards) if not _is_done(plan, shard)]
-    if runner == "beam":
-        _run_with_beam(plan, todo, beam_options, progress)
+    if runner != beam.IN_PROCESS:
+        _run_with_beam(plan, todo, runner, pipeline_options, progress)
     else:
         with tqdm(desc="cut-outs", unit=" photographs", total=plan.num_photographs, disable=not progress) as bar:
             bar.update(min((plan.num_shards - len(todo)) * photographs_per_shard, plan.num_photographs))
@@ -340,61 +337,16 @@ def _index_of_shard(path: Path, shard: int, kept_instead: Mapping[tuple[int, int
     return pa.table(columns, schema=_INDEX_SCHEMA)
 
 
-def _run_with_beam(plan: Plan, todo: Sequence[int], options: Sequence[str], progress: bool) -> None:
-    """One element per shard. The workers' files are the result, so any runner's retries are harmless."""
-    try:
-        import apache_beam as beam
-        from apache_beam.options.pipeline_options import PipelineOptions
-    except ImportError:
-        raise InputError("runner: beam is not installed, expected `pip install fos-jax[beam]`") from None
-    if not todo:
-        return
-    pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
-    (
-        pipeline
-        | "shards" >> beam.Create(list(todo))
-        | "spread" >> beam.Reshuffle()
-        | "cut out" >> beam.Map(_beam_shard, str(plan.folder.resolve()))
-    )
-    is_over = threading.Event()
-    watch = threading.Thread(target=_show_shards, args=(plan, is_over, progress), daemon=True)
-    watch.start()
-    try:
-        pipeline.run().wait_until_finish()
-    except Exception as error:
-        # Beam wraps what a worker raised, some runners as text only.
-        message = _input_error_in(error)
-        if message is None:
-            raise
-        raise InputError(message) from None
-    finally:
-        is_over.set()
-        watch.join()
-
-
-def _beam_shard(shard: int, folder: str) -> int:
-    run_shard(read_plan(folder), shard)
-    return shard
-
-
-def _show_shards(plan: Plan, is_over: threading.Event, progress: bool) -> None:
-    """A bar that counts the files, since workers may be anywhere."""
+def _run_with_beam(plan: Plan, todo: Sequence[int], runner: str, options: Sequence[str], progress: bool) -> None:
+    """With a bar that counts the files, since workers may be anywhere."""
     with tqdm(desc="cut-outs", unit=" shards", total=plan.num_shards, disable=not progress) as bar:
-        done = False
-        while not done:
-            done = is_over.wait(0.5)
+
+        def watch() -> None:
             bar.update(sum(plan.shard_path(shard).exists() for shard in range(plan.num_shards)) - bar.n)
 
+        folder = str(plan.folder.resolve())
+        beam.run_shards(_beam_shard, todo, folder, runner=runner, options=options, watch=watch)
 
-def _input_error_in(error: BaseException) -> str | None:
-    """The message of an `InputError` inside Beam's own error, None where there is none."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, InputError):
-            return str(seen).split(" [while running")[0]
-        seen = seen.__cause__ or seen.__context__
-    marker = f"{InputError.__name__}: "
-    for line in reversed(str(error).splitlines()):
-        if marker in line:
-            return line.split(marker, 1)[1].split(" [while running")[0].strip()
-    return None
+
+def _beam_shard(shard: int, folder: str) -> None:
+    run_shard(read_plan(folder), shard)

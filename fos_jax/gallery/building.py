@@ -62,27 +62,24 @@ def build_gallery(
       InputError: an unusable source, a category that the bundle lacks, an id that comes twice, an embedding that is
         not finite, or a disk that refuses. The gallery that was there stays whole.
     """
-    is_mirroring = bool(bundle.expert_weights) if mirror is None else mirror
+    settings = gallery_settings(
+        bundle,
+        output,
+        bundle_path=bundle_path,
+        cutouts=cutouts,
+        mirror=mirror,
+        thumbnail_size=thumbnail_size,
+        index_min_rows=index_min_rows,
+    )
+    is_mirroring = settings["mirror"]
     encoder = Encoder(
         bundle, cutouts=cutouts, mirror=is_mirroring, thumbnail_size=thumbnail_size, batch_size=batch_size, tags=tags
     )
-    settings = {
-        "bundle": {
-            "fingerprint": bundle.fingerprint,
-            "path": str(Path(bundle_path).resolve()),
-            "relative_path": os.path.relpath(Path(bundle_path).resolve(), Path(output).resolve()),
-        },
-        "mirror": is_mirroring,
-        "cutouts": cutouts,
-        "thumbnail_size": thumbnail_size,
-        "index_min_rows": index_min_rows,
-    }
     with new_gallery(output) as folder:
         batches = encoder.encode(source, progress=progress)
         first = next(batches, None)
         if first is None or encoder.layout is None:
-            reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(source.skipped.items()))
-            raise InputError(f"{source.name}: no cut-out could be used ({reasons or 'the source is empty'})")
+            raise no_cutout(source.name, source.skipped)
         return write_gallery(
             folder,
             itertools.chain([first], batches),
@@ -91,6 +88,36 @@ def build_gallery(
             source=source.name,
             skipped=source.skipped,
         )
+
+
+def gallery_settings(
+    bundle: EncodesForegrounds,
+    output: str | Path,
+    *,
+    bundle_path: str | Path,
+    cutouts: Cutouts,
+    mirror: bool | None,
+    thumbnail_size: int,
+    index_min_rows: int,
+) -> dict[str, Any]:
+    """The settings of a new gallery's manifest; arguments as `build_gallery`."""
+    return {
+        "bundle": {
+            "fingerprint": bundle.fingerprint,
+            "path": str(Path(bundle_path).resolve()),
+            "relative_path": os.path.relpath(Path(bundle_path).resolve(), Path(output).resolve()),
+        },
+        "mirror": bool(bundle.expert_weights) if mirror is None else mirror,
+        "cutouts": cutouts,
+        "thumbnail_size": thumbnail_size,
+        "index_min_rows": index_min_rows,
+    }
+
+
+def no_cutout(source: str, skipped: Counter[str]) -> InputError:
+    """The error of a source of which nothing could be used."""
+    reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(skipped.items()))
+    return InputError(f"{source}: no cut-out could be used ({reasons or 'the source is empty'})")
 
 
 def write_gallery(
@@ -162,7 +189,16 @@ def new_gallery(gallery: str | Path) -> Iterator[Path]:
     Raises:
       InputError: the path is a file or a folder that is no gallery (it would be replaced), or the disk refuses.
     """
+    check_target(gallery)
+    with published_directory(gallery) as aside:
+        yield aside
+
+
+def check_target(gallery: str | Path) -> None:
+    """`InputError` where the path holds other files than a gallery's, which would be replaced, or is a file."""
     gallery = Path(gallery)
+    if gallery.exists() and not gallery.is_dir():
+        raise InputError(f"{gallery}: is a file, expected a directory or nothing")
     if gallery.is_dir() and any(gallery.iterdir()):
         try:
             is_gallery = json.loads((gallery / MANIFEST).read_bytes())["format"] == FORMAT
@@ -170,5 +206,3 @@ def new_gallery(gallery: str | Path) -> Iterator[Path]:
             is_gallery = False
         if not is_gallery:
             raise InputError(f"{gallery}: holds other files, expected a gallery, an empty folder or nothing")
-    with published_directory(gallery) as aside:
-        yield aside

@@ -1,64 +1,23 @@
 """Sources of a gallery's cut-outs: RGBA images, an extraction of `fos cutouts`, a data set, or COCO annotations.
 
-Each source is an iterable of `CutoutRecord` that keeps count of what it left out and why.
+Each source is an iterable of `CutoutRecord` that keeps count of what it left out and why. What it lists can be read in
+parts, by other processes: see `reading`.
 """
 
 import dataclasses
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from fos_jax.boxes import BoxXyxyPx
 from fos_jax.cutouts.cutout_set import CutoutSet
-from fos_jax.cutouts.cutting import cut_objects
-from fos_jax.cutouts.measures import BORDER_CONTACT, BORDER_MARGIN_PX, truncated_sides
-from fos_jax.cutouts.records import AnnotatedObject, Defects, Photograph
+from fos_jax.cutouts.records import AnnotatedObject, Photograph
 from fos_jax.cutouts.sources.coco import CocoSource
 from fos_jax.cutouts.sources.folder import FolderSource
-from fos_jax.data.splits import open_split, text
 from fos_jax.errors import InputError
-from fos_jax.gallery.foregrounds import parse_sides
-from fos_jax.images import MAX_PIXELS, read_cutout
-from fos_jax.pattern_table import PatternTable
-
-# Values of the attribute "truncation" that say which side is cut; others (such as "several") do not.
-_TRUNCATIONS: dict[str, tuple[str, ...]] = {
-    "none": (),
-    "left": ("left",),
-    "above": ("top",),
-    "right": ("right",),
-    "below": ("bottom",),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class CutoutRecord:
-    """One foreground on its way into a gallery.
-
-    Attributes:
-      id: unique within the source.
-      category: name of the category.
-      rgba: uint8 [h, w, 4], straight alpha, at the best resolution there is.
-      source_id: image that it was cut from, "" where unknown.
-      licence: as the source states it, "" where it does not.
-      path: file that holds exactly this cut-out, None where there is none.
-      pattern: its true pattern, -1 where unknown.
-      truncated: sides at which its photograph cut it, of `boxes.SIDES` in their order; None where unknown.
-      tags: words to filter by.
-    """
-
-    id: str
-    category: str
-    rgba: np.ndarray
-    source_id: str = ""
-    licence: str = ""
-    path: Path | None = None
-    pattern: int = -1
-    truncated: tuple[str, ...] | None = None
-    tags: Collection[str] = ()
+from fos_jax.gallery.reading import CutoutRecord, DatasetReader, Unit, read_units
+from fos_jax.images import MAX_PIXELS
 
 
 class CutoutSource(Protocol):
@@ -76,6 +35,19 @@ class CutoutSource(Protocol):
 
     def __len__(self) -> int:
         """An upper bound, for progress."""
+        ...
+
+
+class DivisibleSource(CutoutSource, Protocol):
+    """A source that other processes can read in parts."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its units have in common, as JSON: see `reading.read_units`. Paths are as they were given."""
+        ...
+
+    def units(self) -> Iterator[Unit]:
+        """What it lists, in order."""
         ...
 
 
@@ -124,33 +96,27 @@ class FolderCutouts:
         source = FolderSource(root, categories=categories, category_names=category_names, licence=licence)
         self.name = source.name
         self.skipped: Counter[str] = Counter()
-        self._root, self._licence, self._skip_defects, self._max_pixels = source.root, licence, skip_defects, max_pixels
-        self._truncated = truncated or {}
-        self._files = [(photograph.objects[0].category, self._root / photograph.path) for photograph in source]
+        self.settings = {
+            "kind": "folder",
+            "root": str(source.root),
+            "licence": licence,
+            "skip_defects": skip_defects,
+            "max_pixels": max_pixels,
+        }
+        self._root, self._truncated = source.root, truncated or {}
+        self._files = [(photograph.objects[0].category, photograph.path) for photograph in source]
 
     def __len__(self) -> int:
         return len(self._files)
 
+    def units(self) -> Iterator[Unit]:
+        """One image each, as [category, path, truncated sides]."""
+        for category, path in self._files:
+            yield Unit([category, path, self._truncated.get(path)], 1, self._root / path)
+
     def __iter__(self) -> Iterator[CutoutRecord]:
         self.skipped.clear()
-        for category, path in self._files:
-            try:
-                rgba = read_cutout(path, max_pixels=self._max_pixels)
-            except InputError:
-                if not self._skip_defects:
-                    raise
-                self.skipped["unusable image"] += 1
-                continue
-            identifier = path.relative_to(self._root).as_posix()
-            yield CutoutRecord(
-                identifier,
-                category,
-                rgba,
-                source_id=identifier,
-                licence=self._licence,
-                path=path,
-                truncated=self._truncated.get(identifier),
-            )
+        return read_units(self.settings, (unit.item for unit in self.units()), self.skipped)
 
 
 class ExtractionCutouts:
@@ -176,7 +142,13 @@ class ExtractionCutouts:
           InputError: no finished extraction, one of another version, or none of its cut-outs is wanted.
         """
         self.name = f"extraction {folder}"
-        self._set, self._licence = CutoutSet(folder), licence
+        self._set = CutoutSet(folder)
+        self.settings = {
+            "kind": "extraction",
+            "root": str(folder),
+            "licence": licence,
+            "fingerprint": self._set.fingerprint,
+        }
         names = [(category_names or {}).get(name, name) for name in self._set.column("category")]
         self._wanted = [i for i, name in enumerate(names) if categories is None or name in categories]
         if not self._wanted:
@@ -195,18 +167,17 @@ class ExtractionCutouts:
     def __len__(self) -> int:
         return len(self._wanted)
 
+    def units(self) -> Iterator[Unit]:
+        """One cut-out each, as [id, category, source_path, licence, truncated sides, shard, row], shard by shard."""
+        columns = ("id", "source_path", "licence", "truncated", "frame_width_px", "shard", "row")
+        ids, paths, licences, truncated, frame_width, shards, rows = map(self._set.column, columns)
+        for i in self._wanted:
+            sides = truncated[i] if frame_width[i] else None  # no photograph was there to compare with
+            item = [ids[i], self._names[i], paths[i], licences[i], sides, shards[i], rows[i]]
+            yield Unit(item, 1, None)
+
     def __iter__(self) -> Iterator[CutoutRecord]:
-        columns = ("id", "source_path", "licence", "truncated", "frame_width_px")
-        ids, paths, licences, truncated, frame_width = map(self._set.column, columns)
-        for i, rgba in self._set.pictures(self._wanted):
-            yield CutoutRecord(
-                id=ids[i],
-                category=self._names[i],
-                rgba=read_cutout(rgba, where=f"{self.name}, {ids[i]}"),
-                source_id=Path(paths[i]).name,
-                licence=licences[i] or self._licence,
-                truncated=tuple(truncated[i]) if frame_width[i] else None,  # no photograph was there to compare with
-            )
+        return read_units(self.settings, (unit.item for unit in self.units()), self.skipped)
 
 
 class DatasetCutouts:
@@ -229,39 +200,27 @@ class DatasetCutouts:
         """
         self.name = f"{builder_dir} {split}"
         self.skipped: Counter[str] = Counter()
-        self._category_names = category_names or {}
-        features, self._source = open_split(Path(builder_dir), split)
-        missing = {"id", "image", "category", "pattern", "source_id", "licence"} - set(features)
-        if missing:
-            raise InputError(f"{builder_dir}: features {', '.join(sorted(missing))} are missing, expected foregrounds")
-        self._labels = features["category"].names
-        self._says_truncated = "truncated" in features
-        path = Path(builder_dir) / "patterns.json"
-        patterns = PatternTable.read(path).patterns if path.exists() else ()
-        self._truncated_of_pattern = [_TRUNCATIONS.get(p.attributes.get("truncation", "")) for p in patterns]
+        self._reader = DatasetReader(builder_dir, split, category_names or {})
+        self.settings = {
+            "kind": "data set",
+            "root": str(builder_dir),
+            "split": split,
+            "category_names": dict(category_names or {}),
+            "files": [
+                [path.name, path.stat().st_size, path.stat().st_mtime_ns]
+                for path in sorted(Path(builder_dir).glob(f"*-{split.split('[')[0]}.*"))
+            ],
+        }
 
     def __len__(self) -> int:
-        return len(self._source)
+        return len(self._reader)
+
+    def units(self) -> Iterator[Unit]:
+        """One example each: its place in the split."""
+        return (Unit(place, 1, None) for place in range(len(self)))
 
     def __iter__(self) -> Iterator[CutoutRecord]:
-        for index in range(len(self._source)):
-            example = self._source[index]
-            identifier, category = text(example["id"]), self._labels[int(example["category"])]
-            yield CutoutRecord(
-                id=identifier,
-                category=self._category_names.get(category, category),
-                rgba=read_cutout(example["image"], where=f"{self.name}, {identifier}"),
-                source_id=text(example["source_id"]),
-                licence=text(example["licence"]),
-                pattern=int(example["pattern"]),
-                truncated=self._truncated(example),
-            )
-
-    def _truncated(self, example: Mapping[str, Any]) -> tuple[str, ...] | None:
-        if self._says_truncated:
-            return parse_sides(text(example["truncated"]))
-        pattern = int(example["pattern"])
-        return self._truncated_of_pattern[pattern] if 0 <= pattern < len(self._truncated_of_pattern) else None
+        return self._reader.records(range(len(self)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -315,11 +274,16 @@ class CocoCutouts:
         """
         self.name = f"{annotations}"
         self.skipped: Counter[str] = Counter()
-        self._max_pixels, self._skip_defects = max_pixels, skip_defects
         source = CocoSource(
             annotations, images, categories=categories, category_names=category_names, skip_defects=skip_defects
         )
         self._root = source.root
+        self.settings = {
+            "kind": "coco",
+            "root": str(source.root),
+            "skip_defects": skip_defects,
+            "max_pixels": max_pixels,
+        }
         self._photographs: list[Photograph] = []
         for photograph in source:
             usable = tuple(entry for entry in photograph.objects if self._is_usable(entry, min_side_px))
@@ -341,26 +305,15 @@ class CocoCutouts:
     def __len__(self) -> int:
         return len(self.objects)
 
-    def __iter__(self) -> Iterator[CutoutRecord]:
-        defects = Defects(skip=self._skip_defects)
+    def units(self) -> Iterator[Unit]:
+        """One photograph each, with its objects, as `Photograph.to_json`."""
         for photograph in self._photographs:
-            for cutout in cut_objects(photograph, self._root, self._root, defects=defects, max_pixels=self._max_pixels):
-                yield CutoutRecord(
-                    cutout.id,
-                    cutout.category,
-                    cutout.rgba,
-                    source_id=Path(photograph.path).name,
-                    licence=cutout.licence,
-                    truncated=truncated_sides(
-                        cutout.rgba[..., 3] > 0,
-                        cutout.box_xyxy_px,
-                        cutout.frame_size,
-                        margin_px=BORDER_MARGIN_PX,
-                        contact=BORDER_CONTACT,
-                    ),
-                )
-            self.skipped.clear()
-            self.skipped.update(self._skipped_at_opening + defects.counts)
+            yield Unit(photograph.to_json(), len(photograph.objects), self._root / photograph.path)
+
+    def __iter__(self) -> Iterator[CutoutRecord]:
+        self.skipped.clear()
+        self.skipped.update(self._skipped_at_opening)
+        return read_units(self.settings, (unit.item for unit in self.units()), self.skipped)
 
     def _is_usable(self, entry: AnnotatedObject, min_side_px: int) -> bool:
         if entry.is_crowd:

@@ -22,7 +22,7 @@ def _run(folder, paths, runner, options=()):
         default_config(),
         photographs_per_shard=2,
         runner=runner,
-        beam_options=options,
+        pipeline_options=options,
         progress=False,
     )
 
@@ -31,16 +31,16 @@ def _run(folder, paths, runner, options=()):
 def test_beam_writes_the_same_bytes(coco_folder, tmp_path, options):
     paths = coco_folder(photographs=7)
     expected = _run(tmp_path / "process", paths, "in_process")
-    found = _run(tmp_path / "beam", paths, "beam", options)
+    found = _run(tmp_path / "beam", paths, "direct", options)
     assert found == expected  # with the checksum of each shard
-    assert _run(tmp_path / "beam", paths, "beam", options) == expected  # nothing left to do
+    assert _run(tmp_path / "beam", paths, "direct", options) == expected  # nothing left to do
 
 
 def test_beam_passes_on_what_the_user_can_mend(coco_folder, tmp_path):
     paths = coco_folder(photographs=3)
     (paths[1] / "p0002.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"p0002\.png") as caught:
-        _run(tmp_path / "beam", paths, "beam")
+        _run(tmp_path / "beam", paths, "direct")
     assert "\n" not in str(caught.value)
 
 
@@ -57,12 +57,12 @@ def test_beam_with_a_segmenter(coco_folder, segmenter_file, tmp_path):
             config_with({"soft_edge.max_softness": 9.0, "holes.max_share": 1.0}),
             photographs_per_shard=2,
             runner=runner,
-            beam_options=("--direct_num_workers=2", "--direct_running_mode=multi_threading")
-            if runner == "beam"
+            pipeline_options=("--direct_num_workers=2", "--direct_running_mode=multi_threading")
+            if runner == "direct"
             else (),
             progress=False,
         )
-        for runner in ("in_process", "beam")
+        for runner in ("in_process", "direct")
     ]
     assert manifests[0] == manifests[1]
     assert manifests[0]["counts"]["kept"] > 0
