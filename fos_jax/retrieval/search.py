@@ -6,9 +6,10 @@ hits = search.instances("street.jpg", box=(410, 220, 640, 380), category="car", 
 hits[0].composite().save("out.png")
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -19,14 +20,14 @@ from fos_jax.experts.loading import SHIPPED
 from fos_jax.explain.reasons import explain
 from fos_jax.gallery.foregrounds import class_id
 from fos_jax.gallery.gallery import Gallery
-from fos_jax.gallery.snapshot import RankBy
+from fos_jax.gallery.snapshot import RankBy, Snapshot
 from fos_jax.images import ImageSource, read_cutout, read_image, visible_box_xyxy_px
 from fos_jax.retrieval.groups import COVERAGE_WEIGHT, PatternGroup, overview_groups, probable_groups
-from fos_jax.retrieval.hits import Hit, PairScore, make_hits, num_places, rank_members
+from fos_jax.retrieval.hits import Hit, PairScore, find_hits
 from fos_jax.retrieval.queries import EncodedQuery, ForegroundAsQuery, SearchQuery, encode_queries
-from fos_jax.retrieval.rules import Filters, Place, rectangle_phrase, refused
+from fos_jax.retrieval.rules import NO_FILTERS, Filters, Place, Refusal, rectangle_phrase, refused
 
-_NO_FILTERS = Filters()
+Found = TypeVar("Found")
 
 
 class ForegroundSearch:
@@ -86,6 +87,23 @@ class ForegroundSearch:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _look(
+        self,
+        find: Callable[[Snapshot], Found],
+        category: str | None,
+        filters: Filters,
+        place: Place | None,
+        *,
+        ids: Sequence[str] = (),
+    ) -> Found:
+        """What a search finds: `find` is told where. Backends that hold candidates only are told what to fetch by.
+
+        Args:
+          find: looks only for foregrounds of the category that pass, and for those of `ids`.
+          category: None for that of the first of `ids`.
+        """
+        return find(self.gallery.snapshot())
+
     def instances(
         self,
         photo: ImageSource,
@@ -96,7 +114,7 @@ class ForegroundSearch:
         pattern: int | None = None,
         ranking: RankBy = "posterior",
         weights: Mapping[str, float] | None = None,
-        filters: Filters = _NO_FILTERS,
+        filters: Filters = NO_FILTERS,
     ) -> list[Hit]:
         """The k foregrounds that fit best, best first; fewer where there are fewer.
 
@@ -126,7 +144,7 @@ class ForegroundSearch:
         pattern: int | None = None,
         ranking: RankBy = "posterior",
         weights: Mapping[str, float] | None = None,
-        filters: Filters = _NO_FILTERS,
+        filters: Filters = NO_FILTERS,
     ) -> list[list[Hit]]:
         """`instances` for many queries, encoded together; one list of hits per query."""
         encoded = encode_queries(queries, self.bundle, weights=weights)
@@ -143,7 +161,7 @@ class ForegroundSearch:
         representatives: int = 3,
         ranking: RankBy = "posterior",
         weights: Mapping[str, float] | None = None,
-        filters: Filters = _NO_FILTERS,
+        filters: Filters = NO_FILTERS,
     ) -> list[PatternGroup]:
         """The k most probable patterns of which the gallery has foregrounds, most probable first.
 
@@ -158,10 +176,12 @@ class ForegroundSearch:
         counts = {"k": k, "instances": instances, "representatives": representatives}
         for name, value in counts.items():
             _check_count(name, value)
-        query = encode_queries([SearchQuery(photo, box, category)], self.bundle, weights=weights)[0]
-        limits = self._limits(filters)
-        state, prototypes = self.gallery.snapshot(), self.bundle.prototypes
-        return probable_groups(state, prototypes, query, **counts, ranking=ranking, filters=limits)
+        query, limits = self._encode(photo, box, category, weights), self._limits(filters)
+
+        def find(state: Snapshot) -> list[PatternGroup]:
+            return probable_groups(state, self.bundle.prototypes, query, **counts, ranking=ranking, filters=limits)
+
+        return self._look(find, category, limits, query.place)
 
     def overview(
         self,
@@ -173,7 +193,7 @@ class ForegroundSearch:
         coverage_weight: float = COVERAGE_WEIGHT,
         representatives: int = 3,
         weights: Mapping[str, float] | None = None,
-        filters: Filters = _NO_FILTERS,
+        filters: Filters = NO_FILTERS,
     ) -> list[PatternGroup]:
         """A few places shared out over all patterns that may fit, as groups, most probable pattern first.
 
@@ -188,19 +208,16 @@ class ForegroundSearch:
         _check_count("representatives", representatives)
         if not (np.isfinite(coverage_weight) and coverage_weight >= 0):
             raise InputError(f"coverage_weight: got {coverage_weight!r}, expected a number of 0 or more")
-        query = encode_queries([SearchQuery(photo, box, category)], self.bundle, weights=weights)[0]
-        return overview_groups(
-            self.gallery.snapshot(),
-            self.bundle.prototypes,
-            query,
-            total=total,
-            coverage_weight=coverage_weight,
-            representatives=representatives,
-            filters=self._limits(filters),
-        )
+        query, limits = self._encode(photo, box, category, weights), self._limits(filters)
+        options: Any = {"total": total, "coverage_weight": coverage_weight, "representatives": representatives}
+
+        def find(state: Snapshot) -> list[PatternGroup]:
+            return overview_groups(state, self.bundle.prototypes, query, **options, filters=limits)
+
+        return self._look(find, category, limits, query.place)
 
     def similar(
-        self, identifier: str, *, k: int = 20, ranking: RankBy = "cosine", filters: Filters = _NO_FILTERS
+        self, identifier: str, *, k: int = 20, ranking: RankBy = "cosine", filters: Filters = NO_FILTERS
     ) -> list[Hit]:
         """More like this: the k foregrounds of the same category nearest to one of the gallery, itself left out.
 
@@ -208,16 +225,18 @@ class ForegroundSearch:
           InputError: an unknown id or ranking, or k below 1.
         """
         _check_count("k", k)
-        state = self.gallery.snapshot()
-        row = state.row_of(identifier)
-        rows = state.category(state.value("category", row))
-        place = rows.place_of(row)
-        allowed = filters.allowed(rows, None)
-        allowed[place] = False
-        experts = {name: vectors[place] for name, vectors in rows.experts.items()}
-        own = ForegroundAsQuery(rows.embeddings[place], rows.posteriors[place], experts, self.bundle.expert_weights)
-        vector = rows.query_vector(own, ranking)
-        return rank_members(rows, np.flatnonzero(allowed), ranking, vector, k, None)
+        others = dataclasses.replace(filters, mirror=False, exclude=(*filters.exclude, identifier))
+
+        def find(state: Snapshot) -> list[Hit]:
+            row = state.row_of(identifier)
+            rows = state.category(state.value("category", row))
+            place = rows.place_of(row)
+            experts = {name: vectors[place] for name, vectors in rows.experts.items()}
+            own = ForegroundAsQuery(rows.embeddings[place], rows.posteriors[place], experts, self.bundle.expert_weights)
+            vector = rows.query_vector(own, ranking)
+            return find_hits(rows, vector, ranking, k, None, allowed=others.allowed(rows, None))
+
+        return self._look(find, None, others, None, ids=[identifier])
 
     def score(
         self,
@@ -239,7 +258,7 @@ class ForegroundSearch:
         Raises:
           InputError: an unusable photograph, rectangle or cut-out, or an unknown category.
         """
-        query = encode_queries([SearchQuery(photo, box, category)], self.bundle, weights=weights)[0]
+        query = self._encode(photo, box, category, weights)
         rgba = read_cutout(cutout)
         x0, y0, x1, y1 = visible_box_xyxy_px(rgba)
         inputs = self.bundle.foreground_inputs(rgba[y0:y1, x0:x1], truncated)
@@ -282,7 +301,7 @@ class ForegroundSearch:
         pattern: int | None = None,
         *,
         weights: Mapping[str, float] | None = None,
-        filters: Filters = _NO_FILTERS,
+        filters: Filters = NO_FILTERS,
         progress: bool = False,
     ) -> Image.Image:
         """The photograph with what speaks for a pattern in red and what speaks against it in blue.
@@ -303,7 +322,7 @@ class ForegroundSearch:
         """
         from fos_jax.explain.evidence import evidence_picture, occlusion_map
 
-        query = encode_queries([SearchQuery(photo, box, category)], self.bundle, weights=weights)[0]
+        query = self._encode(photo, box, category, weights)
         score = self._explained(query, pattern, filters, progress)
         evidence = occlusion_map(score, self.bundle.query_inputs(query.photo, query.box_xyxy_px))
         window = self.bundle.query_window(*query.place)
@@ -345,7 +364,7 @@ class ForegroundSearch:
         category: str,
         *,
         pattern: int | None = None,
-        filters: Filters = _NO_FILTERS,
+        filters: Filters = NO_FILTERS,
     ) -> str:
         """Why a search finds few or none: how many foregrounds each rule refuses, and the flag that relaxes it.
 
@@ -356,9 +375,21 @@ class ForegroundSearch:
           One sentence; "" where nothing is refused.
         """
         height, width = read_image(photo).shape[:2]
-        rows = self.gallery.category(category, mirror=filters.mirror)
         place = Place(check_box_xyxy_px(box, width, height), width, height)
-        return refused(len(rows), category, self._limits(filters).refusals(rows, place, pattern=pattern))
+        num_rows, refusals = self._refusals(category, self._limits(filters), place, pattern)
+        return refused(num_rows, category, refusals)
+
+    def _refusals(
+        self, category: str, filters: Filters, place: Place, pattern: int | None
+    ) -> tuple[int, Collection[Refusal]]:
+        """How many foregrounds there are, and how many each rule refuses."""
+        rows = self.gallery.category(category, mirror=filters.mirror)
+        return len(rows), filters.refusals(rows, place, pattern=pattern)
+
+    def _encode(
+        self, photo: ImageSource, box: Sequence[float], category: str, weights: Mapping[str, float] | None
+    ) -> EncodedQuery:
+        return encode_queries([SearchQuery(photo, box, category)], self.bundle, weights=weights)[0]
 
     def _limits(self, filters: Filters) -> Filters:
         """Bundles with experts are for photographs: what composition demands holds unless it is relaxed."""
@@ -377,20 +408,21 @@ class ForegroundSearch:
         k: int = 20,
         pattern: int | None = None,
         ranking: RankBy = "posterior",
-        filters: Filters = _NO_FILTERS,
+        filters: Filters = NO_FILTERS,
     ) -> list[Hit]:
         """`instances` for a query that is already encoded, which carries its weights: the search alone."""
         _check_count("k", k)
         limits = self._limits(filters)
-        rows = self.gallery.snapshot().category(query.category, mirror=limits.mirror)
-        vector = rows.query_vector(query, ranking)
-        allowed = None if limits.is_empty else limits.allowed(rows, query.place)
         if pattern is not None:
             self._check_pattern(pattern, query.category)
-            of_pattern = rows.assigned == pattern
-            allowed = of_pattern if allowed is None else allowed & of_pattern
-        scores, places = rows.search(vector, ranking, num_places(rows, k), allowed=allowed)
-        return make_hits(rows, places, scores, ranking, k, query)
+
+        def find(state: Snapshot) -> list[Hit]:
+            rows = state.category(query.category, mirror=limits.mirror)
+            allowed = None if limits.is_empty else limits.allowed(rows, query.place)
+            vector = rows.query_vector(query, ranking)
+            return find_hits(rows, vector, ranking, k, query, allowed=allowed, pattern=pattern)
+
+        return self._look(find, query.category, limits, query.place)
 
 
 def _check_count(name: str, value: int) -> None:
