@@ -7,8 +7,9 @@ from typing import Any
 from fos_jax.gallery.snapshot import Snapshot
 from fos_jax.milvus.gallery import MilvusGallery
 from fos_jax.retrieval.backends import Wish
+from fos_jax.retrieval.opened import Found
 from fos_jax.retrieval.rules import Filters, Place, Refusal
-from fos_jax.retrieval.search import ForegroundSearch, Found
+from fos_jax.retrieval.search import ForegroundSearch
 
 
 class MilvusSearch(ForegroundSearch):

@@ -1,12 +1,14 @@
 """Groups of hits: the patterns that fit a query, each with its foregrounds."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
+from fos_jax.errors import InputError
 from fos_jax.explain.reasons import no_patterns
 from fos_jax.gallery.snapshot import CategoryRows, RankBy, Snapshot, Stacked
+from fos_jax.pattern_table import PatternTable
 from fos_jax.retrieval.hits import Hit, find_hits, num_places
 from fos_jax.retrieval.queries import EncodedQuery
 from fos_jax.retrieval.rules import Filters
@@ -59,11 +61,14 @@ def probable_groups(
     representatives: int,
     ranking: RankBy,
     filters: Filters,
+    patterns: Collection[int] | None = None,
 ) -> list[PatternGroup]:
     """The k most probable patterns of which the gallery has foregrounds, each with its best instances.
 
     Args:
-      gallery: where to look. prototypes: float32 [P, D], the bundle's. Others: as `ForegroundSearch.patterns`.
+      gallery: where to look. prototypes: float32 [P, D], the bundle's.
+      patterns: ids of those that may come, None for all.
+      Others: as `ForegroundSearch.patterns`.
     """
     rows = gallery.category(query.category, mirror=filters.mirror)
     allowed = filters.allowed(rows, query.place)
@@ -72,6 +77,8 @@ def probable_groups(
     for number in _by_probability(rows, query):
         if len(groups) == k:
             break
+        if patterns is not None and number not in patterns:
+            continue
         if size := rows.count(allowed, number):
             hits = find_hits(rows, vector, ranking, instances, query, allowed=allowed, pattern=number)
             groups.append(_group(rows, prototypes, query, number, allowed, size, representatives, hits))
@@ -119,6 +126,22 @@ def overview_groups(
             size = rows.count(allowed, number)
             groups.append(_group(rows, prototypes, query, number, allowed, size, representatives, hits))
     return groups
+
+
+def patterns_with(table: PatternTable, category: str, attributes: Mapping[str, str]) -> list[int]:
+    """Ids of a category's patterns that have these values of attributes, by name.
+
+    Raises:
+      InputError: an attribute that the category's patterns lack, or a value that it cannot have.
+    """
+    known = table.attributes.get(category, {})
+    for name, value in attributes.items():
+        if name not in known:
+            raise InputError(f"attributes: {category} has no {name!r}, expected {' or '.join(known) or 'none'}")
+        if value not in known[name]:
+            raise InputError(f"attributes: {name} is {value!r}, expected one of {', '.join(known[name])}")
+    wanted = attributes.items()
+    return [p.id for p in table.patterns if p.category == category and wanted <= p.attributes.items()]
 
 
 def _by_probability(rows: CategoryRows, query: EncodedQuery) -> list[int]:
