@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -103,22 +104,8 @@ def overview_groups(
     rows = gallery.category(query.category, mirror=filters.mirror)
     allowed = filters.allowed(rows, query.place)
     vector = rows.query_vector(query, "posterior")
-    of_experts = vector[len(query.posterior) :]
-
-    def find(of_patterns: np.ndarray, k: int) -> np.ndarray:
-        asked = np.concatenate([of_patterns, of_experts])
-        return rows.search(asked, "posterior", max(k, num_places(rows, total)), allowed=allowed)[1]
-
-    found = choose(
-        find,
-        rows.posteriors,
-        query.posterior,
-        total,
-        coverage_weight=coverage_weight,
-        identity=np.asarray(rows.rows) if rows.has_mirrored else None,
-    )
     is_chosen = np.zeros(rows.num_places, bool)
-    is_chosen[found] = True
+    is_chosen[share_places(rows, query, total, coverage_weight, allowed)] = True
     groups = []
     for number in _by_probability(rows, query):
         hits = find_hits(rows, vector, "posterior", total, query, allowed=is_chosen, pattern=number, is_exact=True)
@@ -126,6 +113,21 @@ def overview_groups(
             size = rows.count(allowed, number)
             groups.append(_group(rows, prototypes, query, number, allowed, size, representatives, hits))
     return groups
+
+
+def share_places(
+    rows: CategoryRows, query: EncodedQuery, total: int, coverage_weight: float, allowed: np.ndarray | None
+) -> list[int]:
+    """`choose` on a category's foregrounds, with what experts add to their scores."""
+    of_experts = rows.query_vector(query, "posterior")[len(query.posterior) :]
+
+    def find(of_patterns: np.ndarray, k: int) -> np.ndarray:
+        asked = np.concatenate([of_patterns, of_experts])
+        return rows.search(asked, "posterior", max(k, num_places(rows, total)), allowed=allowed)[1]
+
+    identity = np.asarray(rows.rows) if rows.has_mirrored else None
+    options: Any = {"coverage_weight": coverage_weight, "identity": identity}
+    return choose(find, rows.posteriors, query.posterior, total, **options)
 
 
 def patterns_with(table: PatternTable, category: str, attributes: Mapping[str, str]) -> list[int]:

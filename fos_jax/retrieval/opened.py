@@ -12,6 +12,7 @@ from fos_jax.experts.loading import SHIPPED
 from fos_jax.gallery.gallery import Gallery
 from fos_jax.gallery.snapshot import RankBy, Snapshot
 from fos_jax.images import ImageSource, read_image
+from fos_jax.retrieval.diversity import check_diversity, diverse_hits
 from fos_jax.retrieval.hits import Hit, find_hits
 from fos_jax.retrieval.queries import EncodedQuery, SearchQuery, encode_queries
 from fos_jax.retrieval.rules import NO_FILTERS, Filters, Place, Refusal, refused
@@ -145,9 +146,11 @@ class OpenedGallery:
         pattern: int | None = None,
         ranking: RankBy = "posterior",
         filters: Filters = NO_FILTERS,
+        diversity: float = 0.0,
     ) -> list[Hit]:
         """`instances` for a query that is already encoded, which carries its weights: the search alone."""
         check_count("k", k)
+        check_diversity(diversity)
         limits = self._limits(filters)
         if pattern is not None:
             self._check_pattern(pattern, query.category)
@@ -155,6 +158,8 @@ class OpenedGallery:
         def find(state: Snapshot) -> list[Hit]:
             rows = state.category(query.category, mirror=limits.mirror)
             allowed = None if limits.is_empty else limits.allowed(rows, query.place)
+            if diversity:
+                return diverse_hits(rows, query, ranking, k, diversity, allowed=allowed, pattern=pattern)
             vector = rows.query_vector(query, ranking)
             return find_hits(rows, vector, ranking, k, query, allowed=allowed, pattern=pattern)
 

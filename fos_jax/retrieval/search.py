@@ -38,6 +38,7 @@ class ForegroundSearch(Pairs, Explanations):
         ranking: RankBy = "posterior",
         weights: Mapping[str, float] | None = None,
         filters: Filters = NO_FILTERS,
+        diversity: float = 0.0,
     ) -> list[Hit]:
         """The k foregrounds that fit best, best first; fewer where there are fewer.
 
@@ -51,13 +52,15 @@ class ForegroundSearch(Pairs, Explanations):
             has any) or "cosine" (of the embeddings).
           weights: of experts, by name, where they are not to be the bundle's; 0 leaves one out.
           filters: hard limits.
+          diversity: 0 ranks by score; up to 1, foregrounds of other patterns and of another look come before better
+            ones that are like those already shown (`diversity.diverse_hits`).
 
         Raises:
           InputError: an unusable photograph or rectangle, an unknown category, pattern, ranking or expert, a weight
-            that is no number of 0 or more, or k below 1.
+            that is no number of 0 or more, diversity outside 0..1, or k below 1.
         """
-        queries = [SearchQuery(photo, box, category)]
-        return self.instances_batch(queries, k=k, pattern=pattern, ranking=ranking, weights=weights, filters=filters)[0]
+        options: Any = {"k": k, "pattern": pattern, "ranking": ranking, "filters": filters, "diversity": diversity}
+        return self.search_encoded(self._encode(photo, box, category, weights), **options)
 
     def instances_batch(
         self,
@@ -68,10 +71,11 @@ class ForegroundSearch(Pairs, Explanations):
         ranking: RankBy = "posterior",
         weights: Mapping[str, float] | None = None,
         filters: Filters = NO_FILTERS,
+        diversity: float = 0.0,
     ) -> list[list[Hit]]:
         """`instances` for many queries, encoded together; one list of hits per query."""
-        encoded = encode_queries(queries, self.bundle, weights=weights)
-        return [self.search_encoded(q, k=k, pattern=pattern, ranking=ranking, filters=filters) for q in encoded]
+        options: Any = {"k": k, "pattern": pattern, "ranking": ranking, "filters": filters, "diversity": diversity}
+        return [self.search_encoded(q, **options) for q in encode_queries(queries, self.bundle, weights=weights)]
 
     def patterns(
         self,
