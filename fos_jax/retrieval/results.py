@@ -97,8 +97,11 @@ def places_text(found: Sequence[ReverseHit], queries: Sequence[SearchQuery], tab
     return _printed(rows, width=width)
 
 
-def write_composites(folder: str | Path, found: Found, *, harmonise: float = 0.0) -> list[Path]:
+def write_composites(folder: str | Path, found: Found, **options: Any) -> list[Path]:
     """One PNG per foreground, named by place and id: `003_<id>.png`, or `p012_003_<id>.png` inside a pattern.
+
+    Args:
+      folder: made where it is missing. found: hits or groups. options: of `Hit.composite`.
 
     Raises:
       InputError: the disk refuses, or the file of a cut-out is gone.
@@ -110,7 +113,7 @@ def write_composites(folder: str | Path, found: Found, *, harmonise: float = 0.0
         for hit in hits:
             name = f"{prefix}{hit.rank + 1:03d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', hit.id)[-80:]}"
             path = Path(folder) / f"{name}{'_mirrored' if hit.is_mirrored else ''}.png"
-            write_picture(path, hit.composite(harmonise=harmonise))
+            write_picture(path, hit.composite(**options))
             written.append(path)
     return written
 
