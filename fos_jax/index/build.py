@@ -297,9 +297,11 @@ def _tune(
         return None
     leaves_grid = _geometric(1, index.setup.num_leaves)
     least = next((leaves for leaves in leaves_grid if measure(leaves, 2 * enough)[0] >= target), many)
+    if not has_codes:
+        return Effort(wanted, least, wanted)
     found = [(measure(many, enough)[1], Effort(wanted, many, enough))]
     for leaves in (least, *itertools.islice(leaves_grid, 2)):  # more partitions may do with fewer rows
-        for rows in [rows for rows in rows_grid if rows < 2 * enough] + [2 * enough] * has_codes:
+        for rows in [*(rows for rows in rows_grid if rows < 2 * enough), 2 * enough]:
             recall, speed = measure(leaves, rows)
             if recall >= target:
                 found.append((speed, Effort(wanted, leaves, rows)))
