@@ -295,7 +295,7 @@ def _tune(
             break
     else:
         return None
-    leaves_grid = _geometric(1, index.setup.num_leaves)
+    leaves_grid = _geometric(2, index.setup.num_leaves)  # one alone loses what lies across its border
     least = next((leaves for leaves in leaves_grid if measure(leaves, 2 * enough)[0] >= target), many)
     if not has_codes:
         return Effort(wanted, least, wanted)
