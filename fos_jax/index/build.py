@@ -296,7 +296,7 @@ def _tune(
     else:
         return None
     leaves_grid = _geometric(2, index.setup.num_leaves)  # one alone loses what lies across its border
-    least = next((leaves for leaves in leaves_grid if measure(leaves, 2 * enough)[0] >= target), many)
+    least = next((leaves for leaves in leaves_grid if measure(leaves, (1 + has_codes) * enough)[0] >= target), many)
     if not has_codes:
         return Effort(wanted, least, wanted)
     found = [(measure(many, enough)[1], Effort(wanted, many, enough))]
