@@ -169,6 +169,10 @@ def made_queries(
     mixed  posteriors mixed of two rows by a random share; embeddings and experts' vectors of one, with noise twice as
            long, which need not fit the posterior: more partitions have to be visited.
     flat   as mixed, with the mean posterior of three rows, and of ten where experts then choose.
+
+    With 100,000 rows and a target of .99, five seeds: 500 encoded photographs found .991 to .998 of the best 20 rendered
+    foregrounds by embedding, 1.0 by posterior, .995 to .998 by both, and .98 to 1.0 with the experts weighed 0 to 10
+    times as much as usual (.98 in one of 25 cases). Made of mixed rows alone, .991, .995, .959, and .95 to .98.
     """
     vectors = vectors[np.sort(rng.choice(len(vectors), min(_SAMPLE, len(vectors)), replace=False))]
     vectors = vectors * setup.scale(vectors.shape[1])
@@ -183,7 +187,7 @@ def made_queries(
             part[1] = (share * rows[0] + (1 - share) * rows[1])[:, : ends[0]]
             part[2] = rows.mean(axis=0)[:, : ends[0]]
         else:
-            noise = _unit(rng.standard_normal(part.shape, np.float32)) * np.float32([[[1]], [[2]], [[2]]])
+            noise = _unit(rng.standard_normal(part.shape, np.float32)) * np.array([[[1]], [[2]], [[2]]], np.float32)
             part[:] = np.float32(setup.weights[i]) * _unit(_unit(part) + noise)
     return kinds
 
