@@ -1,7 +1,8 @@
 """Queries per second, latency, memory and recall: our index against FAISS, hnswlib, ScaNN itself and exact search.
 
     python benchmarks/retrieval.py --bundle=runs/demo/student/bundle --data_dir=data [--rows=100000,1000000]
-        [--real=61440] [--methods=ours,scann,...] [--workdir=FOLDER] [--plot=FILE.png] [--output=FILE.json]
+        [--real=61440] [--data=foregrounds,...] [--rankings=cosine,...] [--methods=ours,scann,...] [--build_only]
+        [--workdir=FOLDER] [--plot=FILE.png] [--output=FILE.json]
 
 Data, each unit vectors of 128 numbers and posteriors over a category's patterns:
 
@@ -9,22 +10,30 @@ Data, each unit vectors of 128 numbers and posteriors over a category's patterns
                --real rows they are widened: each further row is a real one plus noise half as long as the distance to
                its nearest real neighbour, and its posterior is what the bundle's prototypes say of it. Queries are the
                photographs of all splits, encoded.
-  clusters     Gaussian clusters around 1,000 centres, as a control.
+  clusters     Gaussian clusters around 1,000 centres, and posteriors of them, as a control.
+  gaussian     Gaussian rows, and posteriors of them: nothing to find by.
 
+Rankings: by embedding (cosine), by posterior, and combined (posterior plus 0.3 times cosine, in one index).
 ScaNN is called with codes as its documentation advises, and (scann_leaves) with exact scores in its partitions.
 Each method but ours is tuned on the queries that are reported: of its settings the fastest with recall@20 of --recall.
 Ours takes what it chose when it was built, on queries that it made of the rows. An answer counts whose score reaches
 the exact 20th less 1e-6. Each method has a process of its own and all cores; p50 and p99 are of single queries.
-Ours is also searched with filters that allow 50 %, 5 % and 0.1 % at random, and by posterior and embedding together
-(usual weight 0.3) at multiples of that weight. Without faiss-cpu or hnswlib (`pip install fos-jax[bench]`) a line says
-so.
+Each index is written to the --workdir by one process (`build_core_s`: seconds of one core) and opened by another
+(`memory_mb`: what opening and searching it adds); data and indexes that are there are used again, so that a run with
+--build_only leaves the timing to a quiet moment. Ours is also searched with filters that allow 50 %, 5 % and 0.1 % at
+random, and combined at multiples of the usual weight. Without faiss-cpu or hnswlib (`pip install fos-jax[bench]`) a
+line says so.
 """
 
 import argparse
 import concurrent.futures
+import importlib
 import importlib.util
+import itertools
+import json
 import multiprocessing
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +42,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from reporting import Report, machine, make_parser, work_folder
-from retrieval_indexes import METHODS, K
+from retrieval_indexes import EMBEDDING_SIZE, METHODS, K
 from widening import encoded_queries, noise_lengths
 
 USUAL_WEIGHT = 0.3
@@ -72,17 +81,30 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def clusters(n: int, num_queries: int, rng: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """ranking -> rows and queries."""
-    centres = unit(rng.standard_normal((1000, 128), np.float32))
+    centres = unit(rng.standard_normal((1000, EMBEDDING_SIZE), np.float32))
 
     def around(number: int) -> np.ndarray:
-        return unit(
-            centres[rng.integers(0, 1000, number)] + 0.6 / 128**0.5 * rng.standard_normal((number, 128), np.float32)
-        )
+        noise = rng.standard_normal((number, EMBEDDING_SIZE), np.float32)
+        return unit(centres[rng.integers(0, 1000, number)] + 0.6 / EMBEDDING_SIZE**0.5 * noise)
 
-    rows, queries = around(n), around(num_queries)
+    return with_posteriors(around(n), around(num_queries), centres[:48])
+
+
+def gaussian(n: int, num_queries: int, rng: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """ranking -> rows and queries."""
+    rows, queries, prototypes = (
+        unit(rng.standard_normal((number, EMBEDDING_SIZE), np.float32)) for number in (n, num_queries, 48)
+    )
+    return with_posteriors(rows, queries, prototypes)
+
+
+def with_posteriors(
+    rows: np.ndarray, queries: np.ndarray, prototypes: np.ndarray
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """ranking -> rows and queries; those of rows are sharper."""
     return {
         "cosine": (rows, queries),
-        "posterior": (softmax(16 * rows @ centres[:48].T), softmax(8 * queries @ centres[:48].T)),
+        "posterior": (softmax(16 * rows @ prototypes.T), softmax(8 * queries @ prototypes.T)),
     }
 
 
@@ -139,18 +161,36 @@ def timed(search: Callable[[np.ndarray], Any], queries: np.ndarray, singles: int
     return {**speeds, "p50_ms": round(float(p50), 4), "p99_ms": round(float(p99), 4)}
 
 
-def measure(name: str, ranking: str, folder: Path, sizes: Sizes) -> list[dict[str, Any]]:
-    """One line per setting of a method, in a process of its own; vectors lie in the folder."""
+def build(name: str, ranking: str, folder: Path, recall: float) -> None:
+    """Writes the index of a method unless it is there, in a process of its own; vectors lie in the folder."""
+    target = folder / f"index_{name}"
+    if target.exists():
+        return
+    rows = np.array(np.load(folder / "rows.npy"))
+    importlib.import_module(METHODS[name].needs)
+    aside, started = folder / f"building_{name}", time.process_time()
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    METHODS[name].build(rows, ranking, aside, recall)
+    peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    about = {"build_core_s": round(time.process_time() - started, 1), "build_peak_mb": peak_mb}
+    (folder / f"built_{name}.json").write_text(json.dumps(about))
+    aside.rename(target)
+
+
+def measure(name: str, folder: Path, sizes: Sizes) -> list[dict[str, Any]]:
+    """One line per setting of a method, in a process of its own."""
     method = METHODS[name]
     rows, queries, kth = (np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("rows", "queries", "kth"))
     queries, is_exact = np.array(queries), name in ("faiss_flat", "numpy")
     asked = queries[:50] if is_exact else queries
-    before, started = _resident_mb(), time.perf_counter()
-    index = method.build(rows, ranking, folder / f"index_{name}", sizes.recall)
-    build = {"build_s": round(time.perf_counter() - started, 1), "memory_mb": round(_resident_mb() - before)}
-    build["peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    importlib.import_module(method.needs)
+    before = _resident_mb()
+    index = method.load(rows, folder / f"index_{name}")
+    method.search(index, method.settings[0], asked)
+    about = {"memory_mb": round(_resident_mb() - before), **json.loads((folder / f"built_{name}.json").read_bytes())}
     lines = []
-    for setting in method.settings(index, len(rows)):
+    for setting in method.settings:
 
         def search(some: np.ndarray, setting: Any = setting) -> np.ndarray:
             return method.search(index, setting, some)
@@ -158,7 +198,7 @@ def measure(name: str, ranking: str, folder: Path, sizes: Sizes) -> list[dict[st
         recall = recall_of(rows, asked, search(asked), kth[: len(asked)])
         if recall >= 0.8:  # what is far from the target is no point of the curve
             speed = timed(search, asked, 20 if is_exact else sizes.singles)
-            lines.append({"method": name, "setting": setting, "recall": round(recall, 4), **speed, **build})
+            lines.append({"method": name, "setting": setting, "recall": round(recall, 4), **speed, **about})
         if recall >= 0.9995 and name != "ours":
             break
     return lines
@@ -179,20 +219,38 @@ def filtered(ranking: str, folder: Path, singles: int) -> list[dict[str, Any]]:
     return lines
 
 
-def combined(rows: tuple[np.ndarray, ...], queries: tuple[np.ndarray, ...], folder: Path) -> list[dict[str, Any]]:
-    """Our index over posterior and embedding together, at multiples of the usual weight."""
-    from fos_jax.index.build import build_index, open_index
+def at_multiples(folder: Path, singles: int) -> list[dict[str, Any]]:
+    """Our combined index at multiples of the usual weight of the embedding."""
+    from fos_jax.index.build import open_index
 
-    joined, size = np.concatenate(rows, axis=1), rows[1].shape[1]
-    started, options = time.perf_counter(), {"expert_sizes": [size], "expert_weights": [USUAL_WEIGHT]}
-    build_index(joined, folder, ranking="posterior", **options)
-    build_s, index, lines = round(time.perf_counter() - started, 1), open_index(folder, joined), []
+    rows, queries = np.load(folder / "rows.npy", mmap_mode="r"), np.load(folder / "queries.npy")[:300]
+    index, lines = open_index(folder / "index_ours", rows), []
     for multiple in (0, 0.1, 0.3, 1, 3, 10):
-        asked = np.concatenate([queries[0], np.float32(USUAL_WEIGHT * multiple) * queries[1]], axis=1)[:300]
-        recall = recall_of(joined, asked, index.search(asked, K)[1], exact_kth(joined, asked))
-        speed = timed(lambda some: index.search(some, K), asked, 200)
-        lines.append({"method": "ours", "multiple": multiple, "recall": round(recall, 4), **speed, "build_s": build_s})
+        asked = queries.copy()
+        asked[:, -EMBEDDING_SIZE:] *= multiple
+        recall = recall_of(rows, asked, index.search(asked, K)[1], exact_kth(rows, asked))
+        speed = timed(lambda some: index.search(some, K), asked, singles)
+        lines.append({"method": "ours", "multiple": multiple, "recall": round(recall, 4), **speed})
     return lines
+
+
+def prepare(args: argparse.Namespace, workdir: Path, data: str, n: int) -> dict[str, Path]:
+    """ranking -> folder with rows, queries and their exact scores, which are made unless they are there."""
+    folders = {ranking: workdir / f"{data}-{n}-{ranking}" for ranking in ("cosine", "posterior", "combined")}
+    if all((folder / "kth.npy").exists() for folder in folders.values()):
+        return folders
+    if data == "foregrounds":
+        made = foregrounds(args, workdir, n)
+    else:
+        made = {"clusters": clusters, "gaussian": gaussian}[data](n, args.queries, np.random.default_rng(0))
+    (rows, queries), (row_embeddings, query_embeddings) = made["posterior"], made["cosine"]
+    joined = np.concatenate([rows, np.float32(USUAL_WEIGHT) * row_embeddings], axis=1)  # weighed, as in a gallery
+    made["combined"] = (joined, np.concatenate([queries, query_embeddings], axis=1))
+    for ranking, (rows, queries) in made.items():
+        folders[ranking].mkdir(exist_ok=True)
+        for part, values in (("rows", rows), ("queries", queries), ("kth", exact_kth(rows, queries))):
+            np.save(folders[ranking] / f"{part}.npy", values)
+    return folders
 
 
 def run(args: argparse.Namespace, workdir: Path) -> Iterator[dict[str, Any]]:
@@ -200,30 +258,21 @@ def run(args: argparse.Namespace, workdir: Path) -> Iterator[dict[str, Any]]:
     lacking = {name for name in args.methods if importlib.util.find_spec(METHODS[name].needs) is None}
     if lacking:
         yield {"skipped": f"{', '.join(sorted(lacking))}: not installed (pip install fos-jax[bench])"}
-    for n in args.rows:
-        for data in args.data:
-            by_ranking = (
-                foregrounds(args, workdir, n)
-                if data == "foregrounds"
-                else clusters(n, args.queries, np.random.default_rng(0))
-            )
-            for ranking, (rows, queries) in by_ranking.items():
-                folder = workdir / f"{data}-{n}-{ranking}"
-                folder.mkdir(exist_ok=True)
-                for part, values in (("rows", rows), ("queries", queries), ("kth", exact_kth(rows, queries))):
-                    np.save(folder / f"{part}.npy", values)
-                about = {"data": data, "rows": n, "size": rows.shape[1], "ranking": ranking, "k": K}
-                work = [(measure, name, ranking, folder, Sizes(args.recall, args.singles)) for name in args.methods]
-                work = [task for task in work if task[1] not in lacking]
-                if "ours" in args.methods:
-                    work.append((filtered, ranking, folder, args.singles))
-                for task in work:
-                    yield from ({**about, **line, **machine()} for line in _alone(*task))
-            if "ours" in args.methods:
-                pairs = [by_ranking[name] for name in ("posterior", "cosine")]
-                parts = [tuple(pair[i] for pair in pairs) for i in range(2)]
-                about = {"data": data, "rows": n, "ranking": "combined", "k": K}
-                yield from ({**about, **line, **machine()} for line in combined(*parts, workdir / f"combined-{n}"))
+    methods = [name for name in args.methods if name not in lacking]
+    for n, data in itertools.product(args.rows, args.data):
+        for ranking, folder in prepare(args, workdir, data, n).items():
+            if ranking not in args.rankings:
+                continue
+            for name in methods:
+                _alone(build, name, ranking, folder, args.recall)
+            size = np.load(folder / "rows.npy", mmap_mode="r").shape[1]
+            about = {"data": data, "rows": n, "size": size, "ranking": ranking, "k": K, **machine()}
+            tasks: list[tuple] = [(measure, name, folder, Sizes(args.recall, args.singles)) for name in methods]
+            if "ours" in methods:
+                tasks.append((filtered, ranking, folder, args.singles))
+                tasks += [(at_multiples, folder, args.singles)] * (ranking == "combined")
+            for task in () if args.build_only else tasks:
+                yield from ({**about, **line} for line in _alone(*task))
 
 
 def chosen(lines: list[dict[str, Any]], target: float) -> list[dict[str, Any]]:
@@ -280,7 +329,9 @@ def main() -> None:
     parser.add_argument("--singles", type=int, default=300, help="queries that are timed one by one")
     parser.add_argument("--recall", type=float, default=0.99, help="recall@20 to reach")
     parser.add_argument("--methods", type=lambda t: t.split(","), default=[*METHODS], help="some of the methods")
-    parser.add_argument("--data", type=lambda t: t.split(","), default=["foregrounds", "clusters"])
+    parser.add_argument("--data", type=lambda t: t.split(","), default=["foregrounds", "clusters", "gaussian"])
+    parser.add_argument("--rankings", type=lambda t: t.split(","), default=["cosine", "posterior", "combined"])
+    parser.add_argument("--build_only", action="store_true", help="time nothing")
     parser.add_argument("--plot", help="file of the picture of all curves")
     args, report = parser.parse_args(), Report("retrieval")
     if "foregrounds" in args.data and report.lacks(args.bundle, args.data_dir):
@@ -290,7 +341,8 @@ def main() -> None:
             report(line)
     for line in chosen(report.lines, args.recall):
         print(*(f"{key} {line[key]}" for key in ("data", "rows", "ranking", "method", "setting", "recall")), end=" ")
-        print(f"{line['batch_per_s']:,.0f}/s, {line['p50_ms']} and {line['p99_ms']} ms, {line['memory_mb']} MB")
+        print(f"{line['batch_per_s']:,.0f}/s, {line['p50_ms']} and {line['p99_ms']} ms", end=" ")
+        print(f"{line['build_core_s']} core seconds to build, {line['memory_mb']} MB")
     if args.plot:
         plot(report.lines, args.plot)
     report.write(args.output, chosen=chosen(report.lines, args.recall))

@@ -23,7 +23,8 @@ SETTINGS = "index.json"
 FORMAT = "fos_jax index"
 _WEIGHT_MULTIPLES = (0.0, 0.3, 1.0, 3.0, 10.0)
 _WANTED_MULTIPLES = (1, 5, 25)  # of k: longer lists, and what filters take
-_MARGIN = 0.25  # of what the target leaves to 1, since queries that are made are not the real ones
+# How much nearer to 1 the recall of queries that are made has to be than the target, without and with experts.
+_MARGINS = (0.25, 0.5)
 _SAMPLE = 20_000  # rows that queries are made of
 _CHECKED_BYTES = 8_000_000  # files up to this size are read twice to compare checksums whenever an index is opened
 
@@ -93,7 +94,7 @@ def build_index(
             index = ScannIndex(_load(aside), vectors, setup)  # what was written: ScaNN does not tell of a full disk
             if queries is None:
                 kinds = made_queries(vectors, num_queries, ranking, setup, np.random.default_rng(seed))
-                aim = target_recall + _MARGIN * (1 - target_recall)
+                aim = target_recall + _MARGINS[bool(expert_sizes)] * (1 - target_recall)
             else:
                 kinds, aim = check_queries(queries, size)[None], target_recall
             setup, curve = _measure(index, kinds, k, aim)
@@ -169,6 +170,10 @@ def made_queries(
     mixed  posteriors mixed of two rows by a random share; embeddings and experts' vectors of one, with noise twice as
            long, which need not fit the posterior: more partitions have to be visited.
     flat   as mixed, with the mean posterior of three rows, and of ten where experts then choose.
+
+    With 100,000 rows and a target of .99 (`_MARGINS`), 500 encoded photographs found of the best 20 rendered
+    foregrounds .991 to .998 by embedding and 1.0 by posterior (five seeds), and .993 to 1.0 by both, with the experts
+    weighed 0 to 10 times as much as usual (three seeds). Mixed queries alone: .991, .995 and .948 to .986.
     """
     vectors = vectors[np.sort(rng.choice(len(vectors), min(_SAMPLE, len(vectors)), replace=False))]
     vectors = vectors * setup.scale(vectors.shape[1])
@@ -183,7 +188,7 @@ def made_queries(
             part[1] = (share * rows[0] + (1 - share) * rows[1])[:, : ends[0]]
             part[2] = rows.mean(axis=0)[:, : ends[0]]
         else:
-            noise = _unit(rng.standard_normal(part.shape, np.float32)) * np.float32([[[1]], [[2]], [[2]]])
+            noise = _unit(rng.standard_normal(part.shape, np.float32)) * np.array([[[1]], [[2]], [[2]]], np.float32)
             part[:] = np.float32(setup.weights[i]) * _unit(_unit(part) + noise)
     return kinds
 
@@ -295,11 +300,13 @@ def _tune(
             break
     else:
         return None
-    leaves_grid = _geometric(1, index.setup.num_leaves)
-    least = next((leaves for leaves in leaves_grid if measure(leaves, 2 * enough)[0] >= target), many)
+    leaves_grid = _geometric(2, index.setup.num_leaves)  # one alone loses what lies across its border
+    least = next((leaves for leaves in leaves_grid if measure(leaves, (1 + has_codes) * enough)[0] >= target), many)
+    if not has_codes:
+        return Effort(wanted, least, wanted)
     found = [(measure(many, enough)[1], Effort(wanted, many, enough))]
     for leaves in (least, *itertools.islice(leaves_grid, 2)):  # more partitions may do with fewer rows
-        for rows in [rows for rows in rows_grid if rows < 2 * enough] + [2 * enough] * has_codes:
+        for rows in [*(rows for rows in rows_grid if rows < 2 * enough), 2 * enough]:
             recall, speed = measure(leaves, rows)
             if recall >= target:
                 found.append((speed, Effort(wanted, leaves, rows)))

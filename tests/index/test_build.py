@@ -6,10 +6,10 @@ import sys
 
 import numpy as np
 import pytest
-from made_vectors import clustered, recall
+from made_vectors import clustered, posteriors, recall
 
 from fos_jax.errors import InputError
-from fos_jax.index.build import SETTINGS, build_index, made_queries, open_index
+from fos_jax.index.build import SETTINGS, _measure, build_index, made_queries, open_index
 from fos_jax.index.exact import ExactIndex
 from fos_jax.index.scann_index import Setup
 
@@ -28,6 +28,29 @@ def test_the_settings_chosen_reach_the_target_and_the_curve_shows_it(built, rank
         assert points[0]["recall"] >= settings["target_recall"]
         assert points[0]["queries_per_core_s"] > 0
     assert settings["efforts"][0][0] == 20
+
+
+def test_made_queries_have_the_usual_weights_and_three_kinds_of_posteriors():
+    vectors = np.concatenate([posteriors(500), clustered(500, 8, 1), clustered(500, 16, 2)], axis=1)
+    setup = Setup("codes", 1, (), [8, 16], [0.3, 0])
+    kinds = made_queries(vectors, 40, "posterior", setup, np.random.default_rng(0))
+    assert (kinds.shape, kinds.dtype) == ((3, 40, 36), np.float32)
+    np.testing.assert_allclose(kinds[..., :12].sum(axis=2), 1, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(kinds[..., 12:20], axis=2), 0.3, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(kinds[..., 20:], axis=2), 1, atol=1e-5)  # usually left out
+    near, mixed, flat = kinds[..., :12].max(axis=2).mean(axis=1)
+    assert near > mixed > flat
+    same = made_queries(vectors, 40, "posterior", setup, np.random.default_rng(0))
+    np.testing.assert_array_equal(kinds, same)
+
+
+@needs_scann
+def test_the_worst_kind_of_query_decides(built):
+    vectors, folder, _ = built["posterior"]
+    index = open_index(folder, vectors)
+    kinds = made_queries(vectors, 50, "posterior", index.setup, np.random.default_rng(0))
+    alone = [_measure(index, kind[None], 20, 0.99)[0].efforts[0].leaves for kind in kinds]
+    assert _measure(index, kinds, 20, 0.99)[0].efforts[0].leaves == max(alone)
 
 
 @needs_scann

@@ -57,10 +57,20 @@ def test_filters_that_refuse_all_that_a_query_finds_first(opened):
 
 def test_ties_come_by_row(opened):
     index, _, queries = opened
-    scores, rows = index.search(queries, 20)
-    tied = scores[:, 1:] == scores[:, :-1]
-    assert (rows[:, 1:] > rows[:, :-1])[tied].all()
-    assert (np.diff(scores, axis=1) <= 0).all()
+    for asked in (queries, queries[:1]):
+        scores, rows = index.search(asked, 20)
+        tied = scores[:, 1:] == scores[:, :-1]
+        assert (rows[:, 1:] > rows[:, :-1])[tied].all()
+        assert (np.diff(scores, axis=1) <= 0).all()
+
+
+def test_queries_known_to_be_good_give_the_same(opened):
+    index, vectors, queries = opened
+    for searched in (index, ExactIndex(vectors)):
+        for given, checked in zip(
+            searched.search(queries, 20), searched.search(queries, 20, is_checked=True), strict=True
+        ):
+            np.testing.assert_array_equal(given, checked)
 
 
 @pytest.mark.parametrize("multiple", [0, 0.1, 0.3, 1, 3, 10])
