@@ -41,9 +41,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import widening
 from reporting import Report, machine, make_parser, work_folder
 from retrieval_indexes import EMBEDDING_SIZE, METHODS, K
-from widening import encoded_queries, noise_lengths
 
 USUAL_WEIGHT = 0.3
 
@@ -60,7 +60,7 @@ def widen(embeddings: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarra
     real = embeddings[rng.permutation(len(embeddings))[:n]]
     if n <= len(real):
         return real
-    length = noise_lengths(real)
+    length = widening.noise_lengths(real)
     rows, missing = [real], n - len(real)
     while missing > 0:
         of = rng.permutation(len(real))[:missing]
@@ -120,7 +120,7 @@ def foregrounds(args: argparse.Namespace, workdir: Path, n: int) -> dict[str, tu
     parts = list(gallery_size.chunks({"x": bundle}, table, table.categories[0], args.real, workdir))
     rows = widen(np.concatenate([part["x"].embedding for part in parts]), n, rng)
     posteriors = softmax(bundle.config.foreground.posterior_scale * rows @ bundle.prototypes[own].T)
-    embeddings, asked = encoded_queries(bundle, args.data_dir, args.size)
+    embeddings, asked = widening.encoded_queries(bundle, args.data_dir, args.size)
     order = rng.permutation(len(asked))[: args.queries]
     return {
         "cosine": (rows, embeddings[order]),

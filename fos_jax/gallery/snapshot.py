@@ -2,7 +2,6 @@
 
 import bisect
 import functools
-import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,13 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-from numpy.lib.mixins import NDArrayOperatorsMixin
 from PIL import Image
 
 from fos_jax.errors import InputError
 from fos_jax.gallery.foregrounds import SCHEMA, Layout, all_categories
 from fos_jax.gallery.recent import Recent
 from fos_jax.gallery.segment import BLOBS, RANKINGS, RankBy, Segment, VectorsOf
+from fos_jax.gallery.stacked import Stacked
 from fos_jax.images import read_cutout
 from fos_jax.index.exact import ExactIndex
 
@@ -174,50 +173,6 @@ class Snapshot:
         return self._find_picture(self, own, blob) if segment is None else segment.picture(own, blob)
 
 
-class Stacked(NDArrayOperatorsMixin):
-    """Arrays end to end as one array: what is asked for is gathered, the whole only when it is used as an array."""
-
-    def __init__(self, parts: Sequence[Any], shape: tuple[int, ...] = (), change: Callable[..., Any] = np.asarray):
-        """Arrays of one width; `shape` is the rows' where there are no parts, `change` is done to what is gathered."""
-        self._parts, self._change, self._width = parts, change, shape
-        self._starts = list(itertools.accumulate(map(len, parts), initial=0))
-
-    def __len__(self) -> int:
-        return self._starts[-1]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """As of the whole array."""
-        return np.asarray(self[:0]).shape if not len(self) else (len(self), *np.shape(self[0]))
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, int | np.integer):
-            place = range(len(self))[key]
-            part = bisect.bisect_right(self._starts, place) - 1
-            return self._change(self._parts[part][place - self._starts[part]])
-        if isinstance(key, slice):
-            key = np.arange(*key.indices(len(self)))
-        places = np.asarray(key, None if len(key) else np.int64)
-        places = np.flatnonzero(places) if places.dtype == bool else places
-        if len(self._parts) == 1:
-            return self._change(self._parts[0][places])
-        of = np.searchsorted(self._starts, places, side="right") - 1
-        out: np.ndarray | None = None
-        for number, part in enumerate(self._parts):
-            is_own = of == number
-            values = np.asarray(part[places[is_own] - self._starts[number]])
-            out = np.empty((len(places), *values.shape[1:]), values.dtype) if out is None else out
-            out[is_own] = values
-        return self._change(np.empty((0, *self._width), np.float32) if out is None else out)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        parts = [np.asarray(part) for part in self._parts] or [np.empty((0, *self._width), np.float32)]
-        return np.asarray(self._change(parts[0] if len(parts) == 1 else np.concatenate(parts)), dtype)
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        return getattr(ufunc, method)(*(np.asarray(x) if isinstance(x, Stacked) else x for x in inputs), **options)
-
-
 class CategoryRows:
     """The foregrounds of one category and their vectors; a place is a number among them, removed ones counted too.
 
@@ -238,6 +193,7 @@ class CategoryRows:
         self.parts, self._first = [of for of, _, _ in found], [first for _, first, _ in found]
         self._live = [None if live is None or live.all() else live for _, _, live in found]
         self.starts = np.cumsum([0, *map(len, self.parts)]).tolist()
+        self._representatives: dict[tuple[int, int, bytes], tuple[np.ndarray, np.ndarray]] = {}
 
     def __len__(self) -> int:
         return sum(
@@ -379,11 +335,20 @@ class CategoryRows:
         order = np.lexsort((all_places, -all_scores))[:k]
         return all_scores[order], all_places[order]
 
+    def representatives(self, pattern: int, prototype: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """`search` for those of a pattern nearest to its prototype; remembered, being the same for all queries."""
+        key = pattern, k, prototype.tobytes()
+        if key not in self._representatives:
+            self._representatives[key] = self.search(prototype, "cosine", k, pattern=pattern)
+        return self._representatives[key]
+
     def count(self, allowed: np.ndarray, pattern: int | None = None) -> int:
         """How many foregrounds of bool [n] there are, one that comes mirrored too counted once; `pattern` as above."""
         passes = allowed & self.is_live
         if pattern is not None:
             passes &= self.assigned == pattern
+        if not self.has_mirrored:
+            return int(np.count_nonzero(passes))
         return len(np.unique(self.rows[np.flatnonzero(passes)]))
 
     def locate(self, place: int) -> tuple[VectorsOf, int]:

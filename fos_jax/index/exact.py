@@ -116,7 +116,8 @@ class ExactIndex:
         scores, places = no_answers(len(queries), k)
         for start in range(0, n, _BLOCK):
             part = slice(start, start + _BLOCK)
-            block = self.vectors[part if rows is None else rows[part]]
+            # Taking rows is twice as fast as NumPy's fancy indexing.
+            block = self.vectors[part] if rows is None else self.vectors.take(rows[part], axis=0)
             of_block = (block @ queries[0])[None] if len(queries) == 1 else queries @ block.T  # [q, b]
             for query, own in enumerate(of_block if k else ()):
                 above = np.flatnonzero(own > scores[query, -1])  # later rows lose ties

@@ -8,9 +8,10 @@ import numpy as np
 
 from fos_jax.errors import InputError
 from fos_jax.explain.reasons import no_patterns
-from fos_jax.gallery.snapshot import CategoryRows, RankBy, Snapshot, Stacked
+from fos_jax.gallery.snapshot import CategoryRows, RankBy, Snapshot
+from fos_jax.gallery.stacked import Stacked
 from fos_jax.pattern_table import PatternTable
-from fos_jax.retrieval.hits import Hit, find_hits, num_places
+from fos_jax.retrieval.hits import Hit, find_hits, make_hits, num_places
 from fos_jax.retrieval.queries import EncodedQuery
 from fos_jax.retrieval.rules import Filters
 
@@ -82,7 +83,7 @@ def probable_groups(
             continue
         if size := rows.count(allowed, number):
             hits = find_hits(rows, vector, ranking, instances, query, allowed=allowed, pattern=number)
-            groups.append(_group(rows, prototypes, query, number, allowed, size, representatives, hits))
+            groups.append(_group(rows, prototypes, query, number, allowed, size, representatives, hits, filters))
     return groups
 
 
@@ -111,7 +112,7 @@ def overview_groups(
         hits = find_hits(rows, vector, "posterior", total, query, allowed=is_chosen, pattern=number, is_exact=True)
         if hits:
             size = rows.count(allowed, number)
-            groups.append(_group(rows, prototypes, query, number, allowed, size, representatives, hits))
+            groups.append(_group(rows, prototypes, query, number, allowed, size, representatives, hits, filters))
     return groups
 
 
@@ -160,12 +161,18 @@ def _group(
     size: int,
     representatives: int,
     hits: Sequence[Hit],
+    filters: Filters,
 ) -> PatternGroup:
     """The group of one pattern, which `size` of the foregrounds that may come are assigned to."""
     pattern = rows.gallery.table.patterns[number] if number >= 0 else None
     only = {"allowed": allowed, "pattern": number, "is_exact": pattern is None}  # a mean of what is here finds no more
     prototype = np.asarray(prototypes[number] if pattern else rows.embeddings[allowed].sum(axis=0), np.float32)
     prototype = prototype / max(float(np.linalg.norm(prototype)), 1e-12)
+    if pattern and filters.is_empty:
+        scores, places = rows.representatives(number, prototype, num_places(rows, representatives))
+        shown = make_hits(rows, places, scores, "cosine", representatives, query)
+    else:
+        shown = find_hits(rows, prototype, "cosine", representatives, query, **only)
     return PatternGroup(
         id=number,
         category=rows.name,
@@ -173,7 +180,7 @@ def _group(
         attributes=pattern.attributes if pattern else {},
         probability=float(query.posterior[rows.patterns == number][0]) if pattern else 1.0,
         size=size,
-        representatives=find_hits(rows, prototype, "cosine", representatives, query, **only),
+        representatives=shown,
         hits=hits,
     )
 
