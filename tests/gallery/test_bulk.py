@@ -307,7 +307,7 @@ def test_damaged_shards_are_named(cutouts, expected, tmp_path):
     def read():
         return read_facts(path), [(b.category, b.ids, b.vectors.tobytes(), b.cutouts) for b in read_shard(path, layout)]
 
-    whole, refused = read(), 0
+    whole, said = read(), list[str]()
     rng = np.random.default_rng(0)
     flips = [good[:at] + bytes([good[at] ^ 255]) + good[at + 1 :] for at in rng.integers(0, len(good), 300)]
     for damaged in [b"", good[: len(good) // 2], good[:-1], *flips]:
@@ -315,10 +315,9 @@ def test_damaged_shards_are_named(cutouts, expected, tmp_path):
         try:
             assert read() == whole  # the byte is one that nothing needs
         except InputError as error:
-            assert str(path) in str(error)
-            assert "\n" not in str(error)
-            refused += 1
-    assert refused > 250
+            said.append(str(error))
+    assert len(said) > 250
+    assert all(text.startswith(f"{path}: not a shard") and "\n" not in text for text in said)
     for damaged, reason in ((good[:-1], "not a shard of encoded cut-outs, or damaged"), (None, "holds another shard")):
         path.write_bytes(plan.path(1).read_bytes() if damaged is None else damaged)
         with pytest.raises(InputError, match=rf"{path}: {reason}.* delete it$"):
@@ -400,13 +399,9 @@ def test_a_runner_needs_beam(cutouts, tmp_path, monkeypatch):
 
 
 def test_what_workers_raised_is_found_in_what_runners_raise():
-    try:
-        try:
-            raise InputError("a.png: no image [while running 'work']")
-        except InputError as error:
-            raise RuntimeError("pipeline failed") from error
-    except RuntimeError as error:
-        assert beam.input_error_in(error) == "a.png: no image"
+    error = RuntimeError("pipeline failed")
+    error.__cause__ = InputError("a.png: no image [while running 'work']")
+    assert beam.input_error_in(error) == "a.png: no image"
     text = "Traceback\n  fos_jax.errors.InputError: b.png: no image [while running 'work-ptransform-3']\n\nmore"
     assert beam.input_error_in(RuntimeError(text)) == "b.png: no image"
     assert beam.input_error_in(RuntimeError("out of memory")) is None
@@ -414,9 +409,8 @@ def test_what_workers_raised_is_found_in_what_runners_raise():
 
 def test_the_program(cutouts, expected, tmp_path):
     (tmp_path / "b").mkdir()
-    command = ["gallery", "build", f"--cutouts={cutouts}", f"--output={tmp_path / 'g'}", f"--bundle={tmp_path / 'b'}"]
-    assert (
-        fos(*command, "--shard_size=5", f"--shards={tmp_path / 'shards'}")[0]
-        == f"{tmp_path / 'g'}: 23 foregrounds (8 car, 8 chair, 7 lamp)"
-    )
+    options = [f"--cutouts={cutouts}", f"--output={tmp_path / 'g'}", f"--bundle={tmp_path / 'b'}", "--shard_size=5"]
+    told = fos("gallery", "build", *options, f"--shards={tmp_path / 'shards'}")
+    assert told[0] == f"{tmp_path / 'g'}: 23 foregrounds (8 car, 8 chair, 7 lamp)"
     assert_same(tmp_path / "g", expected)
+    assert {p.name for p in tmp_path.iterdir()} == {"in", "whole", "b", "g"}

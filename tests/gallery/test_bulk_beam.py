@@ -65,12 +65,12 @@ def test_retries_leave_no_duplicate(cutouts, expected, tmp_path, monkeypatch):  
     build(cutouts, tmp_path / "g", runner=RETRYING)
     assert len(_calls) > 5
     assert_same(tmp_path / "g", expected)
+    broken = Counting(stop_at=range(6, 99), error=RuntimeError("out of order"))
+    monkeypatch.setattr(bulk, "_encode_elsewhere", _encode)
     with pytest.raises(RuntimeError, match="out of order"):
-        build(
-            cutouts, tmp_path / "h", Counting(stop_at=range(4, 99), error=RuntimeError("out of order")), runner="direct"
-        )
-    again = Counting()
-    build(cutouts, tmp_path / "h", again, runner="direct")
+        build(cutouts, tmp_path / "h", broken, runner="direct")
+    assert list(tmp_path.glob(".h.shards-*/*.parquet"))
+    build(cutouts, tmp_path / "h", runner="direct")
     assert_same(tmp_path / "h", expected)
 
 
@@ -81,8 +81,9 @@ def test_what_the_user_can_mend_is_one_line(cutouts, tmp_path):  # noqa: F811
     assert "\n" not in str(caught.value)
     (cutouts / "chair" / "04.png").write_bytes((cutouts / "chair" / "01.png").read_bytes())
     build(cutouts, tmp_path / "g", runner="direct", batch_size=1, shard_size=2)
-    with Gallery.open(tmp_path / "g") as gallery:
-        assert len(gallery) == 23
+    gallery = Gallery.open(tmp_path / "g")
+    assert len(gallery) == 23
+    gallery.close()
 
 
 @pytest.mark.parametrize(
