@@ -14,6 +14,8 @@ from fos_jax.gallery.building import build_gallery
 from fos_jax.gallery.gallery import Gallery
 from fos_jax.gallery.sources import CocoCutouts
 
+# ruff: noqa: F811
+
 pytestmark = pytest.mark.filterwarnings("default")  # Beam's own are not ours to mend
 # Retries a bundle of elements up to four times, which the direct runner of the flags does not.
 RETRYING = "apache_beam.runners.direct.direct_runner.BundleBasedDirectRunner"
@@ -21,13 +23,13 @@ THREADS = ("--direct_num_workers=3", "--direct_running_mode=multi_threading")
 
 
 @pytest.mark.parametrize(("runner", "options"), [("direct", ()), ("direct", THREADS), (RETRYING, ())])
-def test_the_same_gallery(cutouts, expected, tmp_path, runner, options):  # noqa: F811
+def test_the_same_gallery(cutouts, expected, tmp_path, runner, options):
     build(cutouts, tmp_path / "g", runner=runner, pipeline_options=options)
     assert_same(tmp_path / "g", expected)
     assert {p.name for p in tmp_path.iterdir()} == {"in", "whole", "g"}
 
 
-def test_worker_processes_load_the_model(coco_folder, mini, tmp_path):  # noqa: F811
+def test_worker_processes_load_the_model(coco_folder, mini, tmp_path):
     annotations, images = coco_folder(photographs=5)
     names = {"boat": "chair"}
     source = CocoCutouts(annotations, images, categories=("car", "chair"), category_names=names)
@@ -59,7 +61,7 @@ def _unreliable(shard, folder):
         raise RuntimeError("after")
 
 
-def test_retries_leave_no_duplicate(cutouts, expected, tmp_path, monkeypatch):  # noqa: F811
+def test_retries_leave_no_duplicate(cutouts, expected, tmp_path, monkeypatch):
     _calls.clear()
     monkeypatch.setattr(bulk, "_encode_elsewhere", _unreliable)
     build(cutouts, tmp_path / "g", runner=RETRYING)
@@ -74,7 +76,7 @@ def test_retries_leave_no_duplicate(cutouts, expected, tmp_path, monkeypatch):  
     assert_same(tmp_path / "h", expected)
 
 
-def test_what_the_user_can_mend_is_one_line(cutouts, tmp_path):  # noqa: F811
+def test_what_the_user_can_mend_is_one_line(cutouts, tmp_path):
     (cutouts / "chair" / "04.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"chair/04\.png") as caught:
         build(cutouts, tmp_path / "g", runner="direct", batch_size=1, shard_size=2)
@@ -98,7 +100,7 @@ def test_what_the_user_can_mend_is_one_line(cutouts, tmp_path):  # noqa: F811
         ("PortableRunner", ("--job_endpoint=localhost:1", "--job_server_timeout=1"), "could not be given the work"),
     ],
 )
-def test_runners_and_options_that_are_refused(cutouts, tmp_path, runner, options, reason):  # noqa: F811
+def test_runners_and_options_that_are_refused(cutouts, tmp_path, runner, options, reason):
     with pytest.raises(InputError, match=reason) as caught:
         build(cutouts, tmp_path / "g", FakeExperts(), runner=runner, pipeline_options=options)
     assert "\n" not in str(caught.value)
