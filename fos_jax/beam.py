@@ -24,8 +24,10 @@ def check_runner(runner: str, options: Sequence[str] = ()) -> None:
 
 
 def _pipeline(runner: str, options: Sequence[str]) -> Any:
-    # Which worker opened which channel is of no use to who waits; where a job can be watched is.
+    # Which worker opened which channel is of no use to who waits, where a job can be watched is; what workers raise is
+    # raised here, too.
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)
     logging.getLogger("apache_beam.runners.dataflow").setLevel(logging.INFO)
     try:
         from apache_beam import Pipeline

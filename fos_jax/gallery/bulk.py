@@ -83,7 +83,8 @@ def build_by_shards(
         "cutouts": cutouts,
         "mirror": settings["mirror"],
         "thumbnail_size": thumbnail_size,
-        "batch_size": batch_size,
+        # A shard's first batch is encoded as it is: where it is not full, that is one more size to compile.
+        "batch_size": min(batch_size, shard_size),
         "tags": sorted(tags),
     }
     identity = shard_plan.identity_of(source, fingerprint=bundle.fingerprint, options=options, shard_size=shard_size)

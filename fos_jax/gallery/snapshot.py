@@ -141,7 +141,9 @@ class Snapshot:
         values = np.empty(len(rows), object)
         values[:] = [self.value(name, int(row)) for row in rows]
         is_number = name in SCHEMA.names and pa.types.is_primitive(SCHEMA.field(name).type)
-        return values.astype(SCHEMA.field(name).type.to_pandas_dtype()) if is_number else values
+        if not is_number:
+            return values
+        return values.astype(pa.nulls(0, SCHEMA.field(name).type).to_numpy(zero_copy_only=False).dtype)
 
     @property
     def live_rows(self) -> np.ndarray:
