@@ -117,6 +117,9 @@ def search_one(level: str) -> None:
         if level == "patterns":
             only = parse_attributes(_ATTRIBUTES.value)
             found = search.patterns(*place, k=_K.value or 3, instances=_INSTANCES.value, attributes=only, **ranked)
+            if only and not found and search.patterns(*place, k=1, instances=1, **ranked):
+                said = " and ".join(_ATTRIBUTES.value)
+                raise InputError(f"--attribute: the gallery has no foreground of {category} with {said}")
         elif level == "overview":
             found = search.overview(*place, total=_K.value or 20, **asked)
         else:

@@ -37,7 +37,7 @@ def main() -> None:
 
     if (_FOREGROUND.value is None) == (_CUTOUT.value is None):
         raise InputError("give exactly one of --foreground and --cutout (--help shows each)")
-    foreground = _FOREGROUND.value if _CUTOUT.value is None else Path(_CUTOUT.value)
+    foreground = Path(_CUTOUT.value) if _CUTOUT.value else str(_FOREGROUND.value)
     lines, queries = list(read_queries(_QUERIES.value, needs_category=False)), list[SearchQuery]()
     for line in lines:
         if line.query is None:

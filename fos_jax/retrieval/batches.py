@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from fos_jax.errors import InputError
 from fos_jax.files import write_whole
 from fos_jax.gallery.snapshot import RankBy
-from fos_jax.retrieval.queries import BATCH_SIZE, SearchQuery, encode_prepared, prepare_query
+from fos_jax.retrieval.queries import BATCH_SIZE, SearchQuery, batch_size_for, encode_prepared, prepare_query
 from fos_jax.retrieval.rules import NO_FILTERS, Filters
 
 if TYPE_CHECKING:
@@ -127,7 +127,11 @@ def _query(asked: Any, folder: Path, needs_category: bool) -> SearchQuery:
 
 
 def answers(
-    search: "ForegroundSearch", lines: Iterable[QueryLine], settings: Settings | None = None
+    search: "ForegroundSearch",
+    lines: Iterable[QueryLine],
+    settings: Settings | None = None,
+    *,
+    batch_size: int = BATCH_SIZE,
 ) -> Iterator[dict[str, Any]]:
     """A result per line, in their order, as what JSON can hold: "line", "query" and "hits", or "error" in their place.
 
@@ -135,7 +139,7 @@ def answers(
     batches, and none is kept.
     """
     settings, lines = settings or Settings(), iter(lines)
-    while batch := list(itertools.islice(lines, BATCH_SIZE)):
+    while batch := list(itertools.islice(lines, batch_size)):
         prepared, errors = {}, {line.number: line.error for line in batch if line.query is None}
         for line in batch:
             try:
@@ -143,7 +147,8 @@ def answers(
                     prepared[line.number] = prepare_query(line.query, search.bundle, keep_photo=False)
             except InputError as error:
                 errors[line.number] = str(error)
-        encoded = encode_prepared(list(prepared.values()), search.bundle, weights=settings.weights)
+        known: Any = {"weights": settings.weights, "batch_size": batch_size}
+        encoded = encode_prepared(list(prepared.values()), search.bundle, **known)
         found = dict(zip(prepared, encoded, strict=True))
         for line in batch:
             result = {"line": line.number, "query": line.asked}
@@ -252,7 +257,7 @@ def _continue(
         earlier, bad, end = earlier + 1, bad + ("error" in result), end + len(text)
     file.truncate(end)
     with tqdm(desc="queries", unit="", total=total, initial=earlier, disable=not progress) as bar:
-        for result in answers(search, lines, settings):
+        for result in answers(search, lines, settings, batch_size=batch_size_for(total)):
             if "error" in result and not skip_bad:
                 raise InputError(f"{queries}, line {result['line']}, {result['error']}")
             bad += "error" in result

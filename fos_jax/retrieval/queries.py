@@ -148,6 +148,11 @@ def encode_queries(
     return encode_prepared(prepared, bundle, weights=weights)
 
 
+def batch_size_for(number: int) -> int:
+    """The size of batch that so many queries are encoded in."""
+    return next((size for size in _BATCH_SIZES if size >= number), BATCH_SIZE)
+
+
 class PreparedQuery(NamedTuple):
     """A query that was read and checked: what `EncodedQuery` keeps of it, and the model's inputs."""
 
@@ -176,15 +181,24 @@ def prepare_query(query: SearchQuery, bundle: EncodesQueries, *, keep_photo: boo
 
 
 def encode_prepared(
-    prepared: Sequence[PreparedQuery], bundle: EncodesQueries, *, weights: Mapping[str, float] | None = None
+    prepared: Sequence[PreparedQuery],
+    bundle: EncodesQueries,
+    *,
+    weights: Mapping[str, float] | None = None,
+    batch_size: int | None = None,
 ) -> list[EncodedQuery]:
-    """`encode_queries` of what `prepare_query` made."""
+    """`encode_queries` of what `prepare_query` made.
+
+    Numbers differ in their last digits between batches of different sizes; with `batch_size` queries are repeated until
+    there are as many, so that it does not matter how many there are.
+    """
     weights = check_weights(weights, bundle.expert_weights)
     if not prepared:
         return []
-    batch_size = next((size for size in _BATCH_SIZES if size >= len(prepared)), _BATCH_SIZES[-1])
-    stacked = [np.stack(column) for column in zip(*(query.inputs for query in prepared), strict=True)]
-    categories = np.array([query.class_id for query in prepared], np.int32)
+    padded = [*prepared, *[prepared[-1]] * ((batch_size or 0) - len(prepared))]
+    batch_size = batch_size_for(len(padded))
+    stacked = [np.stack(column) for column in zip(*(query.inputs for query in padded), strict=True)]
+    categories = np.array([query.class_id for query in padded], np.int32)
     encoding = bundle.encode_queries(*stacked, categories, batch_size=batch_size)
     log_posterior = np.asarray(encoding.log_posterior, np.float32)  # [q, P]
     embedding = np.asarray(encoding.embedding, np.float32)  # [q, D]
