@@ -42,11 +42,10 @@ def match_surroundings(
     mean = own.mean(axis=0)
     shift = np.clip(target.mean(axis=0) - mean, np.negative(_MAX_SHIFT), _MAX_SHIFT)
     gain, shift = 1 + strength * (gain - 1), strength * shift
-    lab = _lab(rgba[..., :3])
-    lab = (lab * gain.astype(np.float32) + (mean + shift - mean * gain).astype(np.float32)).astype(np.float32)
-    out = rgba.copy()
-    out[..., :3] = np.rint(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1) * 255)
-    return out
+    offset = mean + shift - mean * gain
+    lab = cv2.add(cv2.multiply(_lab(rgba[..., :3]), (*gain.tolist(), 0.0)), (*offset.tolist(), 0.0))
+    rgb = cv2.convertScaleAbs(np.maximum(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0), alpha=255)
+    return cv2.merge([*cv2.split(rgb), rgba[..., 3]])
 
 
 def _around(photo: np.ndarray, box_xyxy_px: Sequence[int]) -> np.ndarray:
@@ -91,7 +90,7 @@ def blend_poisson(under: np.ndarray, rgba: np.ndarray, *, edges: tuple[bool, boo
     pad = lambda picture, mode: cv2.copyMakeBorder(picture, top, bottom, left, right, mode)  # noqa: E731
     below = pad(under, cv2.BORDER_REFLECT)
     colours = pad(np.ascontiguousarray(rgba[..., :3]), cv2.BORDER_REFLECT)
-    mask = np.uint8(pad(rgba[..., 3], cv2.BORDER_REFLECT) > 127)
+    mask = (pad(rgba[..., 3], cv2.BORDER_REFLECT) > 127).view(np.uint8)
     frame = np.zeros_like(mask)
     frame[4:-4, 4:-4] = 1
     mask *= frame
