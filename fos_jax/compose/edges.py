@@ -6,6 +6,7 @@ import numpy as np
 # Kernel sides in pixels over which colours are carried outward; the wide one counts where the narrow finds nothing.
 _NARROW, _WIDE = 7, 61
 _FAINT = 1e-3
+_UNSURE = 1e-6  # weight of what is not the core, for parts too thin to have one
 _OPAQUE = 250
 _SOFTNESS_PX = 0.5
 _NEIGHBOURS, _CROSS = np.ones((3, 3), np.uint8), cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
@@ -42,7 +43,7 @@ def clean_edges(rgba: np.ndarray, *, continued: tuple[bool, bool, bool, bool] = 
     is_rim = (core[inside] == 0) & (rgba[..., 3] > 0)
     colour = rgba[..., :3].astype(np.float32)
     share = rgba[..., 3].astype(np.float32) * np.float32(1 / 255)
-    own = _carried(colour, core[inside] + np.float32(_FAINT) * share)[is_rim]
+    own = _carried(colour, core[inside] + np.float32(_UNSURE) * share)[is_rim]
     old = _carried(colour, (1 - share) * (share > 0))[is_rim]
     seen, part = colour[is_rim], share[is_rim, None]
     out[is_rim, :3] = np.rint(np.clip(own + part * (seen - part * own - (1 - part) * old), 0, 255))

@@ -264,9 +264,9 @@ def _over(sheets: Sequence[_Sheet], window: BoxXyxyPx) -> np.ndarray:
             continue
         pixels = _stretched(sheet, part)
         place = out[:, part[1] - window[1] : part[3] - window[1], part[0] - window[0] : part[2] - window[0]]
-        planes = [0, 0, 0, pixels] if pixels.ndim == 2 else cv2.split(pixels)
-        place *= 1 - planes[3]
-        for below, plane in zip(place, planes, strict=True):
+        planes = [pixels] if pixels.ndim == 2 else cv2.split(pixels)
+        place *= 1 - planes[-1]
+        for below, plane in zip(place[-len(planes) :], planes, strict=True):
             below += plane
     return out
 
