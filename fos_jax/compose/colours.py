@@ -12,6 +12,8 @@ _MAX_GAIN = 1.5
 # Means of lightness and of both chroma axes move by no more than this: a red car on a lawn stays red.
 _MAX_SHIFT = (25.0, 12.0, 12.0)
 _SAMPLES = 100_000
+# OpenCV 5.0 fails on masks of a few pixels, or blackens them.
+_LEAST_POISSON_PX = 8
 
 
 def match_surroundings(
@@ -42,11 +44,11 @@ def match_surroundings(
     mean = own.mean(axis=0)
     shift = np.clip(target.mean(axis=0) - mean, np.negative(_MAX_SHIFT), _MAX_SHIFT)
     gain, shift = 1 + strength * (gain - 1), strength * shift
-    lab = _lab(rgba[..., :3])
-    lab = (lab * gain.astype(np.float32) + (mean + shift - mean * gain).astype(np.float32)).astype(np.float32)
-    out = rgba.copy()
-    out[..., :3] = np.rint(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1) * 255)
-    return out
+    offset = mean + shift - mean * gain
+    planes = cv2.split(_lab(rgba[..., :3]))
+    lab = cv2.merge([plane * float(g) + float(o) for plane, g, o in zip(planes, gain, offset, strict=True)])
+    rgb = cv2.convertScaleAbs(np.maximum(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0), alpha=255)
+    return cv2.merge([*cv2.split(rgb), rgba[..., 3]])
 
 
 def _around(photo: np.ndarray, box_xyxy_px: Sequence[int]) -> np.ndarray:
@@ -78,7 +80,7 @@ def blend_poisson(under: np.ndarray, rgba: np.ndarray, *, edges: tuple[bool, boo
       edges: at which sides (left, top, right, bottom) the photograph ends; nothing is demanded of colours there.
 
     Returns:
-      float32 [h, w, 3], smooth; carried on outside what is opaque.
+      float32 [h, w, 3], smooth; carried on outside what is opaque; 0 where less than 8 px are.
 
     Source: Pérez et al., "Poisson Image Editing", 2003, as OpenCV's seamlessClone solves it.
     """
@@ -91,14 +93,14 @@ def blend_poisson(under: np.ndarray, rgba: np.ndarray, *, edges: tuple[bool, boo
     pad = lambda picture, mode: cv2.copyMakeBorder(picture, top, bottom, left, right, mode)  # noqa: E731
     below = pad(under, cv2.BORDER_REFLECT)
     colours = pad(np.ascontiguousarray(rgba[..., :3]), cv2.BORDER_REFLECT)
-    mask = np.uint8(pad(rgba[..., 3], cv2.BORDER_REFLECT) > 127)
+    mask = (pad(rgba[..., 3], cv2.BORDER_REFLECT) > 127).view(np.uint8)
     frame = np.zeros_like(mask)
     frame[4:-4, 4:-4] = 1
     mask *= frame
     inside = np.s_[top : top + height, left : left + width]
-    if not mask[inside].any():
-        return np.zeros((height, width, 3), np.float32)
     x, y, w, h = cv2.boundingRect(mask)
+    if min(w, h) < _LEAST_POISSON_PX:
+        return np.zeros((height, width, 3), np.float32)
     mask *= np.uint8(255)
     blended = cv2.seamlessClone(colours, below, mask, (x + w // 2, y + h // 2), cv2.NORMAL_CLONE)
     is_inside = (mask[inside] > 0)[..., None]

@@ -138,8 +138,16 @@ class Hit:
         from fos_jax.compose.layers import paste_cutout  # most searches need no composites
 
         query = self._answered()
-        options = {"truncated": self.truncated, "harmonise": harmonise, "shadow": shadow, "blend": blend}
-        return Image.fromarray(paste_cutout(query.photo, self._pixels(), query.box_xyxy_px, **options))
+        made = paste_cutout(
+            query.photo,
+            self._pixels(),
+            query.box_xyxy_px,
+            truncated=self.truncated,
+            harmonise=harmonise,
+            shadow=shadow,
+            blend=blend,
+        )
+        return Image.fromarray(made)
 
     def _answered(self) -> EncodedQuery:
         if self._query is None:

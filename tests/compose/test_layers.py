@@ -29,7 +29,7 @@ def noise(width=90, height=70):
 
 def red_box(image):
     """Half-open rectangle of the red pixels."""
-    ys, xs = np.nonzero(image[..., 0] > 127)
+    ys, xs = np.nonzero(image[..., 0] > 60)
     return xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
 
 

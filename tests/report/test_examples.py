@@ -97,4 +97,4 @@ def test_example_marks_by_truth_not_by_assignment():
     assert all(hit.image.shape == (112, 112, 4) for hit in first.hits)
     # Nothing outside the rectangle changes; the red cut-out, its edge softened, lies inside it.
     assert (first.composite[:, :32] == 90).all()
-    assert (first.composite[42:46, 47:49] == [255, 0, 0]).all()
+    assert (first.composite[22:42, 46:50] == [255, 0, 0]).all()
