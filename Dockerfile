@@ -21,9 +21,9 @@ RUN /opt/fos/bin/pip install --no-cache-dir --no-deps --no-build-isolation . \
 FROM python:3.11-slim
 ARG FOS_JAX_COMMIT=""
 RUN useradd --uid=10001 --no-create-home --home-dir=/tmp --shell=/usr/sbin/nologin fos \
-    && mkdir -m 755 /cache /gallery && chown fos:fos /cache
+    && mkdir -m 1777 /cache && mkdir /gallery
 COPY --from=build /opt/fos /opt/fos
-# All that is written besides the gallery goes to /tmp (uploads, numba) and /cache (compiled programs), so that the rest may be read-only.
+# Besides the gallery only /tmp (uploads) and /cache (compiled programs) are written: the rest may be read-only.
 ENV PATH=/opt/fos/bin:$PATH \
     FOS_JAX_COMMIT=$FOS_JAX_COMMIT \
     JAX_PLATFORMS=cpu \
