@@ -4,7 +4,7 @@
 
 Starts `fos serve` on the loopback address over a copy of the gallery and asks it with Locust, which shares the
 machine's cores with it. A request is a search for patterns with a rectangle that was not asked for before, in one of
-the gallery's example photographs; one in twenty uploads a photograph instead.
+eight made-up photographs; one in twenty uploads another photograph instead.
 
 - capacity: per number of workers and of users who ask without a pause, answers per second and their latencies;
 - overload: with the most workers, requests that come at twice the best rate whether or not earlier ones were answered:
@@ -38,6 +38,7 @@ import numpy as np
 from reporting import Report, machine, make_parser
 
 UPLOAD_SHARE = 0.05
+SIDES = (1280, 960)  # of photographs, pixels
 REQUESTS_PER_USER_S = 0.5  # of the open loop: users enough that answers of two seconds do not slow the rate
 
 
@@ -109,31 +110,39 @@ def form(fields: dict[str, Any]) -> tuple[bytes, str]:
 
 
 class Queries:
-    """The gallery's examples, uploaded, and searches in them that never repeat."""
+    """Made-up photographs, uploaded, and searches in them that never repeat."""
 
-    def __init__(self, address: str, seed: int = 0):
-        self.random, self.address = random.Random(seed), address
-        self.examples, self.pictures = request(address + "/api/gallery")[1]["examples"], list[bytes]()
-        assert self.examples, "the service has no example photographs"
+    def __init__(self, address: str, uploads: int = 8):
+        self.random = random.Random(0)
+        self.categories = [entry["name"] for entry in request(address + "/api/gallery")[1]["categories"]]
+        self.pictures = [photograph(number) for number in range(8)]
         self.ids = []
-        for example in self.examples:
-            self.pictures.append(request(f"{address}/api/examples/{example['id']}")[1])
-            status, answer = request(address + "/api/pictures", files={"file": self.pictures[-1]})
+        for number in range(uploads):  # so many that as many decoded ones are held as ever will be
+            data = self.pictures[number] if number < 8 else self.upload()
+            status, answer = request(address + "/api/pictures", files={"file": data})
             assert status == 200, answer
-            self.ids.append(answer["picture"])
+            self.ids[:8] = [*self.ids, answer["picture"]][:8]
 
     def search(self) -> dict[str, Any]:
-        """The body of a search for patterns, its rectangle moved by up to a tenth of its sides."""
-        number = self.random.randrange(len(self.examples))
-        example = self.examples[number]
-        (x0, y0, x1, y1), width, height = example["box"], example["width"], example["height"]
-        across, down = ((b - a) * self.random.uniform(-0.1, 0.1) for a, b in ((x0, x1), (y0, y1)))
-        wider, higher = ((b - a) * self.random.uniform(0, 0.1) for a, b in ((x0, x1), (y0, y1)))
-        box = [max(0, x0 + across), max(0, y0 + down), min(width, x1 + across + wider), min(height, y1 + down + higher)]
-        return {"photo": self.ids[number], "box": [round(v) for v in box], "category": example["category"]}
+        """The body of a search for patterns."""
+        width, height = (self.random.randint(side // 8, side // 2) for side in SIDES)
+        x, y = (self.random.randint(0, side - length) for side, length in zip(SIDES, (width, height), strict=True))
+        box, category = [x, y, x + width, y + height], self.random.choice(self.categories)
+        return {"photo": self.random.choice(self.ids), "box": box, "category": category}
 
     def upload(self) -> bytes:
-        return self.random.choice(self.pictures)
+        """A file that was not uploaded before: what stands behind the end of a JPEG is not part of the picture."""
+        return self.random.choice(self.pictures) + self.random.randbytes(8)
+
+
+def photograph(number: int) -> bytes:
+    """A JPEG of soft shapes."""
+    from PIL import Image
+
+    rough = np.random.default_rng(number).integers(0, 256, (9, 12, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(rough).resize(SIDES, Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
 
 
 class Answers:
@@ -220,7 +229,7 @@ def overload(gallery: Path, workers: int, per_s: float, seconds: float) -> dict[
     """At a given rate of requests, after one user alone on the same server."""
     server = Server(gallery, workers)
     try:
-        queries = Queries(server.address)
+        queries = Queries(server.address, uploads=300 if seconds > 10 else 8)
         warm_s = min(10.0, seconds)
         ask(server.address, queries, warm_s / 2, 4)
         alone = ask(server.address, queries, warm_s, 1).figures(warm_s)
