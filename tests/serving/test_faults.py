@@ -15,15 +15,17 @@ import pytest
 import schemathesis
 import uvicorn
 from hypothesis import strategies as st
-from PIL import Image
 from schemathesis import GenerationMode
 
 from fos_jax.serving.app import make_app
 from fos_jax.serving.settings import Limits, Settings
+from fos_jax.web import server as server_module
 from fos_jax.web.server import configure, listen
 
 LIMITS = Limits(upload_bytes=2_000_000, json_bytes=100_000, pixels=1_000_000, body_s=0.5, request_s=10, rate="")
-EXAMPLES = hypothesis.settings(max_examples=5, suppress_health_check=list(hypothesis.HealthCheck))
+EXAMPLES = hypothesis.settings(
+    max_examples=5, phases=[hypothesis.Phase.generate], suppress_health_check=list(hypothesis.HealthCheck)
+)
 BOUNDARY = "boundary"
 
 
@@ -142,9 +144,11 @@ def gallery(tmp_path_factory):
 def served(gallery, tmp_path_factory):
     folder = tmp_path_factory.mktemp("uploads")
     settings = Settings(gallery=gallery, folder=folder, allow_changes=True, limits=LIMITS)
-    server = Served(make_app(settings, fake_bundle.FakeBundle()))
-    yield server
-    server.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server_module, "HEADERS_S", 0.5)
+        server = Served(make_app(settings, fake_bundle.FakeBundle()))
+        yield server
+        server.close()
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
@@ -165,7 +169,8 @@ def test_whatever_openapi_allows_or_forbids(served, mode):
     assert len(operations) >= 15
     for operation in operations:
         strategy = operation.ok().as_strategy(generation_mode=mode)
-        EXAMPLES(hypothesis.given(strategy)(check))()
+        with contextlib.suppress(hypothesis.errors.Unsatisfiable):  # nothing to break: no parameters
+            EXAMPLES(hypothesis.given(strategy)(check))()
 
 
 BOMBS = hostile.bombs()
@@ -208,7 +213,7 @@ def test_paths_lead_nowhere(served, path, name):
 
 
 PATHS = {
-    "/api/search/instances": {"photo": "{photo}", "box": [1, 1, 30, 30], "category": "car", "k": 3},
+    "/api/search/instances": {"photo": "{photo}", "box": [1, 1, 30, 30], "category": "car", "k": 3, "pattern": 0},
     "/api/search/patterns": {"photo": "{photo}", "box": [1, 1, 30, 30], "category": "car", "k": 1},
     "/api/search/overview": {"photo": "{photo}", "box": [1, 1, 30, 30], "category": "car", "total": 3},
     "/api/score": {"photo": "{photo}", "box": [1, 1, 30, 30], "category": "car", "cutout": "{cutout}"},
@@ -314,10 +319,10 @@ FORMS = {
     "JSON for a form": (b"{}", {"Content-Type": "application/json"}),
     "no type": (b"x", {}),
     "a type that is none": (b"x", {"Content-Type": "\xff/;;=="}),
-    "compressed": (form(hostile.encoded()), multipart() | {"Content-Encoding": "gzip"}),
 }
 
 
+@pytest.mark.filterwarnings("ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning")  # Starlette's files
 @pytest.mark.parametrize("name", FORMS)
 def test_forms_that_are_none(served, name):
     body, headers = FORMS[name]
@@ -385,8 +390,8 @@ RAW = {
     "no request": b"\r\n\r\nhello\r\n\r\n",
     "two lengths": b"POST /health HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
     "a negative length": b"POST /health HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: -1\r\n\r\n",
-    "length and chunks": b"POST /api/pictures HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked"
-    b"\r\n\r\nzz\r\n",
+    "length and chunks": b"POST /api/pictures HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
     "a NUL in a header": b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX: a\0b\r\n\r\n",
 }
 
@@ -446,4 +451,3 @@ def test_a_picture_is_answered_as_what_it_is(served):
 def test_everything_is_still_there(served):
     """After all that: searches are answered, nothing waits, no upload is left in the middle."""
     assert served.post("/api/search/patterns", sound(served, "/api/search/patterns"))[0] == 200
-    assert Image is not None
