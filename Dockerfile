@@ -1,6 +1,6 @@
-# The search service: a gallery mounted at /gallery, HTTP on port 8000.
+# The search service: a gallery mounted at /gallery, HTTP on port 8766.
 #   docker build --tag=fos-jax .
-#   docker run --rm --read-only --tmpfs=/tmp --publish=127.0.0.1:8000:8000 --volume="$PWD/my_gallery:/gallery" fos-jax
+#   docker run --rm --read-only --tmpfs=/tmp --init --publish=127.0.0.1:8766:8766 --volume="$PWD/my_gallery:/gallery" fos-jax
 # Any other command too: docker run --rm --volume="$PWD/my_gallery:/gallery" fos-jax gallery info --gallery=/gallery
 FROM python:3.11-slim AS build
 WORKDIR /source
@@ -23,7 +23,7 @@ ARG FOS_JAX_COMMIT=""
 RUN useradd --uid=10001 --no-create-home --home-dir=/tmp --shell=/usr/sbin/nologin fos \
     && mkdir -m 1777 /cache && mkdir /gallery
 COPY --from=build /opt/fos /opt/fos
-# Besides the gallery only /tmp (uploads) and /cache (compiled programs) are written: the rest may be read-only.
+# Besides the gallery only /tmp and /cache (uploads, compiled programs) are written: the rest may be read-only.
 ENV PATH=/opt/fos/bin:$PATH \
     FOS_JAX_COMMIT=$FOS_JAX_COMMIT \
     JAX_PLATFORMS=cpu \
@@ -34,9 +34,9 @@ ENV PATH=/opt/fos/bin:$PATH \
 VOLUME /cache
 USER 10001
 WORKDIR /tmp
-EXPOSE 8000
+EXPOSE 8766
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=4)"]
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8766/health', timeout=4)"]
 ENTRYPOINT ["fos"]
-CMD ["serve", "--gallery=/gallery", "--host=0.0.0.0", "--port=8000"]
+CMD ["serve", "--gallery=/gallery", "--host=0.0.0.0", "--port=8766"]
