@@ -9,6 +9,7 @@ import concurrent.futures
 import hashlib
 import queue
 import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,18 +29,20 @@ class BatchingBundle:
     """A model bundle whose single queries are encoded in batches by one thread; otherwise the bundle itself.
 
     Encodings of the last queries are remembered: one rectangle is searched by pattern, by instance and explained.
-
-    Attributes:
-      batches: size of batch -> how many were encoded.
     """
 
-    def __init__(self, bundle: Any, *, remembered: int = 512):
-        """Starts the thread; `remembered` is how many encodings are."""
-        self._bundle, self._remembered = bundle, remembered
+    def __init__(self, bundle: Any, *, remembered: int = 512, tell: Callable[[int], None] = lambda size: None):
+        """Starts the thread.
+
+        Args:
+          bundle: the bundle.
+          remembered: how many encodings are.
+          tell: called with the number of queries of each batch.
+        """
+        self._bundle, self._remembered, self._tell = bundle, remembered, tell
         self._waiting: queue.SimpleQueue[tuple[tuple[np.ndarray, ...], bytes, Any] | None] = queue.SimpleQueue()
         self._known: collections.OrderedDict[bytes, Rows] = collections.OrderedDict()
         self._lock = threading.Lock()
-        self.batches: collections.Counter[int] = collections.Counter()
         self._thread = threading.Thread(target=self._collect, name="fos-encoder", daemon=True)
         self._thread.start()
 
@@ -95,7 +98,7 @@ class BatchingBundle:
             for _, _, future in batch:
                 future.set_exception(error)
             return
-        self.batches[len(batch)] += 1
+        self._tell(len(batch))
         for (_, key, future), row in zip(batch, rows, strict=True):
             with self._lock:
                 self._known[key] = row

@@ -1,7 +1,7 @@
 """Composites: foregrounds in the photograph."""
 
 import io
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter
@@ -9,6 +9,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from fos_jax.boxes import check_box_xyxy_px
 from fos_jax.compose import fitted_size, paste_cutout
 from fos_jax.errors import InputError
 from fos_jax.images import resize_rgb, visible_box_xyxy_px
@@ -34,7 +35,7 @@ class LayerFields(Body):
     blend: Literal["none", "poisson"] = "none"
 
 
-_LAYER = {"foreground": "test-car-000001", "box": [40, 60, 200, 180], "harmonise": 0.5}
+_LAYER: Any = {"foreground": "test-car-000001", "box": [40, 60, 200, 180], "harmonise": 0.5}
 
 
 class CompositeBody(Body):
@@ -114,7 +115,8 @@ def _composite(service: Service, body: CompositeBody) -> Response:
 def _place(service: Service, body: PlaceBody) -> Response:
     state = service.gallery.snapshot()
     row = row_of(state, body.foreground)
-    x0, y0, x1, y1 = body.box
+    frame_height, frame_width = service.pictures.photo(body.photo).shape[:2]
+    x0, y0, x1, y1 = check_box_xyxy_px(body.box, frame_width, frame_height)
     width, height = fitted_size(
         state.value("width_px", row), state.value("height_px", row), x1 - x0, y1 - y0, fit="contain"
     )
@@ -124,6 +126,7 @@ def _place(service: Service, body: PlaceBody) -> Response:
 
 def picture_answer(pixels: np.ndarray, kind: str) -> Response:
     """A picture, uint8 [h, w, 3 or 4], as a response."""
-    buffer, options = io.BytesIO(), {"png": {"compress_level": 1}, "jpeg": {"quality": 93}, "webp": {"quality": 90}}
+    buffer = io.BytesIO()
+    options: Any = {"png": {"compress_level": 1}, "jpeg": {"quality": 93}, "webp": {"quality": 90}}
     Image.fromarray(pixels).save(buffer, kind.upper(), **options[kind])
     return Response(buffer.getvalue(), media_type=f"image/{kind}", headers={"Cache-Control": "no-store"})

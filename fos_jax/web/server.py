@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -105,14 +105,15 @@ def serve(
       InputError: the port is taken or not allowed.
     """
     with listen(host, port) as listener:
+        lifespan: Literal["on", "off"] = "on" if is_factory else "off"
+        if is_factory and workers == 1:
+            app, is_factory = app(), False  # what is unusable is told before the address
         ready(address_of(listener))  # good from here on: connections wait in the listener's queue
-        lifespan = "on" if is_factory else "off"
-        options = {"factory": is_factory, "timeout_graceful_shutdown": grace_s, "workers": workers}
-        config = configure(app, lifespan=lifespan, **options)
-        server = uvicorn.Server(config)
+        options: Any = {"lifespan": lifespan, "timeout_graceful_shutdown": grace_s, "workers": workers}
+        config = configure(app, factory=is_factory, **options)
         if workers == 1:
-            server.run(sockets=[listener])
+            uvicorn.Server(config).run(sockets=[listener])
         else:
             from uvicorn.supervisors import Multiprocess
 
-            Multiprocess(config, target=server.run, sockets=[listener]).run()
+            Multiprocess(config, sockets=[listener]).run()

@@ -17,7 +17,7 @@ import uvicorn
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
-from fos_jax.serving.app import make_app
+from fos_jax.serving.app import ServiceApp
 from fos_jax.serving.settings import Limits, Settings
 from fos_jax.web import server as server_module
 from fos_jax.web.server import configure, listen
@@ -146,7 +146,7 @@ def served(gallery, tmp_path_factory):
     settings = Settings(gallery=gallery, folder=folder, allow_changes=True, limits=LIMITS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server_module, "HEADERS_S", 0.5)
-        server = Served(make_app(settings, fake_bundle.FakeBundle()))
+        server = Served(ServiceApp(settings, fake_bundle.FakeBundle()))
         yield server
         server.close()
 
