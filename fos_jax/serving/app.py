@@ -164,3 +164,7 @@ def _add_errors(app: FastAPI, service: Service) -> None:
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         return answer(request, error.status_code, str(error.detail), error.headers)
+
+    @app.exception_handler(Exception)  # is raised again behind the answer, and logged by Observed
+    async def defect(request: Request, error: Exception) -> Response:
+        return answer(request, 500, "internal error: the log has it under this request's id")
