@@ -183,8 +183,7 @@ class Jobs:
             state, error = ("failed", _GONE) if self._is_closing else ("cancelled", None)
             self._tell(name, state, done, total, kind=job.kind, error=error)
         except (InputError, HTTPException) as error:
-            message = str(error.detail if isinstance(error, HTTPException) else error)
-            self._tell(name, "failed", done, total, kind=job.kind, error=message)
+            self._tell(name, "failed", done, total, kind=job.kind, error=self._message(error))
         except Exception:
             logging.exception("job %s", name)
             self._tell(name, "failed", done, total, kind=job.kind, error="internal error: the log has it")
@@ -210,7 +209,10 @@ class Jobs:
         try:
             return search.instances_batch([self._query(query)], **options)[0]
         except (InputError, HTTPException) as error:
-            return str(error.detail if isinstance(error, HTTPException) else error)
+            return self._message(error)
+
+    def _message(self, error: InputError | HTTPException) -> str:
+        return self._service.hidden(str(error.detail if isinstance(error, HTTPException) else error))
 
     def _added(self, job: AddJob, tell: Any) -> Iterator[dict[str, Any]]:
         pictures = self._service.pictures
@@ -244,7 +246,7 @@ def routes(service: Service) -> APIRouter:
         return FileResponse(path, media_type="application/jsonl") if path.exists() else Response(b"")
 
     @router.post("/api/jobs", status_code=202, response_model=JobReply)
-    async def add(job: Annotated[Job, Body()]) -> Response:
+    async def add_job(job: Annotated[Job, Body()]) -> Response:
         """Hands in a job."""
         if isinstance(job, SearchJob):
             check_counts(service.settings.limits.k, k=job.k)
@@ -264,7 +266,7 @@ def routes(service: Service) -> APIRouter:
         return result_file(job)
 
     @router.delete("/api/jobs/{job}", status_code=204, response_class=Response)
-    async def remove(job: str) -> Response:
+    async def remove_job(job: str) -> Response:
         """Takes a job back, or removes what is left of it."""
         jobs.remove(job)
         return Response(status_code=204)
