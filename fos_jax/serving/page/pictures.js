@@ -1,0 +1,55 @@
+// Pictures of foregrounds: thumbnails at once, whole cut-outs as they come. A few are kept.
+
+const MOST_KEPT = 60;
+const LONGEST_SIDE = 1600;
+const kept = new Map();
+let version = "";
+
+export function setVersion(value) {
+  version = String(value);
+}
+
+const addressOf = (id, kind, isMirrored) =>
+  `/api/foregrounds/${encodeURIComponent(id)}/${kind}?${new URLSearchParams({ mirrored: isMirrored ? "true" : "false", version })}`;
+
+export const thumbnailAddress = (id, isMirrored = false) => addressOf(id, "thumbnail", isMirrored);
+
+export function thumbnail(id, isMirrored = false, alt = "") {
+  const image = new Image();
+  Object.assign(image, { alt, decoding: "async", loading: "lazy", draggable: false, className: "thumbnail" });
+  image.src = thumbnailAddress(id, isMirrored);
+  return image;
+}
+
+// {image, isWhole}: what can be drawn now (null at first); onBetter() is called when there is more to see.
+export function pictureOf(api, id, isMirrored, onBetter) {
+  const name = `${id} ${isMirrored}`;
+  const entry = kept.get(name) ?? load(api, id, isMirrored, name);
+  kept.delete(name); // again, as the last one used
+  kept.set(name, entry);
+  if (!entry.isWhole) entry.listeners.add(onBetter);
+  while (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value);
+  return entry;
+}
+
+function load(api, id, isMirrored, name) {
+  const entry = { image: null, isWhole: false, listeners: new Set() };
+  const better = (image, isWhole) => {
+    Object.assign(entry, { image, isWhole });
+    for (const listener of entry.listeners) listener();
+  };
+  const small = new Image();
+  small.src = thumbnailAddress(id, isMirrored);
+  small.decode().then(() => entry.isWhole || better(small, false), () => {});
+  readWhole(api, id, isMirrored).then((bitmap) => better(bitmap, true), () => kept.delete(name));
+  return entry;
+}
+
+async function readWhole(api, id, isMirrored) {
+  const response = await api.request(addressOf(id, "cutout", isMirrored));
+  const bitmap = await createImageBitmap(await response.blob());
+  const scale = LONGEST_SIDE / Math.max(bitmap.width, bitmap.height);
+  if (scale >= 1) return bitmap;
+  const size = { resizeWidth: Math.round(bitmap.width * scale), resizeHeight: Math.round(bitmap.height * scale) };
+  return createImageBitmap(bitmap, { ...size, resizeQuality: "high" });
+}
