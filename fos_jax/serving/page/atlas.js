@@ -72,10 +72,10 @@ export class Atlas {
 
   // For the eye and the pointer; the list is the same for keys and screen readers.
   map(width, height) {
-    const margin = 40;
+    const margin = Math.min(40, width / 12);
     const most = Math.max(...this.patterns.map(({ size }) => size), 1);
     const marks = this.patterns.map((pattern) => {
-      const side = 22 + 18 * Math.sqrt(pattern.size / most);
+      const side = Math.min(1, width / 800) * (22 + 18 * Math.sqrt(pattern.size / most));
       const [x, y] = [margin + pattern.x * (width - 2 * margin), margin + pattern.y * (height - 2 * margin)];
       const [first] = pattern.representatives;
       const mark = shape(

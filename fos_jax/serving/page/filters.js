@@ -44,9 +44,7 @@ export function filterForm({ filters, licences, tags, change }) {
   };
   const side = el("input", { type: "number", name: "min_side_px", min: "0", step: "50", inputMode: "numeric", placeholder: "0", onchange: (event) => set("min_side_px", Math.max(0, Math.round(Number(event.target.value) || 0))) });
   side.value = filters.min_side_px ?? "";
-  return el(
-    "div",
-    { class: "form" },
+  return [
     el("label", { class: "field" }, el("span", {}, "Longer side at least, px"), side),
     select("May be enlarged", "max_upscale", UPSCALES, filters.max_upscale, set),
     select("Width to height like the rectangle", "aspect_tolerance", ASPECTS, filters.aspect_tolerance, set),
@@ -55,7 +53,7 @@ export function filterForm({ filters, licences, tags, change }) {
     check("Mirrored ones too", "mirror", filters.mirror, set),
     check("Cut off at any side", "any_truncation", filters.any_truncation, set),
     countOf(filters) ? el("button", { class: "quiet", id: "clear-filters", onclick: () => change({}) }, "Clear the filters") : null,
-  );
+  ];
 }
 
 // Everything that can refuse, opened: also what the gallery demands by itself.

@@ -59,7 +59,7 @@ export function layerBar(layer, on) {
     slider("Match colours", "harmonise"),
     slider("Shadow", "shadow"),
     el("span", { class: "space" }),
-    el("button", { onclick: () => on.remove(layer.key) }, "Remove"),
+    el("button", { class: "remove", onclick: () => on.remove(layer.key) }, "Remove"),
     el("button", { class: "main", onclick: on.done }, "Done"),
   ];
 }

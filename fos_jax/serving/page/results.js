@@ -38,7 +38,7 @@ export class Results {
 
   tell(hit) {
     const detail = byId("detail");
-    if (!hit) return void detail.replaceChildren();
+    if (!hit) return void detail.replaceChildren(this.hits.size ? el("span", {}, "Point at a result, or move through them with the arrow keys: it is shown in place.") : "");
     const facts = [hit.id, `${hit.width_px} × ${hit.height_px} px`, hit.licence || "licence unknown", hit.is_mirrored && "mirrored", ...(hit.tags ?? [])];
     detail.replaceChildren(el("strong", {}, facts.filter(Boolean).join(" · ")), el("span", {}, hit.why));
   }
@@ -87,6 +87,7 @@ export class Results {
     const more = mayHaveMore && groups[0].id >= 0 ? el("button", { class: "more", onclick: () => this.on.more() }, "More patterns") : null;
     this.root.replaceChildren(...rows, ...(more ? [more] : []));
     this.stop(this.root.querySelector(".hit"));
+    this.tell(null);
   }
 
   showNothing(category, refused, hasFilters, wanted) {
@@ -152,6 +153,7 @@ export class Results {
       list,
     );
     this.stop(list.querySelector(".hit"));
+    this.tell(null);
   }
 
   item(hit) {

@@ -15,7 +15,7 @@ const keyOf = ({ photo, box, category, wanted, filters }) => JSON.stringify([pho
 export class Search {
   // on: {failed(error), shown()}
   constructor(api, work, results, on) {
-    Object.assign(this, { api, work, results, on, gallery: null, k: PATTERNS, key: "", found: null, best: {}, bestKey: "", asking: null });
+    Object.assign(this, { api, work, results, on, gallery: null, k: PATTERNS, key: "", found: null, best: {}, bestKey: "", opened: "", asking: null });
   }
 
   get values() {
@@ -26,7 +26,6 @@ export class Search {
 
   drawAsk() {
     const { category, wanted, filters, box } = this.work.now;
-    const opened = new Set([...document.querySelectorAll("#ask details[open]")].map((node) => node.id));
     const focused = byId("ask").contains(document.activeElement) ? document.activeElement : null;
     const change = (patch) => this.work.change(patch);
     const select = el(
@@ -34,17 +33,24 @@ export class Search {
       { id: "category", onchange: (event) => change({ category: event.target.value, wanted: {} }) },
       this.gallery.categories.map(({ name }) => el("option", { value: name, selected: name === category }, title(name))),
     );
-    const disclosure = (id, label, count, content) =>
-      el("details", { id, open: opened.has(id), name: "ask" }, el("summary", {}, label, count ? el("span", { class: "count" }, String(count)) : null), content);
     const hasAttributes = Object.keys(this.values).length > 0;
     const said = this.found?.attributes ?? {};
+    const forms = {
+      attributes: hasAttributes && (() => allSwitches({ values: this.values, said, wanted, change: (next) => change({ wanted: next }) })),
+      filters: () => filterForm({ filters, licences: this.gallery.licences, tags: this.gallery.tags, change: (next) => change({ filters: next }) }),
+    };
+    if (!forms[this.opened]) this.opened = "";
+    const disclosure = (name, label, count) => {
+      const isOpen = this.opened === name;
+      const toggle = () => ((this.opened = isOpen ? "" : name), this.drawAsk());
+      return el("button", { id: name, class: "disclosure", "aria-expanded": String(isOpen), "aria-controls": "form", onclick: toggle }, label, count ? el("span", { class: "count" }, String(count)) : null);
+    };
     byId("ask").replaceChildren(
       ...[
         el("label", { class: "field inline" }, el("span", {}, "Category"), select),
-        hasAttributes
-          ? disclosure("attributes", "Attributes", countOf(wanted), el("div", { class: "form" }, allSwitches({ values: this.values, said, wanted, change: (next) => change({ wanted: next }) })))
-          : null,
-        disclosure("filters", "Filters", countOf(filters), filterForm({ filters, licences: this.gallery.licences, tags: this.gallery.tags, change: (next) => change({ filters: next }) })),
+        hasAttributes ? disclosure("attributes", "Attributes", countOf(wanted)) : null,
+        disclosure("filters", "Filters", countOf(filters)),
+        el("div", { id: "form", class: "form", hidden: !this.opened }, this.opened ? forms[this.opened]() : []),
         box && hasAttributes ? quickSwitches({ values: this.values, wanted, best: this.best, change: (next) => change({ wanted: next }) }) : null,
       ].filter(Boolean),
     );
@@ -169,7 +175,6 @@ function refocus(old) {
   const like =
     (id && byId(id)) ||
     (dataset.attribute && document.querySelector(`#ask [data-attribute="${CSS.escape(dataset.attribute)}"]`)) ||
-    (name && document.querySelector(`#ask [name="${CSS.escape(name)}"]${isChoice ? `[value="${CSS.escape(value)}"]` : ""}`)) ||
-    (old.matches("summary") && document.querySelector(`#${old.parentNode.id} summary`));
+    (name && document.querySelector(`#ask [name="${CSS.escape(name)}"]${isChoice ? `[value="${CSS.escape(value)}"]` : ""}`));
   (like || byId("category")).focus();
 }
