@@ -4,9 +4,24 @@ const MOST_KEPT = 60;
 const LONGEST_SIDE = 1600;
 const kept = new Map();
 let version = "";
+let keyed = null;
 
 export function setVersion(value) {
   version = String(value);
+}
+
+// With a key, pictures are fetched with it: the browser sends none of its own accord.
+export function setKeyed(api) {
+  keyed = api;
+}
+
+export function showAt(node, address, name = "src") {
+  if (!keyed) return void node.setAttribute(name, address);
+  keyed
+    .request(address)
+    .then((response) => response.blob())
+    .then((blob) => node.setAttribute(name, URL.createObjectURL(blob)))
+    .catch(() => {});
 }
 
 const addressOf = (id, kind, isMirrored) =>
@@ -17,7 +32,7 @@ export const thumbnailAddress = (id, isMirrored = false) => addressOf(id, "thumb
 export function thumbnail(id, isMirrored = false, alt = "") {
   const image = new Image();
   Object.assign(image, { alt, decoding: "async", loading: "lazy", draggable: false, className: "thumbnail" });
-  image.src = thumbnailAddress(id, isMirrored);
+  showAt(image, thumbnailAddress(id, isMirrored));
   return image;
 }
 
@@ -39,8 +54,8 @@ function load(api, id, isMirrored, name) {
     for (const listener of entry.listeners) listener();
   };
   const small = new Image();
-  small.src = thumbnailAddress(id, isMirrored);
-  small.decode().then(() => entry.isWhole || better(small, false), () => {});
+  small.addEventListener("load", () => entry.isWhole || better(small, false), { once: true });
+  showAt(small, thumbnailAddress(id, isMirrored));
   readWhole(api, id, isMirrored).then((bitmap) => better(bitmap, true), () => kept.delete(name));
   return entry;
 }
