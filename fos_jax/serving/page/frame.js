@@ -7,7 +7,7 @@ const STEP = 0.01; // of the photograph's longer side
 
 export class Frame {
   // toPhoto: () => pixels of the photograph per CSS pixel; limit(box) keeps a box where it may be;
-  // on: {drag(box), drop(box), key(event) -> whether it was used}
+  // on: {drag(box), drop(box, hasMoved, isKey), key(event) -> whether it was used, pass(event) -> whether another took it}
   constructor(root, { name, handles, keepsAspect, toPhoto, limit, on }) {
     Object.assign(this, { toPhoto, limit, on, keepsAspect, box: null, held: null });
     this.node = el(
@@ -37,6 +37,11 @@ export class Frame {
   take(event) {
     if (event.button) return;
     event.stopPropagation();
+    if (!event.target.dataset.handle && this.on.pass?.(event)) return;
+    this.hold(event);
+  }
+
+  hold(event) {
     this.node.setPointerCapture(event.pointerId);
     this.held = { x: event.clientX, y: event.clientY, box: this.box, handle: event.target.dataset.handle ?? "", hasMoved: false };
     this.node.classList.add("held");

@@ -14,6 +14,7 @@ export const KEYS = [
     ["← ↑ → ↓", "move it"],
     ["Shift arrows", "resize it"],
     ["Alt arrows", "by single pixels"],
+    ["Shift drag", "draw one over a kept foreground"],
     ["Enter", "go to the results"],
     ["Delete", "remove it"],
   ]],

@@ -24,30 +24,39 @@ export function showAt(node, address, name = "src") {
     .catch(() => {});
 }
 
-const addressOf = (id, kind, isMirrored) =>
-  `/api/foregrounds/${encodeURIComponent(id)}/${kind}?${new URLSearchParams({ mirrored: isMirrored ? "true" : "false", version })}`;
+const addressOf = (id, kind) => `/api/foregrounds/${encodeURIComponent(id)}/${kind}?${new URLSearchParams({ version })}`;
 
-export const thumbnailAddress = (id, isMirrored = false) => addressOf(id, "thumbnail", isMirrored);
+export const thumbnailAddress = (id) => addressOf(id, "thumbnail");
 
 export function thumbnail(id, isMirrored = false, alt = "") {
   const image = new Image();
-  Object.assign(image, { alt, decoding: "async", loading: "lazy", draggable: false, className: "thumbnail" });
-  showAt(image, thumbnailAddress(id, isMirrored));
+  Object.assign(image, { alt, decoding: "async", loading: "lazy", draggable: false, className: isMirrored ? "thumbnail mirrored" : "thumbnail" });
+  showAt(image, thumbnailAddress(id));
   return image;
 }
 
 // {image, isWhole}: what can be drawn now (null at first); onBetter() is called when there is more to see.
 export function pictureOf(api, id, isMirrored, onBetter) {
-  const name = `${id} ${isMirrored}`;
-  const entry = kept.get(name) ?? load(api, id, isMirrored, name);
-  kept.delete(name); // again, as the last one used
-  kept.set(name, entry);
+  const entry = kept.get(id) ?? load(api, id);
+  kept.delete(id); // again, as the last one used
+  kept.set(id, entry);
   if (!entry.isWhole) entry.listeners.add(onBetter);
   while (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value);
-  return entry;
+  if (!isMirrored || !entry.image) return entry;
+  if (entry.flippedOf !== entry.image) Object.assign(entry, { flipped: flip(entry.image), flippedOf: entry.image });
+  return { image: entry.flipped, isWhole: entry.isWhole };
 }
 
-function load(api, id, isMirrored, name) {
+// Mirrored here rather than fetched: it is there at once.
+function flip(image) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
+  const context = canvas.getContext("2d");
+  context.scale(-1, 1);
+  context.drawImage(image, -image.width, 0, image.width, image.height);
+  return canvas;
+}
+
+function load(api, id) {
   const entry = { image: null, isWhole: false, listeners: new Set() };
   const better = (image, isWhole) => {
     Object.assign(entry, { image, isWhole });
@@ -55,13 +64,13 @@ function load(api, id, isMirrored, name) {
   };
   const small = new Image();
   small.addEventListener("load", () => entry.isWhole || better(small, false), { once: true });
-  showAt(small, thumbnailAddress(id, isMirrored));
-  readWhole(api, id, isMirrored).then((bitmap) => better(bitmap, true), () => kept.delete(name));
+  showAt(small, thumbnailAddress(id));
+  readWhole(api, id).then((bitmap) => better(bitmap, true), () => kept.delete(id));
   return entry;
 }
 
-async function readWhole(api, id, isMirrored) {
-  const response = await api.request(addressOf(id, "cutout", isMirrored));
+async function readWhole(api, id) {
+  const response = await api.request(addressOf(id, "cutout"));
   const bitmap = await createImageBitmap(await response.blob());
   const scale = LONGEST_SIDE / Math.max(bitmap.width, bitmap.height);
   if (scale >= 1) return bitmap;

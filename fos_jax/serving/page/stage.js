@@ -28,7 +28,8 @@ export class Stage {
       on: {
         drag: (box) => this.dragged({ box }),
         drop: (box, hasMoved, isKey) => this.dropped(() => hasMoved && this.on.box(box, { isKey })),
-        click: (event) => this.select(...this.pointOf(event)),
+        click: () => this.on.select(""),
+        pass: (event) => this.takeLayer(event),
         key: (event) => this.on.key(event, ""),
       },
     });
@@ -180,13 +181,21 @@ export class Stage {
     return [(event.clientX - left) * this.scale, (event.clientY - top) * this.scale];
   }
 
-  select(x, y) {
-    const hit = this.layers.findLast((layer) => within(layer.box, x, y));
-    this.on.select(hit?.key ?? "");
+  // What is dragged is the foreground under the pointer, if any; with Shift a rectangle is drawn over it.
+  takeLayer(event) {
+    const [x, y] = this.pointOf(event);
+    const hit = event.shiftKey ? null : this.layers.findLast((layer) => within(layer.box, x, y));
+    if (!hit) return false;
+    event.preventDefault();
+    this.on.select(hit.key);
+    this.frame.node.focus({ preventScroll: true });
+    this.frame.hold(event);
+    return true;
   }
 
   begin(event) {
     if (event.button || !this.proxy) return;
+    if (this.takeLayer(event)) return;
     event.preventDefault();
     this.sheet.setPointerCapture(event.pointerId);
     const [x, y] = this.pointOf(event);
@@ -204,10 +213,10 @@ export class Stage {
   }
 
   end(event) {
-    const { x, y, isDrawn, box } = this.begun;
+    const { isDrawn, box } = this.begun;
     this.begun = null;
     if (event.type === "pointercancel") return this.dropped(() => {});
-    if (!isDrawn) return this.select(x, y);
+    if (!isDrawn) return this.on.select("");
     return this.dropped(() => (Math.min(widthOf(box), heightOf(box)) < LEAST_SIDE ? this.on.tooSmall() : this.on.box(box, { isNew: true })));
   }
 }
