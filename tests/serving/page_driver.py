@@ -152,9 +152,9 @@ class Page:
         image = Image.open(io.BytesIO(self.browser.get_screenshot_as_png())).convert("RGB")
         image.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
-    def errors(self) -> list[str]:
-        """What the browser complained about, but for answers that were meant to be refusals."""
-        refusals = tuple(f"status of {status}" for status in (400, 404, 413, 429, 503))
+    def errors(self, *meant: int) -> list[str]:
+        """What the browser complained about, but for answers of statuses that were meant."""
+        refusals = tuple(f"status of {status}" for status in meant)
         log = self.browser.get_log("browser")
         return [entry["message"] for entry in log if not any(refusal in entry["message"] for refusal in refusals)]
 

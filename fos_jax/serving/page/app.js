@@ -59,6 +59,7 @@ function failed(error) {
 let turn = 0;
 async function changed(state, previous) {
   const own = ++turn;
+  let isOpened = false;
   byId("undo").disabled = !work.canUndo;
   byId("redo").disabled = !work.canRedo;
   byId("download").disabled = !state.layers.length;
@@ -71,11 +72,13 @@ async function changed(state, previous) {
     page.record = record;
     if (record) {
       stage.setPhotograph(record.proxy, record.width, record.height, record.name);
+      isOpened = true;
       if (!record.picture) api.upload(record).then(() => opening.remember(record), failed);
     }
   }
   draw();
   search.update(page.record);
+  if (isOpened && (document.activeElement === document.body || document.activeElement.closest("#welcome"))) stage.focus();
 }
 
 function draw() {
@@ -133,8 +136,9 @@ function letGo(box, isNew, isKey) {
 }
 
 function rectangleKey({ key }) {
+  if (!work.now.box) return key === "Enter" && (goToRectangle(), true);
   if (key === "Enter") (results.root.querySelector('.hit[tabindex="0"]') ?? byId("panel")).focus();
-  else if (key === "Delete" || key === "Backspace") work.change({ box: null, slot: "" });
+  else if (key === "Delete" || key === "Backspace") (work.change({ box: null, slot: "" }), stage.focus());
   else return false;
   return true;
 }
@@ -191,7 +195,7 @@ function select(key) {
 
 const onLayer = {
   select: (key) => select(key),
-  done: () => (select(""), stage.rectangle.node.focus()),
+  done: () => (select(""), stage.focus()),
   mirror: (key) => work.changeLayer(key, flipped(layerOf(key))),
   strength: (key, name, value) => work.changeLayer(key, { [name]: value }, { merge: `${name} ${key}` }),
   reorder: (key, by) => work.change({ layers: reordered(work.now.layers, key, by) }),
@@ -209,7 +213,7 @@ function layerKey({ key }, name) {
   if (scale) work.changeLayer(name, { box: scaledBy(layerOf(name).box, scale) }, { merge: `scale ${name}` });
   else if (key === "m") onLayer.mirror(name);
   else if (key === "[" || key === "]") onLayer.reorder(name, key === "]" ? 1 : -1);
-  else if (key === "Delete" || key === "Backspace") (onLayer.remove(name), (work.now.box ? stage.rectangle.node : byId("panel")).focus());
+  else if (key === "Delete" || key === "Backspace") (onLayer.remove(name), stage.focus());
   else if (key === "Escape" || key === "Enter") onLayer.done();
   else return false;
   return true;
@@ -291,7 +295,7 @@ byId("tabs").addEventListener("keydown", (event) => {
   else showTab("results");
   byId(isWhy ? "tab-why" : "tab-results").focus();
 });
-results.root.addEventListener("keydown", (event) => event.key === "Escape" && stage.rectangle.node.focus());
+results.root.addEventListener("keydown", (event) => event.key === "Escape" && stage.focus());
 addEventListener("keydown", (event) => {
   if (byId("dialog").open) return;
   const isCommand = event.ctrlKey || event.metaKey;

@@ -31,6 +31,7 @@ export const thumbnailAddress = (id) => addressOf(id, "thumbnail");
 export function thumbnail(id, isMirrored = false, alt = "") {
   const image = new Image();
   Object.assign(image, { alt, decoding: "async", loading: "lazy", draggable: false, className: isMirrored ? "thumbnail mirrored" : "thumbnail" });
+  image.addEventListener("error", () => image.classList.add("missing"));
   showAt(image, thumbnailAddress(id));
   return image;
 }

@@ -30,10 +30,9 @@ export class Results {
     this.tell(hit);
   }
 
-  // The one stop of the Tab key among all hits.
+  // The Tab key stops once in each list, at the hit that had the focus last.
   stop(button) {
-    for (const other of this.root.querySelectorAll('.hit[tabindex="0"]')) other.tabIndex = -1;
-    if (button) button.tabIndex = 0;
+    for (const other of button?.closest("ul").querySelectorAll(".hit") ?? []) other.tabIndex = other === button ? 0 : -1;
   }
 
   tell(hit) {
@@ -86,7 +85,7 @@ export class Results {
     const rows = groups.map((group) => this.row(group, category));
     const more = mayHaveMore && groups[0].id >= 0 ? el("button", { class: "more", onclick: () => this.on.more() }, "More patterns") : null;
     this.root.replaceChildren(...rows, ...(more ? [more] : []));
-    this.stop(this.root.querySelector(".hit"));
+    for (const list of this.root.querySelectorAll(".hits")) this.stop(list.querySelector(".hit"));
     this.tell(null);
   }
 
@@ -141,7 +140,7 @@ export class Results {
     const had = list.contains(document.activeElement) || document.activeElement === document.body;
     list.replaceChildren(...hits.map((hit) => this.item(hit)));
     if (had) list.querySelector(".hit")?.focus();
-    if (!this.root.querySelector('.hit[tabindex="0"]')) this.stop(this.root.querySelector(".hit"));
+    this.stop(list.querySelector(".hit"));
   }
 
   // One list under a heading, with a way back: more like this.

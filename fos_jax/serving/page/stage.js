@@ -47,6 +47,7 @@ export class Stage {
     });
     for (const frame of [this.rectangle, this.frame]) frame.longest = () => Math.max(this.width, this.height);
     this.sheet.addEventListener("pointerdown", (event) => this.begin(event));
+    this.sheet.addEventListener("keydown", (event) => event.target === this.sheet && this.on.key(event, "") && event.preventDefault());
     this.sheet.addEventListener("pointermove", (event) => this.begun && this.outline(event));
     for (const kind of ["pointerup", "pointercancel"]) this.sheet.addEventListener(kind, (event) => this.begun && this.end(event));
     new ResizeObserver(() => this.fit()).observe(this.stage);
@@ -59,15 +60,21 @@ export class Stage {
     this.tints.clear();
     byId("welcome").hidden = Boolean(proxy);
     this.sheet.hidden = !proxy;
-    if (proxy) this.photo.setAttribute("aria-label", `Photograph ${name}, ${width} × ${height} px`);
+    if (proxy) this.sheet.setAttribute("aria-label", `Photograph ${name}, ${width} × ${height} px. Enter sets a rectangle or goes to it.`);
     this.fit();
   }
 
   update({ box, layers, selected }) {
     Object.assign(this, { box, layers, selected });
     this.rendered = null;
+    this.sheet.tabIndex = box ? -1 : 0;
     this.place();
     this.ask();
+  }
+
+  // Where the keys go to.
+  focus() {
+    (this.box ? this.rectangle.node : this.sheet).focus({ preventScroll: true });
   }
 
   // One more foreground in the rectangle, in place of the one that was kept there: {id, isMirrored, box, slot}
