@@ -76,6 +76,11 @@ def read_cutout(
     return pixels
 
 
+def read_pixels(source: ImageSource, *, max_pixels: int = MAX_PIXELS, where: str | None = None) -> np.ndarray:
+    """Reads a photograph or a cut-out: uint8 [h, w, 3], [h, w, 4] where it has transparency; else as `read_image`."""
+    return _read(source, max_pixels, where)[0]
+
+
 def read_index_image(path: str | os.PathLike, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Reads a PNG whose pixels are numbers (of objects or classes), as palette or grey values: uint8 [h, w].
 

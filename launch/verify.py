@@ -38,10 +38,11 @@ def main() -> None:
         raise InputError(f"--{missing.name}: missing, the page needs it (--export needs only --store)")
     from fos_jax.cutouts.cutout_set import CutoutSet
     from fos_jax.patterns.proposals import read_proposals
-    from fos_jax.verification.server import make_app, serve
+    from fos_jax.verification.server import make_app
     from fos_jax.verification.spread import Descriptors, read_or_describe
     from fos_jax.verification.store import Store
     from fos_jax.verification.views import Thumbnails
+    from fos_jax.web.server import serve
 
     cutouts, proposals = CutoutSet(_CUTOUTS.value), read_proposals(_PROPOSALS.value)
     if proposals.cutouts != cutouts.fingerprint or list(proposals.cutout_ids) != cutouts.column("id"):

@@ -335,7 +335,14 @@ class CategoryRows:
         return np.concatenate([query.posterior, *parts])
 
     def search(
-        self, vector: np.ndarray, ranking: RankBy, k: int, *, allowed: np.ndarray | None = None, is_exact: bool = False
+        self,
+        vector: np.ndarray,
+        ranking: RankBy,
+        k: int,
+        *,
+        allowed: np.ndarray | None = None,
+        pattern: int | None = None,
+        is_exact: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k live places of highest inner product, highest first: float32 scores and int64 places; fewer if fewer.
 
@@ -344,6 +351,7 @@ class CategoryRows:
           ranking: which vectors it is multiplied with.
           k: how many.
           allowed: bool [n], only these.
+          pattern: only those that are assigned to it, -1 to none.
           is_exact: whether every product is computed.
 
         Raises:
@@ -358,6 +366,8 @@ class CategoryRows:
             if allowed is not None:
                 mask = allowed[start : start + len(of)]
                 mask = mask if live is None else mask & live
+            if pattern is not None:
+                mask = of.assigned == pattern if mask is None else mask & (of.assigned == pattern)
             index = ExactIndex(of.by_ranking(ranking), is_checked=True) if is_exact else of.indexes[ranking]
             found, own = (answers[0] for answers in index.search(vector[None], k, allowed=mask))
             scores.append(found[own >= 0])
@@ -365,6 +375,13 @@ class CategoryRows:
         all_scores, all_places = np.concatenate(scores), np.concatenate(places)
         order = np.lexsort((all_places, -all_scores))[:k]
         return all_scores[order], all_places[order]
+
+    def count(self, allowed: np.ndarray, pattern: int | None = None) -> int:
+        """How many foregrounds of bool [n] there are, one that comes mirrored too counted once; `pattern` as above."""
+        passes = allowed & self.is_live
+        if pattern is not None:
+            passes &= self.assigned == pattern
+        return len(np.unique(self.rows[np.flatnonzero(passes)]))
 
     def locate(self, place: int) -> tuple[VectorsOf, int]:
         """The part that a place is in, and the place there."""

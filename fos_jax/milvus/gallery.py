@@ -2,15 +2,14 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self, cast
 
 import numpy as np
 
 from fos_jax.errors import InputError
 from fos_jax.gallery.foregrounds import SCHEMA, Foregrounds, Layout
-from fos_jax.gallery.gallery import FORMAT, FORMAT_VERSION, bundle_path, check_bundle
+from fos_jax.gallery.gallery import FORMAT, FORMAT_VERSION
 from fos_jax.gallery.recent import Recent
 from fos_jax.gallery.snapshot import CategoryRows, RankBy, Snapshot
 from fos_jax.gallery.store import RecentRow
@@ -19,8 +18,8 @@ from fos_jax.milvus.conditions import Condition, ConditionPart, all_of, is_one_o
 from fos_jax.milvus.connection import Connection
 from fos_jax.milvus.entities import Entities
 from fos_jax.pattern_table import PatternTable
-from fos_jax.retrieval.backends import NO_FILTERS, Wish, check_ids
-from fos_jax.retrieval.rules import Filters, Place, Refusal
+from fos_jax.retrieval.backends import Backend, Wish, check_ids
+from fos_jax.retrieval.rules import NO_FILTERS, Filters, Place, Refusal
 
 NAME = "fos_gallery"
 _SEEN = {
@@ -31,8 +30,8 @@ _SEEN = {
 }
 
 
-class MilvusGallery:
-    """A `retrieval.backends.Backend`. `milvus.search.MilvusSearch` searches it by photographs."""
+class MilvusGallery(Backend):
+    """A collection of Milvus. `milvus.search.MilvusSearch` searches it by photographs."""
 
     def __init__(self, connection: Connection, collection: str = NAME, *, consistency: str | None = None):
         """Opens what was pushed.
@@ -56,6 +55,8 @@ class MilvusGallery:
         level, self.index = self._collection.describe()
         self.consistency_level = consistency or level
         self._options = {"consistency_level": self.consistency_level}
+        lite = "; Milvus Lite is always Strong" if connection.is_lite else ""
+        self.consistency = f"{self.consistency_level}: {_SEEN.get(self.consistency_level, 'see the server')}{lite}"
 
     @classmethod
     def connect(
@@ -74,12 +75,6 @@ class MilvusGallery:
         except InputError:
             connection.close()
             raise
-
-    @property
-    def consistency(self) -> str:
-        """See `Backend`."""
-        lite = "; Milvus Lite is always Strong" if self._collection.connection.is_lite else ""
-        return f"{self.consistency_level}: {_SEEN.get(self.consistency_level, 'see the server')}{lite}"
 
     def close(self) -> None:
         """Ends the connection."""
@@ -271,18 +266,16 @@ class MilvusGallery:
         """A category without its foregrounds: its patterns, and how queries are laid out."""
         return self.candidates(name).category(name, mirror=mirror)
 
-    def check_bundle(self, fingerprint: str) -> None:
-        """See `Gallery.check_bundle`."""
-        check_bundle(Path(self.where), dict(self.manifest), fingerprint)
-
-    @property
-    def bundle_path(self) -> Path | None:
-        """See `Gallery.bundle_path`."""
-        return bundle_path(Path(), dict(self.manifest))
-
 
 class Candidates(Snapshot):
-    """Foregrounds that may be the best, as a snapshot that notes what is looked for in it."""
+    """Foregrounds that may be the best, as a snapshot that notes what is looked for in it.
+
+    Attributes:
+      asked: the lists that were looked for.
+      count: how many foregrounds there are besides those here: `MilvusGallery.count` with all but the pattern given.
+    """
+
+    count: Callable[..., int]
 
     def __init__(self, *args: Any, **options: Any):
         super().__init__(*args, **options)
@@ -297,11 +290,17 @@ class Candidates(Snapshot):
 
 
 class _NotingRows(CategoryRows):
+    gallery: Candidates
+
     def search(
-        self, vector: np.ndarray, ranking: RankBy, k: int, *, allowed: np.ndarray | None = None, is_exact: bool = False
+        self, vector: np.ndarray, ranking: RankBy, k: int, *, pattern: int | None = None, **options: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        self.gallery.asked.append(Wish(np.asarray(vector, np.float32), ranking, k))  # type: ignore[attr-defined]
-        return super().search(vector, ranking, k, allowed=allowed, is_exact=is_exact)
+        if not options.get("is_exact"):  # then it ranks what is here
+            self.gallery.asked.append(Wish(np.asarray(vector, np.float32), ranking, k, pattern))
+        return super().search(vector, ranking, k, pattern=pattern, **options)
+
+    def count(self, allowed: np.ndarray, pattern: int | None = None) -> int:
+        return self.gallery.count(pattern=pattern)
 
 
 _FIELDS = {"cosine": "embedding", "posterior": "vector"}

@@ -5,9 +5,10 @@ database of vectors. Ranking, rules, hits and reasons are the same code for all 
 holds the best of every list that is wished for, and that snapshot is searched.
 """
 
+import abc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -19,9 +20,7 @@ from fos_jax.gallery.gallery import Gallery, bundle_path, check_bundle
 from fos_jax.gallery.recent import Recent
 from fos_jax.gallery.snapshot import CategoryRows, RankBy, Snapshot
 from fos_jax.gallery.writer import GalleryWriter
-from fos_jax.retrieval.rules import Filters, Place
-
-NO_FILTERS = Filters()
+from fos_jax.retrieval.rules import NO_FILTERS, Filters, Place
 
 
 class Wish(NamedTuple):
@@ -48,21 +47,38 @@ class Ranked(NamedTuple):
     is_mirrored: bool
 
 
-class Backend(Protocol):
-    """What every backend can do; all but `close` raise `InputError` in one line.
+class Backend(abc.ABC):
+    """What every backend can do; all but `close` raise `InputError` in one line. Here the snapshot holds everything.
 
     Attributes:
       layout: of the vectors.
       manifest: of the gallery that it holds.
       consistency: when a change by others is seen, in words.
+      where: what messages call it.
+      path: the folder of the gallery that it stands for.
     """
 
-    @property
-    def layout(self) -> Layout: ...
-    @property
-    def manifest(self) -> Mapping[str, Any]: ...
-    @property
-    def consistency(self) -> str: ...
+    layout: Layout
+    manifest: Mapping[str, Any]
+    consistency: str
+    where: str
+    path = Path()
+
+    @abc.abstractmethod
+    def snapshot(self) -> Snapshot:
+        """The foregrounds as they are."""
+
+    @abc.abstractmethod
+    def upsert(self, batches: Iterable[Foregrounds]) -> None:
+        """Adds foregrounds, or puts them in the place of those with the same ids."""
+
+    @abc.abstractmethod
+    def delete(self, ids: Sequence[str]) -> None:
+        """Removes foregrounds; refuses ids that are not there before it removes any."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Frees what the backend holds."""
 
     def candidates(
         self,
@@ -72,29 +88,35 @@ class Backend(Protocol):
         place: Place | None = None,
     ) -> Snapshot:
         """Foregrounds of a category: at least the best of every wish among those that pass, and maybe all there are."""
-        ...
+        state = self.snapshot()
+        state.category(category)  # refuses unknown names
+        return state
 
     def count(
         self, category: str, filters: Filters = NO_FILTERS, place: Place | None = None, *, pattern: int | None = None
     ) -> int:
         """How many foregrounds pass, one that passes mirrored too counted once."""
-        ...
-
-    def upsert(self, batches: Iterable[Foregrounds]) -> None:
-        """Adds foregrounds, or puts them in the place of those with the same ids."""
-        ...
-
-    def delete(self, ids: Sequence[str]) -> None:
-        """Removes foregrounds; refuses ids that are not there before it removes any."""
-        ...
+        rows = self.snapshot().category(category, mirror=filters.mirror)
+        return rows.count(filters.allowed(rows, place), pattern)
 
     def batches(self) -> Iterator[Foregrounds]:
         """All foregrounds with their pictures, a few hundred at a time."""
-        ...
+        return live_foregrounds(self.snapshot())
 
-    def close(self) -> None:
-        """Frees what the backend holds."""
-        ...
+    # What `ForegroundSearch` asks of a gallery besides.
+
+    def category(self, name: str, *, mirror: bool = False) -> CategoryRows:
+        """See `Snapshot.category`."""
+        return self.snapshot().category(name, mirror=mirror)
+
+    def check_bundle(self, fingerprint: str) -> None:
+        """See `Gallery.check_bundle`."""
+        check_bundle(Path(self.where), dict(self.manifest), fingerprint)
+
+    @property
+    def bundle_path(self) -> Path | None:
+        """See `Gallery.bundle_path`."""
+        return bundle_path(self.path, dict(self.manifest))
 
 
 def ranked(
@@ -104,9 +126,7 @@ def ranked(
     state = backend.candidates(category, [wish], filters, place)
     rows = state.category(category, mirror=filters.mirror)
     allowed = filters.allowed(rows, place)
-    if wish.pattern is not None:
-        allowed &= rows.assigned == wish.pattern
-    scores, places = rows.search(wish.vector, wish.ranking, wish.k, allowed=allowed)
+    scores, places = rows.search(wish.vector, wish.ranking, wish.k, allowed=allowed, pattern=wish.pattern)
     found = [rows.locate(place) for place in places.tolist()]
     return [
         Ranked(part.columns.value("id", own), score, part.is_mirrored)
@@ -114,41 +134,7 @@ def ranked(
     ]
 
 
-class _Whole:
-    """What is the same for backends whose snapshots hold everything."""
-
-    def snapshot(self) -> Snapshot:
-        """The foregrounds as they are."""
-        raise NotImplementedError
-
-    def candidates(
-        self,
-        category: str,
-        wishes: Sequence[Wish] = (),
-        filters: Filters = NO_FILTERS,
-        place: Place | None = None,
-    ) -> Snapshot:
-        """See `Backend`."""
-        state = self.snapshot()
-        state.category(category)  # refuses unknown names
-        return state
-
-    def count(
-        self, category: str, filters: Filters = NO_FILTERS, place: Place | None = None, *, pattern: int | None = None
-    ) -> int:
-        """See `Backend`."""
-        rows = self.snapshot().category(category, mirror=filters.mirror)
-        allowed = filters.allowed(rows, place)
-        if pattern is not None:
-            allowed &= rows.assigned == pattern
-        return len(np.unique(rows.rows[np.flatnonzero(allowed)]))
-
-    def batches(self) -> Iterator[Foregrounds]:
-        """See `Backend`."""
-        return live_foregrounds(self.snapshot())
-
-
-class Segments(_Whole):
+class Segments(Backend):
     """A gallery's folder."""
 
     consistency = "a search sees what was acknowledged 0.1 s before it, and this process's own changes at once"
@@ -156,6 +142,7 @@ class Segments(_Whole):
     def __init__(self, path: str | Path):
         """Opens it; `InputError` as `Gallery.open`."""
         self.gallery = Gallery.open(path)
+        self.where, self.path = str(path), self.gallery.path
         self.layout, self.manifest = self.gallery.layout, self.gallery.manifest
 
     def snapshot(self) -> Snapshot:
@@ -179,7 +166,7 @@ class Segments(_Whole):
         self.gallery.close()
 
 
-class InMemory(_Whole):
+class InMemory(Backend):
     """Foregrounds in memory, pictures included, of which every inner product is computed; for one thread."""
 
     consistency = "a search sees every change that was made before it"
@@ -205,7 +192,7 @@ class InMemory(_Whole):
             opened.close()
 
     def snapshot(self) -> Snapshot:
-        """See `_Whole`."""
+        """See `Backend`."""
         has_mirrored = bool(self.manifest.get("mirror"))
         return Snapshot(self.where, self.layout, 0, [], self._recent, self._find_picture, has_mirrored=has_mirrored)
 
@@ -233,21 +220,6 @@ class InMemory(_Whole):
 
     def close(self) -> None:
         """See `Backend`."""
-
-    # What `ForegroundSearch` asks of a gallery besides.
-
-    def category(self, name: str, *, mirror: bool = False) -> CategoryRows:
-        """See `Snapshot.category`."""
-        return self.snapshot().category(name, mirror=mirror)
-
-    def check_bundle(self, fingerprint: str) -> None:
-        """See `Gallery.check_bundle`."""
-        check_bundle(self.path, dict(self.manifest), fingerprint)
-
-    @property
-    def bundle_path(self) -> Path | None:
-        """See `Gallery.bundle_path`."""
-        return bundle_path(self.path, dict(self.manifest))
 
 
 def check_ids(ids: Sequence[str], unknown: Sequence[str], where: str) -> None:

@@ -1,14 +1,16 @@
 """Groups of hits: the patterns that fit a query, each with its foregrounds."""
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from fos_jax.errors import InputError
 from fos_jax.explain.reasons import no_patterns
 from fos_jax.gallery.snapshot import CategoryRows, RankBy, Snapshot, Stacked
-from fos_jax.retrieval.hits import Hit, rank_members
+from fos_jax.pattern_table import PatternTable
+from fos_jax.retrieval.hits import Hit, find_hits, num_places
 from fos_jax.retrieval.queries import EncodedQuery
 from fos_jax.retrieval.rules import Filters
 
@@ -60,22 +62,27 @@ def probable_groups(
     representatives: int,
     ranking: RankBy,
     filters: Filters,
+    patterns: Collection[int] | None = None,
 ) -> list[PatternGroup]:
     """The k most probable patterns of which the gallery has foregrounds, each with its best instances.
 
     Args:
-      gallery: where to look. prototypes: float32 [P, D], the bundle's. Others: as `ForegroundSearch.patterns`.
+      gallery: where to look. prototypes: float32 [P, D], the bundle's.
+      patterns: ids of those that may come, None for all.
+      Others: as `ForegroundSearch.patterns`.
     """
     rows = gallery.category(query.category, mirror=filters.mirror)
     allowed = filters.allowed(rows, query.place)
     vector = rows.query_vector(query, ranking)
-    members_of = (
-        (number, np.flatnonzero(allowed & (rows.assigned == number))) for number in _by_probability(rows, query)
-    )
-    groups = []
-    for number, members in itertools.islice(((i, found) for i, found in members_of if len(found)), k):
-        hits = rank_members(rows, members, ranking, vector, instances, query)
-        groups.append(_group(rows, prototypes, query, number, members, representatives, hits))
+    groups = list[PatternGroup]()
+    for number in _by_probability(rows, query):
+        if len(groups) == k:
+            break
+        if patterns is not None and number not in patterns:
+            continue
+        if size := rows.count(allowed, number):
+            hits = find_hits(rows, vector, ranking, instances, query, allowed=allowed, pattern=number)
+            groups.append(_group(rows, prototypes, query, number, allowed, size, representatives, hits))
     return groups
 
 
@@ -97,29 +104,46 @@ def overview_groups(
     rows = gallery.category(query.category, mirror=filters.mirror)
     allowed = filters.allowed(rows, query.place)
     vector = rows.query_vector(query, "posterior")
-    of_experts = vector[len(query.posterior) :]
+    is_chosen = np.zeros(rows.num_places, bool)
+    is_chosen[share_places(rows, query, total, coverage_weight, allowed)] = True
+    groups = []
+    for number in _by_probability(rows, query):
+        hits = find_hits(rows, vector, "posterior", total, query, allowed=is_chosen, pattern=number, is_exact=True)
+        if hits:
+            size = rows.count(allowed, number)
+            groups.append(_group(rows, prototypes, query, number, allowed, size, representatives, hits))
+    return groups
+
+
+def share_places(
+    rows: CategoryRows, query: EncodedQuery, total: int, coverage_weight: float, allowed: np.ndarray | None
+) -> list[int]:
+    """`choose` on a category's foregrounds, with what experts add to their scores."""
+    of_experts = rows.query_vector(query, "posterior")[len(query.posterior) :]
 
     def find(of_patterns: np.ndarray, k: int) -> np.ndarray:
         asked = np.concatenate([of_patterns, of_experts])
-        return rows.search(asked, "posterior", k, allowed=allowed)[1]
+        return rows.search(asked, "posterior", max(k, num_places(rows, total)), allowed=allowed)[1]
 
-    found = choose(
-        find,
-        rows.posteriors,
-        query.posterior,
-        total,
-        coverage_weight=coverage_weight,
-        identity=np.asarray(rows.rows) if rows.has_mirrored else None,
-    )
-    chosen = np.array(found, np.int64)
-    groups = []
-    for number in _by_probability(rows, query):
-        own = chosen[rows.assigned[chosen] == number]
-        if len(own):
-            members = np.flatnonzero(allowed & (rows.assigned == number))
-            hits = rank_members(rows, own, "posterior", vector, len(own), query)
-            groups.append(_group(rows, prototypes, query, number, members, representatives, hits))
-    return groups
+    identity = np.asarray(rows.rows) if rows.has_mirrored else None
+    options: Any = {"coverage_weight": coverage_weight, "identity": identity}
+    return choose(find, rows.posteriors, query.posterior, total, **options)
+
+
+def patterns_with(table: PatternTable, category: str, attributes: Mapping[str, str]) -> list[int]:
+    """Ids of a category's patterns that have these values of attributes, by name.
+
+    Raises:
+      InputError: an attribute that the category's patterns lack, or a value that it cannot have.
+    """
+    known = table.attributes.get(category, {})
+    for name, value in attributes.items():
+        if name not in known:
+            raise InputError(f"attributes: {category} has no {name!r}, expected {' or '.join(known) or 'none'}")
+        if value not in known[name]:
+            raise InputError(f"attributes: {name} is {value!r}, expected one of {', '.join(known[name])}")
+    wanted = attributes.items()
+    return [p.id for p in table.patterns if p.category == category and wanted <= p.attributes.items()]
 
 
 def _by_probability(rows: CategoryRows, query: EncodedQuery) -> list[int]:
@@ -132,13 +156,15 @@ def _group(
     prototypes: np.ndarray,
     query: EncodedQuery,
     number: int,
-    members: np.ndarray,
+    allowed: np.ndarray,
+    size: int,
     representatives: int,
     hits: Sequence[Hit],
 ) -> PatternGroup:
-    """The group of one pattern, which these members of the category are assigned to."""
+    """The group of one pattern, which `size` of the foregrounds that may come are assigned to."""
     pattern = rows.gallery.table.patterns[number] if number >= 0 else None
-    prototype = np.asarray(prototypes[number] if pattern else rows.embeddings[members].mean(axis=0), np.float32)
+    only = {"allowed": allowed, "pattern": number, "is_exact": pattern is None}  # a mean of what is here finds no more
+    prototype = np.asarray(prototypes[number] if pattern else rows.embeddings[allowed].sum(axis=0), np.float32)
     prototype = prototype / max(float(np.linalg.norm(prototype)), 1e-12)
     return PatternGroup(
         id=number,
@@ -146,8 +172,8 @@ def _group(
         description=pattern.description if pattern else no_patterns(rows.name),
         attributes=pattern.attributes if pattern else {},
         probability=float(query.posterior[rows.patterns == number][0]) if pattern else 1.0,
-        size=len(np.unique(rows.rows[members])),
-        representatives=rank_members(rows, members, "cosine", prototype, representatives, query),
+        size=size,
+        representatives=find_hits(rows, prototype, "cosine", representatives, query, **only),
         hits=hits,
     )
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -222,13 +222,11 @@ def make_hits(
     return hits
 
 
-def rank_members(
-    rows: CategoryRows, members: np.ndarray, ranking: RankBy, vector: np.ndarray, k: int, query: EncodedQuery | None
+def find_hits(
+    rows: CategoryRows, vector: np.ndarray, ranking: RankBy, k: int, query: EncodedQuery | None, **only: Any
 ) -> list[Hit]:
-    """Exact ranking of some foregrounds of a category (places within it) by the inner product with a vector."""
-    allowed = np.zeros(rows.num_places, bool)
-    allowed[members] = True
-    scores, places = rows.search(vector, ranking, num_places(rows, k), allowed=allowed, is_exact=True)
+    """The k foregrounds of highest inner product with a vector, highest first; `only` as `CategoryRows.search`."""
+    scores, places = rows.search(vector, ranking, num_places(rows, k), **only)
     return make_hits(rows, places, scores, ranking, k, query)
 
 

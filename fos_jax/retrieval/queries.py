@@ -17,6 +17,7 @@ from fos_jax.retrieval.rules import Place
 
 # Batches are padded to one of these, so that only as many programs are compiled.
 _BATCH_SIZES = (1, 8, 64)
+BATCH_SIZE = _BATCH_SIZES[-1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,33 +139,65 @@ def encode_queries(
       InputError: an unusable photograph or rectangle or an unknown category; with several queries, their place is
         named. Also weights that make no sense, and where the model's answer is not finite.
     """
-    weights = check_weights(weights, bundle.expert_weights)
-    if not queries:
-        return []
-    table = bundle.table
-    photos, boxes, inputs, categories = [], [], [], []
+    prepared = []
     for index, query in enumerate(queries):
         try:
-            categories.append(class_id(query.category, bundle))
-            photos.append(read_image(query.photo))
-            boxes.append(check_box_xyxy_px(query.box, photos[-1].shape[1], photos[-1].shape[0]))
+            prepared.append(prepare_query(query, bundle))
         except InputError as error:
             raise InputError(f"query {index}: {error}" if len(queries) > 1 else str(error)) from None
-        inputs.append(bundle.query_inputs(photos[-1], boxes[-1]))
-    batch_size = next((size for size in _BATCH_SIZES if size >= len(queries)), _BATCH_SIZES[-1])
-    stacked = [np.stack(column) for column in zip(*inputs, strict=True)]
-    encoding = bundle.encode_queries(*stacked, np.array(categories, np.int32), batch_size=batch_size)
+    return encode_prepared(prepared, bundle, weights=weights)
+
+
+class PreparedQuery(NamedTuple):
+    """A query that was read and checked: what `EncodedQuery` keeps of it, and the model's inputs."""
+
+    photo: np.ndarray
+    box_xyxy_px: BoxXyxyPx
+    category: str
+    class_id: int
+    inputs: tuple[np.ndarray, ...]
+
+
+def prepare_query(query: SearchQuery, bundle: EncodesQueries, *, keep_photo: bool = True) -> PreparedQuery:
+    """Reads and checks a query.
+
+    Args:
+      query: what is asked for. bundle: the model.
+      keep_photo: where False, the photograph is a black one of its size that takes no memory; hits make no composites.
+
+    Raises:
+      InputError: an unusable photograph or rectangle, or an unknown category.
+    """
+    number = class_id(query.category, bundle)
+    photo = read_image(query.photo)
+    box = check_box_xyxy_px(query.box, photo.shape[1], photo.shape[0])
+    kept = photo if keep_photo else np.broadcast_to(np.uint8(0), photo.shape)
+    return PreparedQuery(kept, box, query.category, number, bundle.query_inputs(photo, box))
+
+
+def encode_prepared(
+    prepared: Sequence[PreparedQuery], bundle: EncodesQueries, *, weights: Mapping[str, float] | None = None
+) -> list[EncodedQuery]:
+    """`encode_queries` of what `prepare_query` made."""
+    weights = check_weights(weights, bundle.expert_weights)
+    if not prepared:
+        return []
+    batch_size = next((size for size in _BATCH_SIZES if size >= len(prepared)), _BATCH_SIZES[-1])
+    stacked = [np.stack(column) for column in zip(*(query.inputs for query in prepared), strict=True)]
+    categories = np.array([query.class_id for query in prepared], np.int32)
+    encoding = bundle.encode_queries(*stacked, categories, batch_size=batch_size)
     log_posterior = np.asarray(encoding.log_posterior, np.float32)  # [q, P]
     embedding = np.asarray(encoding.embedding, np.float32)  # [q, D]
     experts = {name: np.asarray(encoding.experts[name], np.float32) for name in bundle.expert_weights}  # [q, size]
     encoded = []
-    for i, query in enumerate(queries):
-        own = log_posterior[i, table.category_of_pattern == categories[i]]
+    for i, query in enumerate(prepared):
+        own = log_posterior[i, bundle.table.category_of_pattern == query.class_id]
         of_experts = {name: vectors[i] for name, vectors in experts.items()}
         is_finite = all(np.isfinite(vector).all() for vector in (embedding[i], *of_experts.values()))
         if not is_finite or np.isnan(own).any():
             raise InputError(f"bundle {bundle.fingerprint}: the encoding of a query is not finite")
-        encoded.append(EncodedQuery(photos[i], boxes[i], query.category, embedding[i], own, of_experts, weights))
+        known = (query.photo, query.box_xyxy_px, query.category)
+        encoded.append(EncodedQuery(*known, embedding[i], own, of_experts, weights))
     return encoded
 
 

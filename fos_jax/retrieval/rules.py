@@ -173,6 +173,9 @@ class Filters:
             yield f"to be enlarged more than {self.max_upscale:g} times", "--max_upscale=any", is_long
 
 
+NO_FILTERS = Filters()
+
+
 def parse_limit(text: str | None, *, where: str) -> float | None:
     """A factor of a flag: None where it is not set, math.inf for "any" and "0"; `InputError` for what is no number."""
     if text is None:

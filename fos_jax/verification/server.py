@@ -1,6 +1,7 @@
 """The local HTTP service of the verification page: JSON over the store, thumbnails, and the page's own files.
 
-    GET  /                                      the page; /page/<file> its modules and style
+    GET  /                                      the page; /page/<file> its modules and style, /page/shared/<file> what
+                                                pages share
     GET  /thumbnails/<fingerprint>/<cut-out>    WebP, never changes
     GET  /api/session?annotator=                categories with progress, annotators, counts, revision
     GET  /api/groups?category=&annotator=       `views.group_list`
@@ -20,14 +21,11 @@ from another site's page. Annotators are not authenticated: the page sends a nam
 """
 
 import json
-import socket
 import sqlite3
 from collections.abc import Callable
-from importlib import resources
 from typing import Any
 
 import numpy as np
-import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -42,16 +40,11 @@ from fos_jax.verification.export import export
 from fos_jax.verification.spread import Descriptors
 from fos_jax.verification.state import REJECTED, agreement, disagreements, progress
 from fos_jax.verification.store import StaleError, Store
+from fos_jax.web.answers import refusal
+from fos_jax.web.guard import Guard
+from fos_jax.web.pages import SHARED, PageFiles
 
 _MAX_BODY = 8_000_000
-_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-_HOSTS = {"127.0.0.1", "localhost", "[::1]"}
-_SECURITY = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 _FOREVER = "private, max-age=31536000, immutable"
 
 
@@ -63,7 +56,7 @@ def make_app(store: Store, thumbnail: Callable[[int], bytes], features: Descript
       thumbnail: cut-out -> WebP bytes.
       features: for similar groups and spread labels; without them there are none.
     """
-    files = _page_files()
+    own, shared = PageFiles("fos_jax.verification"), PageFiles(SHARED)
     memo: dict[str, Any] = {}
 
     def session(request: Request) -> Any:
@@ -159,11 +152,10 @@ def make_app(store: Store, thumbnail: Callable[[int], bytes], features: Descript
         return Response(thumbnail(cutout), media_type="image/webp", headers=headers)
 
     def page(request: Request) -> Response:
-        name = request.path_params.get("name", "index.html")
-        if name not in files:  # only what was listed when the server started: no path is ever put together
-            raise UnknownError(f"page: there is no file {name!r}")
-        kind, body = files[name]
-        return Response(body, media_type=kind, headers={"Cache-Control": "no-cache"})
+        return own.answer(request.path_params.get("name", "index.html"))
+
+    def shared_page(request: Request) -> Response:
+        return shared.answer(request.path_params["name"])
 
     async def act(request: Request) -> Response:
         body = await _json_body(request)
@@ -184,6 +176,7 @@ def make_app(store: Store, thumbnail: Callable[[int], bytes], features: Descript
     routes = [
         Route("/", page),
         Route("/page/{name}", page),
+        Route("/page/shared/{name}", shared_page),
         Route("/thumbnails/{fingerprint}/{cutout}", picture),
         Route("/api/session", _json(session)),
         Route("/api/groups", _json(groups)),
@@ -202,46 +195,15 @@ def make_app(store: Store, thumbnail: Callable[[int], bytes], features: Descript
         return views.check_category(store, category) if category else None
 
     errors: dict[Any, Any] = {
-        StaleError: lambda request, error: _refusal(409, str(error), conflicts=error.conflicts),
-        UnknownError: lambda request, error: _refusal(404, str(error)),
-        InputError: lambda request, error: _refusal(400, str(error)),
-        HTTPException: lambda request, error: _refusal(error.status_code, error.detail),
-        sqlite3.Error: lambda request, error: _refusal(503, f"store: nothing was written ({error})"),
+        StaleError: lambda request, error: refusal(409, str(error), conflicts=error.conflicts),
+        UnknownError: lambda request, error: refusal(404, str(error)),
+        InputError: lambda request, error: refusal(400, str(error)),
+        HTTPException: lambda request, error: refusal(error.status_code, error.detail),
+        sqlite3.Error: lambda request, error: refusal(503, f"store: nothing was written ({error})"),
     }
     app = Starlette(routes=routes, exception_handlers=errors)
-    app.add_middleware(_LocalOnly)
+    app.add_middleware(Guard)
     return app
-
-
-class _LocalOnly:
-    """Refuses requests that name another host (a rebound name) or come from another site, and adds safe headers."""
-
-    def __init__(self, app: Any):
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_safely(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message.get("headers", []),
-                    *((key.lower().encode(), value.encode()) for key, value in _SECURITY.items()),
-                ]
-            await send(message)
-
-        headers = Request(scope).headers
-        host = headers.get("host", "")
-        origin = headers.get("origin")
-        if host.rsplit(":", 1)[0] not in _HOSTS:
-            refusal: Any = _refusal(403, f"host: got {host!r}, expected a name of this machine (127.0.0.1)")
-        elif origin is not None and origin.split("://")[-1] != host:
-            refusal = _refusal(403, f"origin: got {origin!r}, expected the page of this server")
-        else:
-            refusal = self._app
-        await refusal(scope, receive, send_safely)
 
 
 def _json(handler: Callable[[Request], Any]) -> Callable[[Request], Response]:
@@ -249,10 +211,6 @@ def _json(handler: Callable[[Request], Any]) -> Callable[[Request], Response]:
         return JSONResponse(handler(request), headers={"Cache-Control": "no-store"})
 
     return endpoint
-
-
-def _refusal(status: int, message: str, **more: Any) -> JSONResponse:
-    return JSONResponse({"error": " ".join(message.split()), **more}, status_code=status)
 
 
 async def _json_body(request: Request) -> Any:
@@ -294,38 +252,3 @@ def _annotator(request: Request) -> str:
 
 def _brief(value: Any) -> Any:
     return f"{len(value)} of them" if isinstance(value, list) and len(value) > 8 else value
-
-
-def _page_files() -> dict[str, tuple[str, bytes]]:
-    folder = resources.files("fos_jax.verification") / "page"
-    return {
-        entry.name: (_TYPES["." + entry.name.rsplit(".", 1)[-1]], entry.read_bytes())
-        for entry in folder.iterdir()
-        if "." + entry.name.rsplit(".", 1)[-1] in _TYPES
-    }
-
-
-def serve(app: Any, *, port: int = 0, ready: Callable[[str], None] = lambda address: None) -> None:
-    """Serves an ASGI application on 127.0.0.1 until it is interrupted.
-
-    Args:
-      app: the application.
-      port: 0 takes a free one.
-      ready: called with the address when connections are accepted.
-
-    Raises:
-      InputError: the port is taken or not allowed.
-    """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(("127.0.0.1", port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
-        raise InputError(f"port: {port} cannot be used ({error.strerror})") from None
-    with listener:
-        # Connections wait in the listener's queue until the server takes them: the address is good from here on.
-        ready(f"http://127.0.0.1:{listener.getsockname()[1]}/")
-        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=3)
-        uvicorn.Server(config).run(sockets=[listener])

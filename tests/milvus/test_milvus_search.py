@@ -84,6 +84,30 @@ def test_groups_are_the_same(searches, filters):
     same(searches, "overview", *PLACE, "car", total=9, representatives=2, filters=filters)
 
 
+def test_diverse_lists_are_the_same(searches):
+    for filters in (ANY, MIRRORED):
+        for diversity in (0.3, 1.0):
+            local, remote = same(searches, "instances", *PLACE, "car", k=9, filters=filters, diversity=diversity)
+            assert [hit.id for hit in local] == [hit.id for hit in remote]
+    same(searches, "instances", *PLACE, "lamp", k=4, filters=ANY, diversity=0.5)
+
+
+def test_patterns_by_attributes_and_explanations_are_the_same(searches):
+    local, _ = same(searches, "patterns", *PLACE, "car", attributes={"colour": "blue"}, filters=ANY)
+    assert [group.description for group in local] == ["blue car"]
+    explained = [search.explain_query(*PLACE, "car").to_json() for search in searches]
+    assert explained[0] == explained[1]
+
+
+def test_reverse_search_is_the_same_but_for_the_percentile(searches):
+    queries = [(photo(250 - 30 * i, 30 * i), PLACE[1]) for i in range(8)]
+    for name in ("car5", "lamp1"):
+        local, remote = (search.reverse(name, queries) for search in searches)
+        without = [[hit.to_json() | {"percentile": None} for hit in found] for found in (local, remote)]
+        assert without[0] == without[1]
+        assert remote[0].to_json()["percentile"] is None
+
+
 def test_more_like_this(searches):
     for ranking in ("cosine", "posterior"):
         _, remote = same(searches, "similar", "car7", k=6, ranking=ranking)

@@ -2,10 +2,11 @@
 
 import { Api, Refusal } from "./api.js";
 import { askText, pick, showKeys } from "./dialogs.js";
-import { bar, byId, el, hideNotice, notify, setFingerprint, thumbnail } from "./dom.js";
 import { Grid } from "./grid.js";
 import { HINTS, KEYS } from "./keys.js";
+import { bar, byId, el, hideNotice, notify } from "./shared/dom.js";
 import { agreementSheet, disagreementSheet, groupName, historySheet } from "./sheets.js";
+import { setFingerprint, thumbnail } from "./thumbnails.js";
 
 const VIEWS = ["groups", "spread", "disagreements", "agreement", "history"];
 const LOOK_EVERY_MS = 4000;

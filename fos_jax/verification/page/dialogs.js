@@ -1,6 +1,7 @@
 // Questions to the annotator. Each resolves to the answer, or to null where it was closed.
 
-import { byId, el, thumbnail } from "./dom.js";
+import { byId, el } from "./shared/dom.js";
+import { thumbnail } from "./thumbnails.js";
 
 // The key that answers a question must not go on to act on the page behind it.
 byId("dialog").addEventListener("keydown", (event) => event.stopPropagation());

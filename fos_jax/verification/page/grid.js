@@ -1,6 +1,7 @@
 // A grid of cut-outs that only holds the rows in sight, however many there are.
 
-import { el, thumbnail } from "./dom.js";
+import { el } from "./shared/dom.js";
+import { thumbnail } from "./thumbnails.js";
 
 const ROWS_AROUND = 3;
 const GAP = 6;

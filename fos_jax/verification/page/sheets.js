@@ -1,6 +1,7 @@
 // Views without a grid: disagreements, agreement, history.
 
-import { el, thumbnail } from "./dom.js";
+import { el } from "./shared/dom.js";
+import { thumbnail } from "./thumbnails.js";
 
 export const groupName = (group, facts) =>
   facts.kind === "pattern" ? facts.name || `Group ${group}` : { outliers: "Outliers", rejected: "Rejected" }[facts.kind];

@@ -1,4 +1,4 @@
-// Small ways to build the page. Text is always set as text, never as markup.
+// Small ways to build a page. Text is always set as text, never as markup.
 
 export function el(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
@@ -13,17 +13,6 @@ export function el(tag, properties = {}, ...children) {
 }
 
 export const byId = (id) => document.getElementById(id);
-
-let fingerprint = "";
-export function setFingerprint(value) {
-  fingerprint = value;
-}
-
-export function thumbnail(cutout) {
-  const image = el("img", { alt: `cut-out ${cutout}`, decoding: "async", draggable: false, class: "thumbnail" });
-  image.src = `/thumbnails/${fingerprint}/${cutout}`;
-  return image;
-}
 
 export function bar(share) {
   const inside = el("i");

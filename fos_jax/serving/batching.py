@@ -1,0 +1,124 @@
+"""Micro-batches: queries that come at the same time are encoded together.
+
+While the encoder is at work, further queries gather; it takes them all at once when it is free. A query that comes
+alone is encoded at once: nobody waits for company.
+"""
+
+import collections
+import concurrent.futures
+import hashlib
+import queue
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SIZES = (1, 2, 4, 8)  # batches are padded to one of these, so that only as many programs are compiled
+
+
+class Rows(NamedTuple):
+    """What an encoder makes of queries, as `retrieval.queries.EncodesQueries.encode_queries` returns it."""
+
+    embedding: np.ndarray
+    log_posterior: np.ndarray
+    experts: dict[str, np.ndarray]
+
+
+class BatchingBundle:
+    """A model bundle whose single queries are encoded in batches by one thread; otherwise the bundle itself.
+
+    Encodings of the last queries are remembered: one rectangle is searched by pattern, by instance and explained.
+
+    Attributes:
+      batches: size of batch -> how many were encoded.
+    """
+
+    def __init__(self, bundle: Any, *, remembered: int = 512):
+        """Starts the thread; `remembered` is how many encodings are."""
+        self._bundle, self._remembered = bundle, remembered
+        self._waiting: queue.SimpleQueue[tuple[tuple[np.ndarray, ...], bytes, Any] | None] = queue.SimpleQueue()
+        self._known: collections.OrderedDict[bytes, Rows] = collections.OrderedDict()
+        self._lock = threading.Lock()
+        self.batches: collections.Counter[int] = collections.Counter()
+        self._thread = threading.Thread(target=self._collect, name="fos-encoder", daemon=True)
+        self._thread.start()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bundle, name)
+
+    def close(self) -> None:
+        """Ends the thread once what waits is encoded."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def encode_queries(self, *inputs: np.ndarray, batch_size: int = 1, progress: bool = False) -> Any:
+        """As the bundle's; rows of a single query or a few wait for the encoder, many go to it directly."""
+        num_rows = len(inputs[0])
+        if num_rows > SIZES[-1]:
+            return self._bundle.encode_queries(*inputs, batch_size=batch_size, progress=progress)
+        futures = [self._submit(tuple(column[i] for column in inputs)) for i in range(num_rows)]
+        return _stacked([future.result() for future in futures])
+
+    def _submit(self, row: tuple[np.ndarray, ...]) -> "concurrent.futures.Future[Rows]":
+        digest = hashlib.blake2b(digest_size=16)
+        for value in row:
+            digest.update(np.ascontiguousarray(value).data)
+        key, future = digest.digest(), concurrent.futures.Future[Rows]()
+        with self._lock:
+            known = self._known.get(key)
+            if known is not None:
+                self._known.move_to_end(key)
+        if known is not None:
+            future.set_result(known)
+        else:
+            self._waiting.put((row, key, future))
+        return future
+
+    def _collect(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            batch, is_last = [first], False
+            while len(batch) < SIZES[-1] and not is_last:
+                try:
+                    following = self._waiting.get_nowait()
+                except queue.Empty:
+                    break
+                is_last = following is None
+                batch += [following] if following is not None else []
+            self._encode(batch)
+            if is_last:
+                return
+
+    def _encode(self, batch: list[tuple[tuple[np.ndarray, ...], bytes, Any]]) -> None:
+        try:
+            rows = self.encode_padded([row for row, _, _ in batch])
+        except BaseException as error:  # each caller gets it
+            for _, _, future in batch:
+                future.set_exception(error)
+            return
+        self.batches[len(batch)] += 1
+        for (_, key, future), row in zip(batch, rows, strict=True):
+            with self._lock:
+                self._known[key] = row
+                while len(self._known) > self._remembered:
+                    self._known.popitem(last=False)
+            future.set_result(row)
+
+    def encode_padded(self, rows: list[tuple[np.ndarray, ...]]) -> list[Rows]:
+        """Encodes at most 8 queries, each given as its inputs and its category."""
+        size = next(size for size in SIZES if size >= len(rows))
+        padded = rows + rows[-1:] * (size - len(rows))
+        found = self._bundle.encode_queries(*(np.stack(c) for c in zip(*padded, strict=True)), batch_size=size)
+        return [
+            Rows(
+                np.asarray(found.embedding)[i : i + 1],
+                np.asarray(found.log_posterior)[i : i + 1],
+                {name: np.asarray(values)[i : i + 1] for name, values in getattr(found, "experts", {}).items()},
+            )
+            for i in range(len(rows))
+        ]
+
+
+def _stacked(rows: list[Rows]) -> Rows:
+    experts = {name: np.concatenate([row.experts[name] for row in rows]) for name in rows[0].experts}
+    embeddings, posteriors = (np.concatenate(column) for column in list(zip(*rows, strict=True))[:2])
+    return Rows(embeddings, posteriors, experts)

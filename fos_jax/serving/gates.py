@@ -1,0 +1,73 @@
+"""Back-pressure: so many calls at a time in threads, so many that wait, and the rest are refused at once."""
+
+import asyncio
+import concurrent.futures
+import math
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from starlette.exceptions import HTTPException
+
+T = TypeVar("T")
+_SMOOTHING = 0.1  # of the mean duration, per call
+
+
+class Gate:
+    """A bounded queue in front of a few threads.
+
+    Attributes:
+      admitted: calls that run or wait. refused: calls that were turned away so far.
+    """
+
+    def __init__(self, name: str, *, working: int, waiting: int, limit_s: float):
+        """A gate.
+
+        Args:
+          name: for threads and metrics.
+          working: calls at a time. waiting: calls that may wait behind them.
+          limit_s: seconds after which a caller is told that it took too long.
+        """
+        self.name, self._limit_s = name, limit_s
+        self._working, self._most = working, working + waiting
+        self._threads = concurrent.futures.ThreadPoolExecutor(working, thread_name_prefix=f"fos-{name}")
+        self.admitted, self.refused, self._mean_s = 0, 0, 0.05
+
+    async def run(self, function: Callable[..., T], *args: Any) -> T:
+        """What the function returns, called in a thread.
+
+        Raises:
+          HTTPException: 429 where too many wait, 503 where it takes too long. A call that runs is not stopped and keeps
+            its place until it is done.
+        """
+        if self.admitted >= self._most:
+            self.refused += 1
+            retry_s = max(1, math.ceil(self.admitted * self._mean_s / self._working))
+            raise HTTPException(
+                429, f"{self.name}: too many requests wait, try again", headers={"Retry-After": str(retry_s)}
+            )
+        loop = asyncio.get_running_loop()
+        self.admitted += 1
+        started_s = time.monotonic()
+        future = self._threads.submit(function, *args)
+
+        def leave(_: Any) -> None:
+            self.admitted -= 1
+            self._mean_s += _SMOOTHING * (time.monotonic() - started_s - self._mean_s)
+
+        def leave_soon(done: Any) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(leave, done)
+
+        future.add_done_callback(leave_soon)
+        try:
+            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), self._limit_s)
+        except TimeoutError:
+            future.cancel()  # takes effect where it still waits
+            raise HTTPException(
+                503, f"{self.name}: took longer than {self._limit_s:g} s", headers={"Retry-After": "5"}
+            ) from None
+
+    def close(self) -> None:
+        """Lets running calls finish and takes no more."""
+        self._threads.shutdown(wait=True, cancel_futures=True)

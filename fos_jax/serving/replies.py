@@ -1,0 +1,127 @@
+"""Bodies of answers, as OpenAPI documents them; answers are made without these."""
+
+from pydantic import BaseModel, ConfigDict
+
+_ERROR = {"error": "category: unknown 'cat', expected one of car, chair", "request": "0f1e2d3c4b5a6978"}
+
+
+class Reply(BaseModel):
+    """A JSON object; later versions may add fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Error(Reply):
+    """Why a request was refused, in one line, and the request's id as in the logs."""
+
+    error: str
+    request: str = ""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_ERROR]})
+
+
+class HitReply(Reply):
+    """One foreground that was found; see `fos_jax.retrieval.hits.Hit`."""
+
+    id: str
+    rank: int
+    score: float
+    ranking: str
+    category: str
+    pattern: int
+    confidence: float
+    attributes: dict[str, str]
+    description: str
+    licence: str
+    source_id: str
+    tags: list[str]
+    width_px: int
+    height_px: int
+    is_mirrored: bool
+    truncated: list[str] | None
+    parts: dict[str, float]
+    why: str
+
+
+class HitsReply(Reply):
+    """Hits, best first, of one version of the gallery; `refused` says what filters kept out."""
+
+    version: int
+    hits: list[HitReply]
+    refused: str | None = None
+
+
+class GroupReply(Reply):
+    """One pattern; see `fos_jax.retrieval.groups.PatternGroup`."""
+
+    id: int
+    category: str
+    description: str
+    attributes: dict[str, str]
+    probability: float
+    size: int
+    representatives: list[HitReply]
+    hits: list[HitReply]
+
+
+class PatternsReply(Reply):
+    """Patterns, most probable first; `attributes` has the probability of each value for the query."""
+
+    version: int
+    groups: list[GroupReply]
+    attributes: dict[str, dict[str, float]] = {}
+    refused: str | None = None
+
+
+class ScoreReply(Reply):
+    """See `fos_jax.retrieval.hits.PairScore`; percentile is null where there is nothing to compare with."""
+
+    version: int
+    score: float
+    posterior: float
+    cosine: float
+    percentile: float | None
+    pattern: int
+    parts: dict[str, float]
+    why: str
+
+
+class ForegroundReply(Reply):
+    """Metadata of a foreground."""
+
+    id: str
+    category: str
+    pattern: int
+    confidence: float
+    attributes: dict[str, str]
+    description: str
+    licence: str
+    source_id: str
+    tags: list[str]
+    width_px: int
+    height_px: int
+    truncated: list[str] | None
+    added_s: float
+
+
+class BrowseReply(Reply):
+    """A part of the foregrounds of a category or pattern."""
+
+    version: int
+    total: int
+    foregrounds: list[ForegroundReply]
+
+
+class GalleryReply(Reply):
+    """What is searched, and what may be asked for."""
+
+    version: int
+    bundle: str
+    categories: list[dict]
+    attributes: dict[str, dict[str, list[str]]]
+    experts: dict[str, float]
+    licences: list[str]
+    tags: list[str]
+    can_change: bool
+    limits: dict[str, float]
+    examples: list[dict]
