@@ -66,8 +66,11 @@ def results_text(found: Found, *, width: int = 160) -> str:
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
 
 
-def write_composites(folder: str | Path, found: Found, *, harmonise: float = 0.0) -> list[Path]:
+def write_composites(folder: str | Path, found: Found, **options: Any) -> list[Path]:
     """One PNG per foreground, named by place and id: `003_<id>.png`, or `p012_003_<id>.png` inside a pattern.
+
+    Args:
+      folder: made where it is missing. found: hits or groups. options: of `Hit.composite`.
 
     Raises:
       InputError: the disk refuses, or the file of a cut-out is gone.
@@ -79,7 +82,7 @@ def write_composites(folder: str | Path, found: Found, *, harmonise: float = 0.0
         for hit in hits:
             name = f"{prefix}{hit.rank + 1:03d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', hit.id)[-80:]}"
             path = Path(folder) / f"{name}{'_mirrored' if hit.is_mirrored else ''}.png"
-            write_picture(path, hit.composite(harmonise=harmonise))
+            write_picture(path, hit.composite(**options))
             written.append(path)
     return written
 

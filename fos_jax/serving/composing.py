@@ -1,7 +1,7 @@
 """Composites: foregrounds in the photograph."""
 
 import io
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter
@@ -34,7 +34,7 @@ class LayerFields(Body):
     blend: Literal["none", "poisson"] = "none"
 
 
-_LAYER = {"foreground": "test-car-000001", "box": [40, 60, 200, 180], "harmonise": 0.5}
+_LAYER: Any = {"foreground": "test-car-000001", "box": [40, 60, 200, 180], "harmonise": 0.5}
 
 
 class CompositeBody(Body):
@@ -124,6 +124,7 @@ def _place(service: Service, body: PlaceBody) -> Response:
 
 def picture_answer(pixels: np.ndarray, kind: str) -> Response:
     """A picture, uint8 [h, w, 3 or 4], as a response."""
-    buffer, options = io.BytesIO(), {"png": {"compress_level": 1}, "jpeg": {"quality": 93}, "webp": {"quality": 90}}
+    buffer = io.BytesIO()
+    options: Any = {"png": {"compress_level": 1}, "jpeg": {"quality": 93}, "webp": {"quality": 90}}
     Image.fromarray(pixels).save(buffer, kind.upper(), **options[kind])
     return Response(buffer.getvalue(), media_type=f"image/{kind}", headers={"Cache-Control": "no-store"})

@@ -25,7 +25,7 @@ _FACTS = (
     *("id", "category", "pattern", "confidence", "licence"),
     *("source_id", "tags", "width_px", "height_px", "added_s"),
 )
-_PICTURE = {200: {"content": {"image/png": {}, "image/webp": {}}, "description": "The picture."}}
+_PICTURE: Any = {200: {"content": {"image/png": {}, "image/webp": {}}, "description": "The picture."}}
 
 
 def routes(service: Service) -> APIRouter:
@@ -41,7 +41,7 @@ def routes(service: Service) -> APIRouter:
         """What is searched, and what may be asked for."""
         return await service.reading.run(gallery)
 
-    @router.get("/api/examples/{identifier}", responses={200: _PICTURE[200]}, response_class=Response)
+    @router.get("/api/examples/{identifier}", responses=_PICTURE, response_class=Response)
     async def example(identifier: Identifier) -> Response:
         """A photograph to try."""
         found = service.examples.get(identifier)

@@ -5,9 +5,12 @@ import concurrent.futures
 import math
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.exceptions import HTTPException
+
+if TYPE_CHECKING:
+    from fos_jax.serving.observing import Metrics
 
 T = TypeVar("T")
 _SMOOTHING = 0.1  # of the mean duration, per call
@@ -17,21 +20,24 @@ class Gate:
     """A bounded queue in front of a few threads.
 
     Attributes:
-      admitted: calls that run or wait. refused: calls that were turned away so far.
+      admitted: calls that run or wait.
     """
 
-    def __init__(self, name: str, *, working: int, waiting: int, limit_s: float):
+    def __init__(self, name: str, *, working: int, waiting: int, limit_s: float, metrics: "Metrics | None" = None):
         """A gate.
 
         Args:
           name: for threads and metrics.
           working: calls at a time. waiting: calls that may wait behind them.
           limit_s: seconds after which a caller is told that it took too long.
+          metrics: where calls are counted.
         """
         self.name, self._limit_s = name, limit_s
         self._working, self._most = working, working + waiting
         self._threads = concurrent.futures.ThreadPoolExecutor(working, thread_name_prefix=f"fos-{name}")
-        self.admitted, self.refused, self._mean_s = 0, 0, 0.05
+        self.admitted, self._mean_s = 0, 0.05
+        self._count = metrics.admitted.labels(name) if metrics else None
+        self._count_refused = metrics.refused.labels(name) if metrics else None
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
         """What the function returns, called in a thread.
@@ -41,18 +47,19 @@ class Gate:
             its place until it is done.
         """
         if self.admitted >= self._most:
-            self.refused += 1
+            if self._count_refused:
+                self._count_refused.inc()
             retry_s = max(1, math.ceil(self.admitted * self._mean_s / self._working))
             raise HTTPException(
                 429, f"{self.name}: too many requests wait, try again", headers={"Retry-After": str(retry_s)}
             )
         loop = asyncio.get_running_loop()
-        self.admitted += 1
+        self._change(1)
         started_s = time.monotonic()
         future = self._threads.submit(function, *args)
 
         def leave(_: Any) -> None:
-            self.admitted -= 1
+            self._change(-1)
             self._mean_s += _SMOOTHING * (time.monotonic() - started_s - self._mean_s)
 
         def leave_soon(done: Any) -> None:
@@ -67,6 +74,11 @@ class Gate:
             raise HTTPException(
                 503, f"{self.name}: took longer than {self._limit_s:g} s", headers={"Retry-After": "5"}
             ) from None
+
+    def _change(self, number: int) -> None:
+        self.admitted += number
+        if self._count:
+            self._count.inc(number)
 
     def close(self) -> None:
         """Lets running calls finish and takes no more."""

@@ -1,8 +1,10 @@
 """Bodies of answers, as OpenAPI documents them; answers are made without these."""
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
-_ERROR = {"error": "category: unknown 'cat', expected one of car, chair", "request": "0f1e2d3c4b5a6978"}
+_ERROR: Any = {"error": "category: unknown 'cat', expected one of car, chair", "request": "0f1e2d3c4b5a6978"}
 
 
 class Reply(BaseModel):
@@ -125,3 +127,46 @@ class GalleryReply(Reply):
     can_change: bool
     limits: dict[str, float]
     examples: list[dict]
+
+
+class ExplainReply(Reply):
+    """See `fos_jax.retrieval.explanations.QueryExplanation`; with a foreground also its score, taken apart."""
+
+    version: int
+    text: str
+    patterns: list[dict]
+    attributes: dict[str, dict[str, float]]
+    difference: dict | None
+    parts: dict[str, float]
+
+
+class ReverseReply(Reply):
+    """See `fos_jax.retrieval.pairs.ReverseHit`."""
+
+    version: int
+    results: list[dict]
+
+
+class AtlasReply(Reply):
+    """Patterns of a category; x and y in 0..1."""
+
+    version: int
+    patterns: list[dict]
+
+
+class ChangeReply(Reply):
+    """The number of the change, from which on searches see it."""
+
+    id: str
+    version: int
+
+
+class JobReply(Reply):
+    """How far a job is; state: waiting, running, done, failed or cancelled."""
+
+    job: str
+    kind: str
+    state: str
+    done: int
+    total: int
+    error: str | None

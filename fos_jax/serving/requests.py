@@ -1,6 +1,5 @@
 """Bodies of requests, checked by pydantic; unknown fields are refused."""
 
-from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -45,7 +44,7 @@ class FilterFields(Body):
         given: dict[str, Any] = self.model_dump()
         for name in ("max_upscale", "aspect_tolerance"):
             given[name] = float("inf") if given[name] == "any" else given[name]
-        return Filters(**{k: tuple(v) if isinstance(v, Collection) else v for k, v in given.items()})
+        return Filters(**given)
 
 
 class Query(Body):
@@ -65,5 +64,6 @@ class Ranked(Query):
 
 def example(**fields: Any) -> ConfigDict:
     """Configuration of a body with an example for OpenAPI, to which the query is added."""
-    query = {"photo": EXAMPLE_PICTURE, "box": [40, 60, 200, 180], "category": "car"}
-    return ConfigDict(extra="forbid", allow_inf_nan=False, json_schema_extra={"examples": [{**query, **fields}]})
+    query: Any = {"photo": EXAMPLE_PICTURE, "box": [40, 60, 200, 180], "category": "car"}
+    examples: Any = [{**query, **fields}]
+    return ConfigDict(extra="forbid", allow_inf_nan=False, json_schema_extra={"examples": examples})

@@ -9,6 +9,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from fos_jax.errors import InputError
+from fos_jax.explain.differences import attribute_marginals
 from fos_jax.retrieval.hits import Hit
 from fos_jax.retrieval.queries import SearchQuery, encode_queries
 from fos_jax.retrieval.search import ForegroundSearch
@@ -29,6 +30,7 @@ class InstancesBody(Ranked):
     k: Annotated[int, Field(ge=1)] = 20
     pattern: int | None = None
     ranking: Ranking = "posterior"
+    diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class PatternsBody(Ranked):
@@ -68,48 +70,60 @@ def routes(service: Service) -> APIRouter:
     router, limits = APIRouter(tags=["search"]), service.settings.limits
 
     def instances(body: InstancesBody) -> Response:
-        search, query = service.search(), _query(service, body)
-        asked = {"filters": body.filters.filters()}
-        options: dict[str, Any] = {"ranking": body.ranking, "weights": body.weights, "pattern": body.pattern}
-        hits = search.instances(*query, k=body.k, **options, **asked)
-        few = search.why_few(*query, pattern=body.pattern, **asked) if len(hits) < body.k else ""
-        return json_answer({"version": version(search), "hits": [hit_json(h) for h in hits], "refused": said(few)})
+        search, (photo, box, category) = service.search(), query_of(service, body)
+        filters = body.filters.filters()
+        hits = search.instances(
+            photo,
+            box,
+            category,
+            k=body.k,
+            pattern=body.pattern,
+            ranking=body.ranking,
+            weights=body.weights,
+            filters=filters,
+            diversity=body.diversity,
+        )
+        is_few = len(hits) < body.k
+        few = search.why_few(photo, box, category, pattern=body.pattern, filters=filters) if is_few else ""
+        return json_answer({"version": version(search), "hits": list(map(hit_json, hits)), "refused": said(few)})
 
     def patterns(body: PatternsBody) -> Response:
-        search, query = service.search(), _query(service, body)
+        search, (photo, box, category) = service.search(), query_of(service, body)
         filters = body.filters.filters()
-        options: dict[str, Any] = {"ranking": body.ranking, "weights": body.weights, "filters": filters}
-        wanted = check_attributes(search, body.category, body.attributes)
         groups = search.patterns(
-            *query,
-            k=10**6 if wanted else body.k,
+            photo,
+            box,
+            category,
+            k=body.k,
             instances=body.instances,
             representatives=body.representatives,
-            **options,
+            attributes=body.attributes,
+            ranking=body.ranking,
+            weights=body.weights,
+            filters=filters,
         )
-        if wanted:
-            groups = [g for g in groups if wanted.items() <= g.attributes.items()][: body.k]
-        few = search.why_few(*query, filters=filters) if len(groups) < body.k else ""
-        found = [group_json(group) for group in groups]
-        values = attribute_probabilities(search, query)
+        few = search.why_few(photo, box, category, filters=filters) if len(groups) < body.k else ""
+        found, values = list(map(group_json, groups)), _attributes(search, (photo, box, category))
         return json_answer({"version": version(search), "groups": found, "attributes": values, "refused": said(few)})
 
     def overview(body: OverviewBody) -> Response:
-        search, query = service.search(), _query(service, body)
+        search, (photo, box, category) = service.search(), query_of(service, body)
         filters = body.filters.filters()
         groups = search.overview(
-            *query,
+            photo,
+            box,
+            category,
             total=body.total,
             coverage_weight=body.coverage_weight,
             representatives=body.representatives,
             weights=body.weights,
             filters=filters,
         )
-        few = "" if groups else search.why_few(*query, filters=filters)
+        few = "" if groups else search.why_few(photo, box, category, filters=filters)
         return json_answer({"version": version(search), "groups": list(map(group_json, groups)), "refused": said(few)})
 
     def score(body: ScoreBody) -> Response:
-        search, query = service.search(), _query(service, body)
+        search, query = service.search(), query_of(service, body)
         truncated = None if body.truncated is None else tuple(body.truncated)
         found = search.score(*query, service.pictures.cutout(body.cutout), truncated=truncated, weights=body.weights)
         return json_answer({"version": version(search), **dataclasses.asdict(found)})
@@ -140,7 +154,7 @@ def routes(service: Service) -> APIRouter:
     return router
 
 
-def _query(service: Service, body: Query) -> tuple[np.ndarray, list[int], str]:
+def query_of(service: Service, body: Query) -> tuple[np.ndarray, list[int], str]:
     return service.pictures.photo(body.photo), body.box, body.category
 
 
@@ -175,27 +189,7 @@ def check_counts(most: int, **counts: int) -> None:
             raise InputError(f"{name}: got {value}, expected at most {most}")
 
 
-def check_attributes(search: ForegroundSearch, category: str, wanted: dict[str, str]) -> dict[str, str]:
-    """Attributes of a category with a value each; `InputError` where there is no such name or value."""
-    known = search.table.attributes.get(category, {})
-    for name, value in wanted.items():
-        if value not in known.get(name, ()):
-            expected = ", ".join(known.get(name, known)) or "none"
-            raise InputError(f"attributes: {name} is {value!r}, expected one of {expected}")
-    return wanted
-
-
-def attribute_probabilities(
-    search: ForegroundSearch, query: tuple[np.ndarray, list[int], str]
-) -> dict[str, dict[str, float]]:
-    """name -> value -> p(value | query): the sum of the probabilities of the patterns that have it."""
-    encoded = encode_queries([SearchQuery(*query)], search.bundle)[0]
-    table, numbers = search.table, search.gallery.category(encoded.category).patterns.tolist()
-    found: dict[str, dict[str, float]] = {
-        name: dict.fromkeys(values, 0.0) for name, values in table.attributes.get(encoded.category, {}).items()
-    }
-    for number, probability in zip(numbers, encoded.posterior.tolist(), strict=True):
-        for name, value in table.patterns[number].attributes.items():
-            found.setdefault(name, {}).setdefault(value, 0.0)
-            found[name][value] += probability
-    return found
+def _attributes(search: ForegroundSearch, query: tuple[np.ndarray, list[int], str]) -> dict[str, dict[str, float]]:
+    encoded = encode_queries([SearchQuery(*query)], search.bundle)[0]  # remembered: the search has encoded it
+    ids = search.gallery.category(encoded.category).patterns
+    return attribute_marginals(encoded.log_posterior, search.table, ids)

@@ -3,9 +3,8 @@
 import json
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 from absl import logging
 from starlette.exceptions import HTTPException
 
@@ -13,12 +12,10 @@ from fos_jax.errors import InputError
 from fos_jax.gallery.gallery import Gallery
 from fos_jax.gallery.snapshot import CategoryRows, Snapshot
 from fos_jax.retrieval.search import ForegroundSearch
-from fos_jax.serving.batching import SIZES, BatchingBundle
+from fos_jax.serving.batching import FIRST_SIZES, MORE_SIZES, BatchingBundle
 from fos_jax.serving.gates import Gate
+from fos_jax.serving.observing import Metrics
 from fos_jax.serving.settings import Settings
-
-if TYPE_CHECKING:
-    pass
 
 
 class Pinned:
@@ -47,8 +44,10 @@ class Service:
     """One process of the service.
 
     Attributes:
-      settings, pictures: see there.
-      searching, decoding, composing, slow, reading: the queues; see `Gate`.
+      settings, pictures, jobs, metrics: see there.
+      gallery, bundle, table: what is searched; the bundle encodes in batches.
+      searching, decoding, composing, reading, slow, changing: the queues; see `Gate`.
+      examples: see `read_examples`.
       is_ready: whether the encoder has run once.
     """
 
@@ -62,34 +61,45 @@ class Service:
         Raises:
           InputError: no gallery or bundle there, or damaged ones.
         """
+        from fos_jax.serving.jobs import Jobs
         from fos_jax.serving.pictures import Pictures
 
         self.settings, limits = settings, settings.limits
         opened = ForegroundSearch.open(settings.gallery, bundle or settings.bundle)
-        self.gallery, self.bundle = opened.gallery, BatchingBundle(opened.bundle)
-        self.table = opened.table
-        self.pictures: Pictures = Pictures(
+        self.gallery, self.table, self.metrics = opened.gallery, opened.table, Metrics()
+        tell = self.metrics.batches.labels
+        self.bundle = BatchingBundle(opened.bundle, tell=lambda size: tell(size).inc())
+        self.pictures = Pictures(
             settings.folder / "pictures",
             max_pixels=limits.pixels,
             stored_bytes=limits.stored_bytes,
             stored_s=limits.stored_s,
             decoded_bytes=limits.decoded_bytes,
         )
-        self.searching = Gate("search", working=limits.working, waiting=limits.waiting, limit_s=limits.request_s)
-        self.decoding = Gate("pictures", working=2, waiting=6, limit_s=limits.request_s)
-        self.composing = Gate("composites", working=2, waiting=6, limit_s=limits.request_s)
-        self.slow = Gate("explanations", working=1, waiting=3, limit_s=limits.slow_s)
-        self.reading = Gate("foregrounds", working=2, waiting=64, limit_s=limits.request_s)
+
+        def gate(name: str, working: int, waiting: int, limit_s: float = limits.request_s) -> Gate:
+            return Gate(name, working=working, waiting=waiting, limit_s=limit_s, metrics=self.metrics)
+
+        self.searching = gate("search", limits.working, limits.waiting)
+        self.decoding = gate("pictures", 2, 6)
+        self.composing = gate("composites", 2, 6)
+        self.reading = gate("foregrounds", 2, 64)
+        self.slow = gate("explanations", 1, 3, limits.slow_s)
+        self.changing = gate("changes", 1, 8, limits.slow_s)
+        self._gates = (self.searching, self.decoding, self.composing, self.reading, self.slow, self.changing)
         self.examples = read_examples(settings.examples)
+        self.jobs = Jobs(self)
         self.is_ready = False
 
     def start(self) -> None:
         """Runs the encoder once in a thread, so that the first search need not wait for its compilation."""
+        self.jobs.start()
         threading.Thread(target=self._warm_up, name="fos-warm-up", daemon=True).start()
 
     def stop(self) -> None:
         """Finishes what runs and closes the gallery."""
-        for gate in (self.searching, self.decoding, self.composing, self.slow, self.reading):
+        self.jobs.close()
+        for gate in self._gates:
             gate.close()
         self.bundle.close()
         self.gallery.close()
@@ -99,16 +109,15 @@ class Service:
         return ForegroundSearch(Pinned(self.gallery), self.bundle)  # type: ignore[arg-type]
 
     def _warm_up(self) -> None:
-        photo = np.full((64, 64, 3), 128, np.uint8)
-        row = (*self.bundle.query_inputs(photo, (16, 16, 48, 48)), np.int32(0))
-        self.bundle.encode_padded([row])
+        for size in FIRST_SIZES:
+            self.bundle.compile(size)
         state = self.gallery.snapshot()
         for category in state.categories:
             state.category(category).is_live  # noqa: B018 opens what searches use
         self.is_ready = True
-        for size in SIZES[1:]:
-            self.bundle.encode_padded([row] * size)
         logging.info("%d foregrounds, ready", len(state))
+        for size in MORE_SIZES:
+            self.bundle.compile(size)
 
 
 def row_of(state: Any, identifier: str) -> int:

@@ -18,7 +18,8 @@ class Limits:
       working: searches at a time. waiting: further ones that wait; the rest are refused with 429.
       stored_bytes: of all uploads that are kept. stored_s: seconds that an upload is kept after its last use.
       decoded_bytes: of decoded photographs that are held in memory.
-      rate: requests of one client, as "100/second"; "" for any number.
+      rate: requests of one client (key, or address where there are no keys) in one process, as "50/second"; "" for any
+        number.
     """
 
     upload_bytes: int = 32_000_000
@@ -35,7 +36,7 @@ class Limits:
     stored_bytes: int = 1_000_000_000
     stored_s: float = 86_400.0
     decoded_bytes: int = 400_000_000
-    rate: str = "100/second"
+    rate: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -48,7 +48,8 @@ class Guard:
             await send(message)
 
         refused = self._refused(Request(scope))
-        answer = self._app if refused is None else refusal(403, refused)
+        named = {"request": scope["request_id"]} if "request_id" in scope else {}
+        answer = self._app if refused is None else refusal(403, refused, **named)
         await answer(scope, receive, send_safely)
 
     def _refused(self, request: Request) -> str | None:

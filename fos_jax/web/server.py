@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 
@@ -58,22 +58,24 @@ def serve(
       InputError: the port is taken or not allowed.
     """
     with listen(host, port) as listener:
+        lifespan: Literal["on", "off"] = "on" if is_factory else "off"
+        if is_factory and workers == 1:
+            app, is_factory = app(), False  # what is unusable is told before the address
         ready(address_of(listener))  # good from here on: connections wait in the listener's queue
         config = uvicorn.Config(
             app,
             factory=is_factory,
             log_level="warning",
             access_log=False,
-            lifespan="on" if is_factory else "off",
+            lifespan=lifespan,
             timeout_graceful_shutdown=grace_s,
             timeout_keep_alive=30,
             server_header=False,
             workers=workers,
         )
-        server = uvicorn.Server(config)
         if workers == 1:
-            server.run(sockets=[listener])
+            uvicorn.Server(config).run(sockets=[listener])
         else:
             from uvicorn.supervisors import Multiprocess
 
-            Multiprocess(config, target=server.run, sockets=[listener]).run()
+            Multiprocess(config, sockets=[listener]).run()
