@@ -125,7 +125,9 @@ class Page:
 
     def notice(self) -> str:
         """The line at the top, "" where there is none."""
-        return self.ask("document.querySelector('#notice').hidden ? '' : document.querySelector('#notice span').textContent")
+        return self.ask(
+            "document.querySelector('#notice').hidden ? '' : document.querySelector('#notice span').textContent"
+        )
 
     def said(self) -> str:
         """What a screen reader was told last."""

@@ -50,14 +50,14 @@ def address(tmp_path_factory):
     """A service in a thread, which takes photographs of up to 2 MB and 4 megapixels."""
     import uvicorn
 
-    from fos_jax.serving.app import make_app
+    from fos_jax.serving.app import ServiceApp
     from fos_jax.serving.settings import Limits, Settings
 
     folder = tmp_path_factory.mktemp("page")
     bundle = FakeBundle(table=table())
     build_from(list(records()), folder / "gallery", bundle)
     limits = dataclasses.replace(Limits(), upload_bytes=2_000_000, pixels=4_000_000)
-    app = make_app(Settings(folder / "gallery", folder / "kept", limits=limits), bundle)
+    app = ServiceApp(Settings(folder / "gallery", folder / "kept", limits=limits), bundle)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -112,7 +112,9 @@ def open_and_draw(page, photograph, start=(0.3, 0.4), end=(0.6, 0.8)):
 
 
 def ids(page, row=0):
-    script = "[...document.querySelectorAll('.row')].map((r) => [...r.querySelectorAll('.hit')].map((h) => h.dataset.id))"
+    script = (
+        "[...document.querySelectorAll('.row')].map((r) => [...r.querySelectorAll('.hit')].map((h) => h.dataset.id))"
+    )
     return page.ask(script)[row]
 
 
@@ -311,7 +313,9 @@ def test_what_goes_wrong_says_what_to_do(page, photograph, tmp_path):
 
     # Too much at a time, a forgotten photograph, and no service at all: it goes on by itself.
     again = "new Response(JSON.stringify({ error: 'busy' }), { status: 429, headers: { 'Retry-After': '1' } })"
-    stub(page, f"if (path.startsWith('/api/search') && !window.asked++) return Promise.resolve({again}); return real();")
+    stub(
+        page, f"if (path.startsWith('/api/search') && !window.asked++) return Promise.resolve({again}); return real();"
+    )
     page.drag((0.1, 0.4), (0.3, 0.9))
     page.until("document.querySelector('#notice').textContent.startsWith('The service is busy. Trying again in 1 s')")
     page.until("document.querySelector('#notice').hidden")
@@ -400,7 +404,9 @@ def test_axe_finds_nothing_serious(page, photograph, theme):
 def test_files_are_small_and_ask_nobody_else():
     from importlib import resources
 
-    files = [f for f in (resources.files("fos_jax.serving") / "page").iterdir() if f.name.endswith((".js", ".css", ".html"))]
+    files = [
+        f for f in (resources.files("fos_jax.serving") / "page").iterdir() if f.name.endswith((".js", ".css", ".html"))
+    ]
     assert len(files) > 20
     for file in files:
         text = file.read_text("utf-8")

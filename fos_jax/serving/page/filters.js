@@ -36,7 +36,7 @@ function check(label, name, value, change) {
 }
 
 // change(filters): those that are set.
-export function filterForm({ filters, licences, tags, change }) {
+export function filterForm({ filters, licences, tags, has_mirrored, change }) {
   const set = (name, value) => {
     const isUnset = value === null || value === 0 || (Array.isArray(value) && !value.length);
     const rest = Object.fromEntries(Object.entries(filters).filter(([key]) => key !== name));
@@ -50,7 +50,7 @@ export function filterForm({ filters, licences, tags, change }) {
     select("Width to height like the rectangle", "aspect_tolerance", ASPECTS, filters.aspect_tolerance, set),
     checks("Licence", "licences", licences, filters.licences ?? [], set),
     checks("With the tags", "tags", tags, filters.tags ?? [], set),
-    check("Mirrored ones too", "mirror", filters.mirror, set),
+    has_mirrored ? check("Mirrored ones too", "mirror", filters.mirror, set) : null,
     check("Cut off at any side", "any_truncation", filters.any_truncation, set),
     countOf(filters) ? el("button", { class: "quiet", id: "clear-filters", onclick: () => change({}) }, "Clear the filters") : null,
   ];

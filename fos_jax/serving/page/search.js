@@ -37,7 +37,7 @@ export class Search {
     const said = this.found?.attributes ?? {};
     const forms = {
       attributes: hasAttributes && (() => allSwitches({ values: this.values, said, wanted, change: (next) => change({ wanted: next }) })),
-      filters: () => filterForm({ filters, licences: this.gallery.licences, tags: this.gallery.tags, change: (next) => change({ filters: next }) }),
+      filters: () => filterForm({ ...this.gallery, filters, change: (next) => change({ filters: next }) }),
     };
     if (!forms[this.opened]) this.opened = "";
     const disclosure = (name, label, count) => {
