@@ -51,7 +51,7 @@ export class Atlas {
           el(
             "button",
             { "data-pattern": String(pattern.id), "aria-pressed": "false", onclick: () => this.choose(pattern.id) },
-            pattern.representatives.length ? el("span", { class: "cover" }, thumbnail(pattern.representatives[0], false, "")) : null,
+            el("span", { class: "cover" }, pattern.representatives.length ? thumbnail(pattern.representatives[0], false, "") : null),
             el("span", {}, this.nameOf(pattern)),
             el("b", {}, String(pattern.size), el("span", { class: "unseen" }, " foregrounds")),
           ),
@@ -74,9 +74,11 @@ export class Atlas {
   map(width, height) {
     const margin = Math.min(40, width / 12);
     const most = Math.max(...this.patterns.map(({ size }) => size), 1);
-    const marks = this.patterns.map((pattern) => {
+    const shown = this.patterns.filter(({ size }) => size);
+    const isFlat = new Set(shown.map(({ y }) => y)).size < 2;
+    const marks = shown.map((pattern) => {
       const side = Math.min(1, width / 800) * (22 + 18 * Math.sqrt(pattern.size / most));
-      const [x, y] = [margin + pattern.x * (width - 2 * margin), margin + pattern.y * (height - 2 * margin)];
+      const [x, y] = [margin + pattern.x * (width - 2 * margin), margin + (isFlat ? 0.5 : pattern.y) * (height - 2 * margin)];
       const [first] = pattern.representatives;
       const mark = shape(
         "g",

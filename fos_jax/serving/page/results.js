@@ -4,6 +4,9 @@ import { bar, byId, el } from "/page/shared/dom.js";
 import { thumbnail } from "./pictures.js";
 import { counted, describe, percent, plain } from "./words.js";
 
+// The service names the fields that relax a rule; here a button does.
+const plainly = (refused) => `${capital(refused.replace(/ \([^()]*relaxes that\)/g, ""))}.`;
+
 const capital = (text) => text.replace(/^./, (letter) => letter.toUpperCase());
 
 export class Results {
@@ -76,6 +79,7 @@ export class Results {
   empty(...children) {
     this.hits.clear();
     this.look(null);
+    this.tell(null);
     this.root.replaceChildren(el("div", { class: "empty" }, children));
   }
 
@@ -84,15 +88,22 @@ export class Results {
     if (!groups.length) return this.showNothing(category, refused, hasFilters, wanted);
     const rows = groups.map((group) => this.row(group, category));
     const more = mayHaveMore && groups[0].id >= 0 ? el("button", { class: "more", onclick: () => this.on.more() }, "More patterns") : null;
-    this.root.replaceChildren(...rows, ...(more ? [more] : []));
+    this.root.replaceChildren(...[...rows, more, this.leftOut(refused, hasFilters)].filter(Boolean));
     for (const list of this.root.querySelectorAll(".hits")) this.stop(list.querySelector(".hit"));
     this.tell(null);
   }
 
+  // What rules keep out of sight, and the way to see it.
+  leftOut(refused, hasFilters) {
+    if (!refused) return null;
+    return el("div", { class: "left-out" }, el("p", {}, plainly(refused)), el("button", { id: "relax", onclick: () => this.on.relax() }, hasFilters ? "Relax the filters" : "Show them all the same"));
+  }
+
   showNothing(category, refused, hasFilters, wanted) {
-    const said = refused.replace(/ \([^()]*relaxes that\)/g, "");
-    const relax = el("button", { class: "main", id: "relax", onclick: () => this.on.relax() }, "Relax the filters");
-    if (refused && (hasFilters || !Object.keys(wanted).length)) return this.empty(el("h2", {}, "The filters leave nothing"), el("p", {}, `${capital(said)}.`), relax);
+    if (refused && (hasFilters || !Object.keys(wanted).length)) {
+      const relax = el("button", { class: "main", id: "relax", onclick: () => this.on.relax() }, hasFilters ? "Relax the filters" : "Show them all the same");
+      return this.empty(el("h2", {}, hasFilters ? "The filters leave nothing" : "Nothing fits as it should"), el("p", {}, plainly(refused)), relax);
+    }
     if (Object.keys(wanted).length) {
       return this.empty(
         el("h2", {}, "Nothing looks like that"),

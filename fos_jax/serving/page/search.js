@@ -126,9 +126,9 @@ export class Search {
   tell() {
     const { groups } = this.found;
     if (!groups.length) return say("Nothing was found. The results say why.");
-    const [{ attributes, description, probability, id }] = groups;
-    const best = id < 0 ? `${counted(groups[0].size, "foreground")} fit` : `the likeliest: ${describe(attributes, description)}, ${percent(probability)}`;
-    return say(`${counted(groups.length, "pattern")} found, ${best}.`);
+    const [{ attributes, description, probability, id, size }] = groups;
+    if (id < 0) return say(`${counted(size, "foreground")} found.`);
+    return say(`${counted(groups.length, "pattern")} found, the likeliest: ${describe(attributes, description)}, ${percent(probability)}.`);
   }
 
   async more(record) {

@@ -204,6 +204,7 @@ export class Stage {
     if (event.button || !this.proxy) return;
     if (this.takeLayer(event)) return;
     event.preventDefault();
+    this.sheet.blur();
     this.sheet.setPointerCapture(event.pointerId);
     const [x, y] = this.pointOf(event);
     this.begun = { x, y, screen: [event.clientX, event.clientY], isDrawn: false };
