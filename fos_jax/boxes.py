@@ -22,6 +22,8 @@ def _four_finite_numbers(box: Any, where: str) -> list[float]:
         values = [float(value) for value in box]
     except (TypeError, ValueError):
         raise InputError(f"{where}: got {box!r}, expected four numbers") from None
+    except OverflowError:
+        raise InputError(f"{where}: got a number of hundreds of digits, expected pixels") from None
     if len(values) != 4:
         raise InputError(f"{where}: got {len(values)} numbers, expected four")
     if not all(map(math.isfinite, values)):

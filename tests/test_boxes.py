@@ -27,6 +27,7 @@ def test_a_good_box_comes_back_as_plain_integers():
         ((30, 30, 40, 40), "inside the image"),
         ((0, 0, math.nan, 5), "finite"),
         ((0, 0, math.inf, 5), "finite"),
+        ((0, 0, 10**400, 5), "hundreds of digits"),
         ((0.5, 0, 2, 5), "whole pixels"),
         ((0, 0, 5), "four"),
         ((0, 0, 5, 5, 5), "four"),

@@ -117,7 +117,8 @@ class Store:
                 # A folder that cannot be written has no room for the files that readers share: nobody writes to it.
                 self._db.close()
                 wal = self.path.with_name(f"{DATABASE}-wal")
-                if is_writer or "unable to open" not in str(error) or (wal.exists() and wal.stat().st_size):
+                is_refused = any(words in str(error) for words in ("unable to open", "readonly database"))
+                if is_writer or not is_refused or (wal.exists() and wal.stat().st_size):
                     raise
                 self._db = self._connect("ro&immutable=1")
 

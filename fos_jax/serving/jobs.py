@@ -244,7 +244,7 @@ def routes(service: Service) -> APIRouter:
         return FileResponse(path, media_type="application/jsonl") if path.exists() else Response(b"")
 
     @router.post("/api/jobs", status_code=202, response_model=JobReply)
-    async def add(job: Annotated[Job, Body()]) -> Response:
+    async def add_job(job: Annotated[Job, Body()]) -> Response:
         """Hands in a job."""
         if isinstance(job, SearchJob):
             check_counts(service.settings.limits.k, k=job.k)
@@ -264,7 +264,7 @@ def routes(service: Service) -> APIRouter:
         return result_file(job)
 
     @router.delete("/api/jobs/{job}", status_code=204, response_class=Response)
-    async def remove(job: str) -> Response:
+    async def remove_job(job: str) -> Response:
         """Takes a job back, or removes what is left of it."""
         jobs.remove(job)
         return Response(status_code=204)

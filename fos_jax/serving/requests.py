@@ -7,8 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from fos_jax.retrieval.rules import Filters
 
 PictureId = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="As POST /api/pictures returns it.")]
+Pixel = Annotated[int, Field(ge=0, le=1_000_000)]
 Box = Annotated[
-    list[int], Field(min_length=4, max_length=4, description="x0, y0, x1, y1 in pixels of the upright picture")
+    list[Pixel], Field(min_length=4, max_length=4, description="x0, y0, x1, y1 in pixels of the upright picture")
 ]
 Name = Annotated[str, Field(max_length=200)]
 Names = Annotated[list[Name], Field(max_length=10_000)]
@@ -18,10 +19,13 @@ Factor = Annotated[float, Field(gt=0, le=1e6)] | Literal["any"] | None
 EXAMPLE_PICTURE = "0" * 64
 
 
-class Body(BaseModel):
-    """A JSON object without other fields, infinities and NaN."""
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+class Body(BaseModel):
+    """A JSON object without other fields, other types, infinities and NaN."""
+
+    model_config = _STRICT
 
 
 class FilterFields(Body):
@@ -66,4 +70,4 @@ def example(**fields: Any) -> ConfigDict:
     """Configuration of a body with an example for OpenAPI, to which the query is added."""
     query: Any = {"photo": EXAMPLE_PICTURE, "box": [40, 60, 200, 180], "category": "car"}
     examples: Any = [{**query, **fields}]
-    return ConfigDict(extra="forbid", allow_inf_nan=False, json_schema_extra={"examples": examples})
+    return {**_STRICT, "json_schema_extra": {"examples": examples}}

@@ -83,7 +83,7 @@ class Service:
         self.searching = gate("search", limits.working, limits.waiting)
         self.decoding = gate("pictures", 2, 6)
         self.composing = gate("composites", 2, 6)
-        self.reading = gate("foregrounds", 2, 64)
+        self.reading = gate("foregrounds", 2, 256)
         self.slow = gate("explanations", 1, 3, limits.slow_s)
         self.changing = gate("changes", 1, 8, limits.slow_s)
         self._gates = (self.searching, self.decoding, self.composing, self.reading, self.slow, self.changing)

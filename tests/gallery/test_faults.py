@@ -209,8 +209,9 @@ def _limit_writes(patched, allowed, code):
     return lambda: left[0]
 
 
-def test_a_folder_that_cannot_be_written_is_searched_and_not_changed(path, monkeypatch):
-    """As on a read-only disk: SQLite cannot make the files that readers share, and needs none."""
+@pytest.mark.parametrize("message", ["unable to open database file", "attempt to write a readonly database"])
+def test_a_folder_that_cannot_be_written_is_searched_and_not_changed(path, monkeypatch, message):
+    """As on a read-only disk or in another user's folder: there SQLite cannot make the files that readers share."""
     with contextlib.closing(sqlite3.connect(path / "gallery.db")) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     (path / "gallery.db-wal").unlink(missing_ok=True)
@@ -218,7 +219,7 @@ def test_a_folder_that_cannot_be_written_is_searched_and_not_changed(path, monke
 
     class ReadOnly:
         def execute(self, *_):
-            raise sqlite3.OperationalError("unable to open database file")
+            raise sqlite3.OperationalError(message)
 
         def close(self):
             pass
@@ -228,7 +229,7 @@ def test_a_folder_that_cannot_be_written_is_searched_and_not_changed(path, monke
     )
     with contextlib.closing(Gallery.open(path)) as gallery:
         assert len(gallery) == 41
-    with pytest.raises(InputError, match=r"gallery\.db: refused \(unable to open database file\)"):
+    with pytest.raises(InputError, match=rf"gallery\.db: refused \({message}\)"):
         GalleryWriter(path)
 
 
