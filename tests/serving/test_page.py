@@ -3,6 +3,7 @@
 Needs Debian's chromium and chromium-driver (or others of the same version on the path).
 """
 
+import contextlib
 import dataclasses
 import json
 import threading
@@ -45,19 +46,18 @@ def records():
             yield CutoutRecord(name, category, disc(colour, 90, 60 + 4 * number), name, licence)
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """A service in a thread, which takes photographs of up to 2 MB and 4 megapixels."""
+@contextlib.contextmanager
+def serving(folder, **settings):
+    """The address of a service in a thread, which takes photographs of up to 2 MB and 4 megapixels."""
     import uvicorn
 
     from fos_jax.serving.app import ServiceApp
     from fos_jax.serving.settings import Limits, Settings
 
-    folder = tmp_path_factory.mktemp("page")
     bundle = FakeBundle(table=table())
     build_from(list(records()), folder / "gallery", bundle)
     limits = dataclasses.replace(Limits(), upload_bytes=2_000_000, pixels=4_000_000)
-    app = ServiceApp(Settings(folder / "gallery", folder / "kept", limits=limits), bundle)
+    app = ServiceApp(Settings(folder / "gallery", folder / "kept", limits=limits, **settings), bundle)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -65,6 +65,12 @@ def address(tmp_path_factory):
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("page")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -380,6 +386,26 @@ def test_keys_alone_suffice(page, photograph):
     page.until("document.activeElement.closest('#dialog')")
     assert page.axe() == []
     page.press(keys.ESCAPE)
+
+
+def test_a_service_that_wants_a_key_gets_it(page, photograph, tmp_path):
+    from fos_jax.serving.keys import add_key
+
+    keys = tmp_path / "keys.json"
+    key = add_key(keys, "ann", "reader")
+    with serving(tmp_path, keys=keys) as found:
+        page.browser.get(found)
+        page.until("document.activeElement.id === 'api-key'")
+        page.press("wrong", page.keys.ENTER)
+        page.until("document.querySelector('#dialog').open && !document.querySelector('#api-key').value")
+        page.press(key, page.keys.ENTER)
+        page.until("document.querySelector('#ask select')")
+        open_and_draw(page, photograph)
+        page.until("document.querySelector('.hit img').naturalWidth > 0")
+        page.click(".row .hit")
+        page.until("document.querySelector('.layer img')?.naturalWidth > 0")
+        wait(lambda: visible(page, page.state()["layers"][0]["box"]))
+        assert page.errors(401) == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

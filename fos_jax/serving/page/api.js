@@ -21,14 +21,21 @@ export class Api {
   // onTrouble(text) tells what is waited for, onTrouble("") that it is over.
   constructor(onTrouble) {
     this.onTrouble = onTrouble;
+    this.key = sessionStorage.getItem("fos.key") || "";
+  }
+
+  setKey(key) {
+    this.key = key;
+    sessionStorage.setItem("fos.key", key);
   }
 
   async request(path, { signal, ...options } = {}) {
+    const headers = { ...(this.key && { "X-API-Key": this.key }), ...options.headers };
     let isTroubled = false;
     for (let attempt = 0; ; attempt++) {
       let response = null;
       try {
-        response = await fetch(path, { ...options, signal });
+        response = await fetch(path, { ...options, headers, signal });
       } catch (error) {
         if (signal?.aborted) throw error;
         if (attempt >= MOST_TRIES) throw new Refusal(0, AWAY);

@@ -8,7 +8,7 @@ import { askKey, showDownloads, showKeys } from "./dialogs.js";
 import { flipped, layerBar, layerList, nameOf, reordered } from "./layers.js";
 import { hush, say, tell } from "./notice.js";
 import { Opening } from "./opening.js";
-import { setVersion } from "./pictures.js";
+import { setKeyed, setVersion } from "./pictures.js";
 import { Places } from "./places.js";
 import { scaledBy, whole } from "./placing.js";
 import { Results } from "./results.js";
@@ -49,7 +49,7 @@ const opening = new Opening(work, () => page.gallery, { failed });
 
 function failed(error) {
   if (error.name === "AbortError") return;
-  if (error.status === 401) return askKey((key) => api.post("/api/session", { key }).then(boot, failed));
+  if (error.status === 401) return askKey((key) => (api.setKey(key), boot()));
   const again = { label: "Try again", run: () => (page.gallery ? search.again(page.record) : boot()) };
   tell(error.message, { kind: "bad", lasts_ms: 0, action: error.status === undefined || error.status === 400 ? null : again });
 }
@@ -314,6 +314,7 @@ async function boot() {
     return failed(error);
   }
   setVersion(page.gallery.version);
+  if (api.key) setKeyed(api);
   drawWelcome(page.gallery, { open: () => opening.choose(), example: (example) => opening.example(api, example) });
   work.restore();
   if (!page.gallery.categories.some(({ name }) => name === work.now.category)) {

@@ -1,7 +1,7 @@
 // The gallery without a query: its patterns as a map and as a list, and the foregrounds inside one.
 
 import { byId, el } from "/page/shared/dom.js";
-import { thumbnail, thumbnailAddress } from "./pictures.js";
+import { showAt, thumbnail, thumbnailAddress } from "./pictures.js";
 import { counted, describe, plain, title } from "./words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -85,8 +85,12 @@ export class Atlas {
         { transform: `translate(${x} ${y})`, class: pattern.id === this.chosen ? "mark chosen" : "mark", "data-pattern": pattern.id },
         shape("title", {}, `${this.nameOf(pattern)} (${pattern.size})`),
         shape("circle", { r: side * 0.62 }),
-        ...(first === undefined ? [] : [shape("image", { href: thumbnailAddress(first), x: -side / 2, y: -side / 2, width: side, height: side })]),
       );
+      if (first !== undefined) {
+        const image = shape("image", { x: -side / 2, y: -side / 2, width: side, height: side });
+        showAt(image, thumbnailAddress(first), "href");
+        mark.append(image);
+      }
       mark.addEventListener("click", () => this.choose(pattern.id));
       return mark;
     });

@@ -40,12 +40,12 @@ export function showDownloads(choices) {
 }
 
 export function askKey(then) {
-  const field = el("input", { type: "password", autocomplete: "off", id: "api-key" });
-  const done = () => {
-    if (!field.value.trim()) return;
+  const field = el("input", { type: "password", autocomplete: "off", id: "api-key", required: true });
+  const done = (event) => {
+    event.preventDefault();
     byId("dialog").close();
     then(field.value.trim());
   };
-  field.addEventListener("keydown", (event) => event.key === "Enter" && done());
-  open("This service wants a key", el("label", { class: "field" }, el("span", {}, "Key"), field), el("p", {}, el("button", { class: "main", onclick: done }, "Go on")));
+  open("This service wants a key", el("form", { onsubmit: done }, el("label", { class: "field" }, el("span", {}, "Key"), field), el("p", {}, el("button", { class: "main" }, "Go on"))));
+  field.focus();
 }

@@ -4,9 +4,21 @@ const MOST_KEPT = 60;
 const LONGEST_SIDE = 1600;
 const kept = new Map();
 let version = "";
+let keyed = null;
 
 export function setVersion(value) {
   version = String(value);
+}
+
+// With a key, pictures are fetched with it: the browser sends none of its own accord.
+export function setKeyed(api) {
+  keyed = api;
+}
+
+export function showAt(node, address, name = "src") {
+  if (!keyed) return void node.setAttribute(name, address);
+  const own = (response) => response.blob().then((blob) => node.setAttribute(name, URL.createObjectURL(blob)));
+  return void keyed.request(address).then(own, () => node.classList.add("missing"));
 }
 
 const addressOf = (id, kind) => `/api/foregrounds/${encodeURIComponent(id)}/${kind}?${new URLSearchParams({ version })}`;
@@ -17,7 +29,7 @@ export function thumbnail(id, isMirrored = false, alt = "") {
   const image = new Image();
   Object.assign(image, { alt, decoding: "async", loading: "lazy", draggable: false, className: isMirrored ? "thumbnail mirrored" : "thumbnail" });
   image.addEventListener("error", () => image.classList.add("missing"));
-  image.src = thumbnailAddress(id);
+  showAt(image, thumbnailAddress(id));
   return image;
 }
 
@@ -50,7 +62,7 @@ function load(api, id) {
   };
   const small = new Image();
   small.addEventListener("load", () => entry.isWhole || better(small, false), { once: true });
-  small.src = thumbnailAddress(id);
+  showAt(small, thumbnailAddress(id));
   readWhole(api, id).then((bitmap) => better(bitmap, true), () => kept.delete(id));
   return entry;
 }

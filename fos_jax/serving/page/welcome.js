@@ -1,6 +1,7 @@
 // The first thing that is seen: how to begin, with examples to begin with.
 
 import { byId, el } from "/page/shared/dom.js";
+import { showAt } from "./pictures.js";
 import { plain } from "./words.js";
 
 // on: {open(), example(example)}
@@ -18,7 +19,7 @@ export function drawWelcome(gallery, on) {
             { class: "examples" },
             examples.map((example) => {
               const image = el("img", { alt: "", loading: "lazy", width: String(example.width), height: String(example.height) });
-              image.src = exampleAddress(example);
+              showAt(image, exampleAddress(example));
               return el("li", {}, el("button", { "aria-label": `Example: a place for a ${plain(example.category)}`, "data-example": example.id, onclick: () => on.example(example) }, image, el("span", {}, plain(example.category))));
             }),
           ),
