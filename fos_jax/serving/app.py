@@ -114,11 +114,8 @@ def _add_states(app: FastAPI, service: Service) -> None:
 
 
 def _add_errors(app: FastAPI, service: Service) -> None:
-    folder = str(service.settings.gallery)
-
     def answer(request: Request, status: int, message: str, headers: Any = None) -> Response:
-        hidden = message.replace(folder, "the gallery")  # where it lies is nobody's business
-        return refusal(status, hidden, headers=headers, request=request.scope.get("request_id", ""))
+        return refusal(status, service.hidden(message), headers=headers, request=request.scope.get("request_id", ""))
 
     @app.exception_handler(RequestValidationError)
     async def meaningless(request: Request, error: RequestValidationError) -> Response:

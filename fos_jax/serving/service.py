@@ -104,6 +104,10 @@ class Service:
         self.bundle.close()
         self.gallery.close()
 
+    def hidden(self, message: str) -> str:
+        """A message without the gallery's place on the disk, which is nobody's business."""
+        return message.replace(str(self.settings.gallery), "the gallery")
+
     def search(self) -> ForegroundSearch:
         """A search over the gallery as it is now; its `gallery` does not change any more."""
         return ForegroundSearch(Pinned(self.gallery), self.bundle)  # type: ignore[arg-type]
