@@ -1,0 +1,260 @@
+"""A headless Chromium on the search page, for tests and for the pictures of the documents.
+
+    python tests/serving/page_world.py --bundle=runs/demo/student/bundle --output=world
+    fos serve --gallery=world/gallery
+    python tests/serving/page_driver.py --address=http://127.0.0.1:8766/ --output=docs   # pictures
+    python tests/serving/page_driver.py --address=http://127.0.0.1:8766/ --measure       # times
+
+Needs Debian's chromium and chromium-driver (or others of the same version on the path), and selenium.
+"""
+
+import argparse
+import io
+import shutil
+import time
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+WAIT_S = 30
+
+
+class Page:
+    """One browser window on the page."""
+
+    def __init__(self, address: str, *, downloads: Path | None = None):
+        from selenium import webdriver
+        from selenium.webdriver.common.by import By
+        from selenium.webdriver.common.keys import Keys
+
+        self.keys, self.by, self.address = Keys, By, address
+        options = webdriver.ChromeOptions()
+        options.binary_location = CHROMIUM
+        for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.browser: Any = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+        self.resize(1280, 800)
+        if downloads is not None:
+            settings = {"behavior": "allow", "downloadPath": str(downloads)}
+            self.browser.execute_cdp_cmd("Browser.setDownloadBehavior", settings)
+        self.open()
+
+    def open(self) -> None:
+        """Opens the page anew: what is kept over a reload is there again."""
+        self.browser.get(self.address)
+        self.until("document.querySelector('#ask select')")
+
+    def resize(self, width: int, height: int) -> None:
+        """The window's inner size in CSS pixels."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def theme(self, name: str) -> None:
+        """ "light" or "dark"."""
+        if self.ask("document.documentElement.dataset.theme") != name:
+            self.click("#theme")
+
+    def ask(self, script: str) -> Any:
+        """The value of a JavaScript expression."""
+        return self.browser.execute_script(f"return {script}")
+
+    def until(self, condition: str) -> None:
+        """Waits until a JavaScript expression is true."""
+        end = time.monotonic() + WAIT_S
+        while not self.ask(f"Boolean({condition})"):
+            if time.monotonic() > end:
+                told = f"{self.notice()!r}, {self.said()!r}, {self.browser.get_log('browser')}"
+                raise AssertionError(f"not within {WAIT_S} s: {condition}; {told}")
+            time.sleep(0.03)
+
+    def find(self, selector: str) -> Any:
+        """The first element of a CSS selector, scrolled into sight."""
+        self.until(f"document.querySelector({selector!r})")
+        node = self.browser.find_element(self.by.CSS_SELECTOR, selector)
+        self.browser.execute_script("arguments[0].scrollIntoView({ block: 'nearest', inline: 'nearest' })", node)
+        return node
+
+    def click(self, selector: str) -> None:
+        """A real click in the middle of an element."""
+        self.find(selector).click()
+
+    def hover(self, selector: str) -> None:
+        """Moves the pointer onto an element."""
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.browser).move_to_element(self.find(selector)).perform()
+
+    def press(self, *keys: str, held: str = "") -> None:
+        """Presses keys one after the other at whatever has the focus, with a modifier held."""
+        from selenium.webdriver import ActionChains
+
+        for key in keys:
+            actions = ActionChains(self.browser)
+            if held:
+                actions.key_down(held).send_keys(key).key_up(held).perform()
+            else:
+                actions.send_keys(key).perform()
+
+    def focused(self) -> str:
+        """What has the focus: its id, else its class."""
+        return self.ask("document.activeElement.id || document.activeElement.className")
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float], *, steps: int = 4) -> None:
+        """Drags by mouse over the photograph, in fractions of its width and height."""
+        from selenium.webdriver.common.actions.action_builder import ActionBuilder
+
+        self.find("#sheet")
+        rect = self.ask("document.querySelector('#sheet').getBoundingClientRect().toJSON()")
+        place = [(rect["x"] + x * rect["width"], rect["y"] + y * rect["height"]) for x, y in (start, end)]
+        builder = ActionBuilder(self.browser, duration=10)
+        builder.pointer_action.move_to_location(*map(round, place[0])).pointer_down()
+        for i in range(1, steps + 1):
+            point = [a + (b - a) * i / steps for a, b in zip(*place, strict=True)]
+            builder.pointer_action.move_to_location(*map(round, point))
+        builder.pointer_action.pointer_up()
+        builder.perform()
+
+    def open_file(self, path: Path) -> None:
+        """Hands a file to the page as the file dialog does."""
+        self.browser.find_element(self.by.CSS_SELECTOR, "#file").send_keys(str(path))
+
+    def state(self) -> dict[str, Any]:
+        """What is kept over a reload, as it is now."""
+        script = "(() => { const w = JSON.parse(localStorage.getItem('fos.work')); return w && w.states[w.at] })()"
+        return self.ask(script)
+
+    def notice(self) -> str:
+        """The line at the top, "" where there is none."""
+        return self.ask(
+            "document.querySelector('#notice').hidden ? '' : document.querySelector('#notice span').textContent"
+        )
+
+    def said(self) -> str:
+        """What a screen reader was told last."""
+        return self.ask("document.querySelector('#live').textContent")
+
+    def axe(self) -> list[str]:
+        """What axe finds serious or critical now."""
+        if not self.ask("Boolean(window.axe)"):
+            source = (resources.files("axe_core_python") / "axe.min.js").read_text("utf-8")
+            self.browser.execute_script(source)
+        script = "const done = arguments[0]; axe.run(document, { resultTypes: ['violations'] }).then(done)"
+        found = self.browser.execute_async_script(script)["violations"]
+        return [
+            f"{entry['id']}: {entry['nodes'][0]['target']} {entry['nodes'][0]['failureSummary']}"
+            for entry in found
+            if entry["impact"] in ("serious", "critical")
+        ]
+
+    def picture(self, path: Path) -> None:
+        """Writes the window as a PNG."""
+        from PIL import Image
+
+        time.sleep(0.4)
+        Image.open(io.BytesIO(self.browser.get_screenshot_as_png())).convert("RGB").save(path, optimize=True)
+
+    def errors(self, *meant: int) -> list[str]:
+        """What the browser complained about, but for answers of statuses that were meant."""
+        refusals = (*(f"status of {status}" for status in meant), "willReadFrequently")  # tests read pixels of canvases
+        log = self.browser.get_log("browser")
+        return [entry["message"] for entry in log if not any(refusal in entry["message"] for refusal in refusals)]
+
+    def close(self) -> None:
+        """Ends the browser."""
+        self.browser.quit()
+
+
+def write_pictures(address: str, output: Path) -> None:
+    """Two pictures of the page on a served gallery with examples: results with placed foregrounds, and the reasons."""
+    page = Page(address)
+    try:
+        page.resize(1200, 740)
+        page.theme("light")
+        page.click("#welcome .examples li:nth-child(3) button")
+        page.click(".row li:nth-child(2) .hit")
+        page.until("document.querySelector('#layers .layer')")
+        time.sleep(3)  # the service's own picture of it
+        page.hover(".row:nth-of-type(2) .hit")
+        page.hover("#tab-why")
+        page.picture(output / "page.png")
+        page.theme("dark")
+        page.click("#tab-why")
+        page.click("#show-evidence")
+        page.until("document.querySelector('#evidence canvas')")
+        page.ask("document.querySelector('#why-attributes').scrollIntoView()")
+        page.hover("header h1")
+        page.picture(output / "page_why.png")
+    finally:
+        page.close()
+
+
+_FRAMES = """
+  const done = arguments[0], frame = document.querySelector('.frame.foreground');
+  frame.setPointerCapture = () => {};
+  const { x, y, width, height } = frame.getBoundingClientRect();
+  const send = (kind, dx, dy) => frame.dispatchEvent(new PointerEvent(kind, {
+    bubbles: true, clientX: x + width / 2 + dx, clientY: y + height / 2 + dy, pointerId: 1, button: 0,
+  }));
+  const times = [];
+  let last = 0, moves = 0;
+  const step = (now) => {
+    if (last) times.push(now - last);
+    last = now;
+    for (let i = 0; i < 3; i++, moves++) send('pointermove', 80 * Math.sin(moves / 30), 50 * Math.cos(moves / 40));
+    if (moves < 900) return requestAnimationFrame(step);
+    send('pointerup', 0, 0);
+    return done(times);
+  };
+  send('pointerdown', 0, 0);
+  requestAnimationFrame(step);
+"""
+
+
+def measure(address: str) -> None:
+    """Prints, for a photograph of 24 megapixels, ms from letting go to drawn results, and ms of frames of a drag."""
+    import tempfile
+
+    import numpy as np
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 256, (250, 375, 3), np.uint8)
+    page = Page(address)
+    taken = "performance.getEntriesByName('fos:{}').at(-1).startTime"
+    try:
+        with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
+            Image.fromarray(noise).resize((6000, 4000), Image.Resampling.BICUBIC).save(file, quality=90)
+            file.flush()
+            page.open_file(Path(file.name))
+            page.until("!document.querySelector('#sheet').hidden")
+            page.drag((0.2, 0.5), (0.45, 0.9))
+            page.until("document.querySelector('.hit')")
+            found = []
+            for i in range(20):
+                count = page.ask("performance.getEntriesByName('fos:results').length")
+                page.drag((0.3 + 0.01 * i, 0.7), (0.31 + 0.01 * i, 0.7))
+                page.until(f"performance.getEntriesByName('fos:results').length > {count}")
+                found.append(page.ask(f"{taken.format('results')} - {taken.format('letgo')}"))
+            page.click(".hit")
+            page.until("document.querySelector('.layer')")
+            time.sleep(2)
+            frames = page.browser.execute_async_script(_FRAMES)
+    finally:
+        page.close()
+    for name, values in (("results, ms from letting go", found), ("frames of a drag, ms", frames)):
+        p50, p95 = np.percentile(values, (50, 95))
+        print(f"{name}: p50 {p50:.1f}, p95 {p95:.1f}, longest {max(values):.1f} ({len(values)} measured)")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--address", required=True, help="of a service that has examples")
+    parser.add_argument("--output", type=Path, help="folder for page.png and page_why.png")
+    parser.add_argument("--measure", action="store_true", help="print times")
+    arguments = parser.parse_args()
+    if arguments.output:
+        write_pictures(arguments.address, arguments.output)
+    if arguments.measure:
+        measure(arguments.address)
