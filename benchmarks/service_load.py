@@ -195,9 +195,11 @@ def ask(address: str, queries: Queries, seconds: float, users: int, *, per_s: fl
     return answers
 
 
-def capacity(gallery: Path, workers: int, users: Sequence[int], seconds: float) -> tuple[list[dict[str, Any]], float]:
+def capacity(
+    gallery: Path, workers: int, users: Sequence[int], seconds: float, *flags: str
+) -> tuple[list[dict[str, Any]], float]:
     """Figures per number of users, and the most answers per second."""
-    server, lines = Server(gallery, workers), []
+    server, lines = Server(gallery, workers, *flags), []
     try:
         queries = Queries(server.address)
         ask(server.address, queries, min(5.0, seconds), max(users))
@@ -225,9 +227,9 @@ def memory_of(server: Server) -> Iterator[list[float]]:
     thread.join()
 
 
-def overload(gallery: Path, workers: int, per_s: float, seconds: float) -> dict[str, Any]:
+def overload(gallery: Path, workers: int, per_s: float, seconds: float, *flags: str) -> dict[str, Any]:
     """At a given rate of requests, after one user alone on the same server."""
-    server = Server(gallery, workers)
+    server = Server(gallery, workers, *flags)
     try:
         queries = Queries(server.address, uploads=300 if seconds > 10 else 8)
         warm_s = min(10.0, seconds)
