@@ -10,7 +10,7 @@ from fos_jax.program import EXIT_INPUT_ERROR, HELP_FLAGS, run_program
 
 # Group -> its commands; "gallery build" is launch/gallery_build.py.
 GROUPS: dict[str, tuple[str, ...]] = {
-    "Search your pictures": ("demo", "search", "serve", "keys", "gallery build", "gallery info"),
+    "Search your pictures": ("demo", "search", "search reverse", "serve", "keys", "gallery build", "gallery info"),
     "Change a gallery": (
         "gallery add",
         "gallery replace",

@@ -369,7 +369,7 @@ class CategoryRows:
             if pattern is not None:
                 mask = of.assigned == pattern if mask is None else mask & (of.assigned == pattern)
             index = ExactIndex(of.by_ranking(ranking), is_checked=True) if is_exact else of.indexes[ranking]
-            found, own = (answers[0] for answers in index.search(vector[None], k, allowed=mask))
+            found, own = (answers[0] for answers in index.search(vector[None], min(k, max(len(of), 1)), allowed=mask))
             scores.append(found[own >= 0])
             places.append(own[own >= 0] + start)
         all_scores, all_places = np.concatenate(scores), np.concatenate(places)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from fos_jax import boxes, images
-from fos_jax.compose import paste_cutout
+from fos_jax.compose.layers import paste_cutout
 from fos_jax.data.arrays import Queries
 from fos_jax.pattern_table import PatternTable
 from fos_jax.report.contents import Example, Hit, PatternRow

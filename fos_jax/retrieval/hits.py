@@ -15,7 +15,7 @@ from fos_jax.retrieval.queries import EncodedQuery
 from fos_jax.retrieval.rules import fit_sentence, rectangle_phrase
 
 if TYPE_CHECKING:
-    from fos_jax.compose import Fit
+    from fos_jax.compose.layers import Blend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,18 +129,17 @@ class Hit:
         pixels = self._rows.gallery.cutout(self.row)
         return np.ascontiguousarray(pixels[:, ::-1]) if self.is_mirrored else pixels
 
-    def composite(self, *, fit: "Fit" = "contain", harmonise: float = 0.0) -> Image.Image:
-        """The query's photograph with this foreground in its rectangle; options as `compose.paste_cutout`.
+    def composite(self, *, harmonise: float = 0.0, shadow: float = 0.0, blend: "Blend" = "none") -> Image.Image:
+        """The query's photograph with this foreground in its rectangle; options as `compose.layers.Layer`.
 
         Raises:
           InputError: the hit answers no photograph (more like this), or the cut-out's file is gone.
         """
-        from fos_jax.compose import paste_cutout  # most searches need no composites
+        from fos_jax.compose.layers import paste_cutout  # most searches need no composites
 
         query = self._answered()
-        return Image.fromarray(
-            paste_cutout(query.photo, self._pixels(), query.box_xyxy_px, fit=fit, harmonise=harmonise)
-        )
+        options = {"truncated": self.truncated, "harmonise": harmonise, "shadow": shadow, "blend": blend}
+        return Image.fromarray(paste_cutout(query.photo, self._pixels(), query.box_xyxy_px, **options))
 
     def _answered(self) -> EncodedQuery:
         if self._query is None:

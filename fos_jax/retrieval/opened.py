@@ -113,6 +113,12 @@ class OpenedGallery:
         """
         height, width = read_image(photo).shape[:2]
         place = Place(check_box_xyxy_px(box, width, height), width, height)
+        return self.why_few_at(place, category, pattern=pattern, filters=filters)
+
+    def why_few_at(
+        self, place: Place, category: str, *, pattern: int | None = None, filters: Filters = NO_FILTERS
+    ) -> str:
+        """`why_few` for a rectangle that is checked already."""
         num_rows, refusals = self._refusals(category, self._limits(filters), place, pattern)
         return refused(num_rows, category, refusals)
 

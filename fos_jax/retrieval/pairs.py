@@ -126,6 +126,7 @@ class Pairs(OpenedGallery):
         category: str | None = None,
         truncated: tuple[str, ...] | None = None,
         weights: Mapping[str, float] | None = None,
+        names: Sequence[str] | None = None,
         progress: bool = False,
     ) -> list[ReverseHit]:
         """Reverse search: of many photographs and rectangles those that a foreground fits best, best first.
@@ -141,17 +142,18 @@ class Pairs(OpenedGallery):
           category: of a cut-out; of a foreground of the gallery it is known.
           truncated: of a cut-out, as `score`.
           weights: as `instances`.
+          names: what messages call the queries; their places by default.
           progress: whether to show a progress bar.
 
         Raises:
           InputError: an unknown id or category, an unusable cut-out, k below 1, or a query that is unusable or of
-            another category; its place is named.
+            another category, which is named.
         """
         if k is not None:
             check_count("k", k)
         own = self._foreground(foreground, category, truncated)
         rows = self.gallery.category(own.category)
-        scored = self._scored(own, rows, queries, weights, progress)
+        scored = self._scored(own, rows, queries, weights, names, progress)
         found = sorted(scored, key=_order) if k is None else heapq.nsmallest(k, scored, key=_order)
         hits = []
         for rank, (index, score, percentile, query) in enumerate(found):
@@ -197,6 +199,7 @@ class Pairs(OpenedGallery):
         rows: CategoryRows,
         queries: Iterable[SearchQuery | tuple[ImageSource, Sequence[float]]],
         weights: Mapping[str, float] | None,
+        names: Sequence[str] | None,
         progress: bool,
     ) -> Iterator[_Scored]:
         """Each query with the foreground's score for it, in order."""
@@ -214,7 +217,7 @@ class Pairs(OpenedGallery):
                         raise InputError(f"category: got {asked.category!r}, the foreground is of {own.category!r}")
                     prepared.append(prepare_query(asked, self.bundle, keep_photo=False))
                 except InputError as error:
-                    raise InputError(f"query {index}: {error}") from None
+                    raise InputError(f"{names[index] if names else f'query {index}'}: {error}") from None
             encoded = encode_prepared(prepared, self.bundle, weights=weights)
             vectors = np.stack([rows.query_vector(query, "posterior") for query in encoded])  # [b, d]
             scores = vectors @ vector

@@ -11,8 +11,10 @@ from PIL import Image
 
 from fos_jax.files import write_whole
 from fos_jax.images import encode_png
+from fos_jax.pattern_table import PatternTable
 from fos_jax.retrieval.groups import PatternGroup
 from fos_jax.retrieval.hits import Hit
+from fos_jax.retrieval.pairs import ReverseHit
 from fos_jax.retrieval.queries import SearchQuery
 
 Found = Sequence[Hit] | Sequence[PatternGroup]
@@ -32,9 +34,6 @@ def results_text(found: Found, *, width: int = 160) -> str:
     Args:
       found: hits or groups. width: of the terminal, in characters.
     """
-    import io
-
-    from rich.console import Console
     from rich.table import Column, Table
 
     groups = {entry.id: entry for entry in found if isinstance(entry, PatternGroup)}
@@ -61,13 +60,48 @@ def results_text(found: Found, *, width: int = 160) -> str:
         best = of_pattern[number]
         known = (str(number), f"{100 * best.pattern_probability:.1f} %") if number >= 0 else ("-", "-")
         patterns.add_row(*known, str(count), best.pattern_reason)
-    console = Console(file=io.StringIO(), width=width, highlight=False, color_system=None)
-    console.print(*((patterns, "", foregrounds) if groups else (foregrounds, "", patterns)), sep="\n")
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
+    return _printed(*((patterns, "", foregrounds) if groups else (foregrounds, "", patterns)), width=width)
 
 
-def write_composites(folder: str | Path, found: Found, *, harmonise: float = 0.0) -> list[Path]:
+def _printed(*parts: Any, width: int) -> str:
+    import io
+
+    from rich.console import Console
+
+    text = io.StringIO()
+    Console(file=text, width=width, highlight=False, color_system=None).print(*parts, sep="\n")
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def places_text(found: Sequence[ReverseHit], queries: Sequence[SearchQuery], table: PatternTable, *, width: int) -> str:
+    """A table of the places that a foreground fits, best first.
+
+    Args:
+      found: of reverse search. queries: those that were searched. table: of patterns. width: in characters.
+    """
+    from rich.table import Column, Table
+
+    if not found:
+        return "nothing found"
+    columns = ("place", "score", "percentile", "photograph", "rectangle", "pattern")
+    rows = Table(*(Column(name, no_wrap=name != "pattern") for name in columns), box=None, pad_edge=False)
+    for hit in found:
+        query = queries[hit.query]
+        box = ",".join(f"{value:g}" for value in query.box)
+        pattern = table.patterns[hit.pattern].description if hit.pattern >= 0 else "-"
+        rows.add_row(
+            str(hit.rank + 1), f"{hit.score:.4f}", f"{100 * hit.percentile:.0f} %", str(query.photo), box, pattern
+        )
+    for column in rows.columns[:3]:
+        column.justify = "right"
+    return _printed(rows, width=width)
+
+
+def write_composites(folder: str | Path, found: Found, **options: Any) -> list[Path]:
     """One PNG per foreground, named by place and id: `003_<id>.png`, or `p012_003_<id>.png` inside a pattern.
+
+    Args:
+      folder: made where it is missing. found: hits or groups. options: of `Hit.composite`.
 
     Raises:
       InputError: the disk refuses, or the file of a cut-out is gone.
@@ -79,7 +113,7 @@ def write_composites(folder: str | Path, found: Found, *, harmonise: float = 0.0
         for hit in hits:
             name = f"{prefix}{hit.rank + 1:03d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', hit.id)[-80:]}"
             path = Path(folder) / f"{name}{'_mirrored' if hit.is_mirrored else ''}.png"
-            write_picture(path, hit.composite(harmonise=harmonise))
+            write_picture(path, hit.composite(**options))
             written.append(path)
     return written
 

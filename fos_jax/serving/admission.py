@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from fos_jax.errors import InputError
 from fos_jax.serving.gates import Gate
-from fos_jax.serving.keys import COOKIE, HEADER, Client, Keys, check_role, needed_role
+from fos_jax.serving.keys import HEADER, Client, Keys, Role, check_role, needed_role
 from fos_jax.serving.settings import Settings
 from fos_jax.web.answers import refusal
 
@@ -27,7 +27,7 @@ class Admission:
     def __init__(self, app: Any, settings: Settings):
         """Reads the file of keys; `InputError` where it is none, or the rate cannot be read."""
         self._app, self._settings, self._limits = app, settings, settings.limits
-        self.keys = Keys(settings.keys) if settings.keys else None
+        self._keys = Keys(settings.keys) if settings.keys else None
         self._checking = Gate("keys", working=1, waiting=8, limit_s=10.0)
         self._rate = parse_rate(settings.limits.rate)
         self._counts = SlidingWindowCounterRateLimiter(MemoryStorage())
@@ -42,8 +42,9 @@ class Admission:
         try:
             needed = needed_role(scope["method"], scope["path"])
             scope["fos_client"] = client = await self._client(request, needed is not None)
-            check_role(client, needed, has_keys=self.keys is not None)
-            self._count(client)
+            check_role(client, needed, has_keys=self._keys is not None)
+            if needed is not None and not _is_picture(scope):
+                self._count(client)
             if is_upload and self._uploads >= _MOST_UPLOADS:
                 raise HTTPException(429, "uploads: too many at a time, try again", headers={"Retry-After": "1"})
             limited = self._limited(request, receive, is_upload)
@@ -58,19 +59,18 @@ class Admission:
         finally:
             self._uploads -= is_upload
 
-    async def role(self, key: str) -> Any:
-        """The role of a key, None where it is none."""
-        if self.keys is None or not 0 < len(key) <= _MOST_KEY:
+    async def _role(self, key: str) -> Role | None:
+        if self._keys is None or not 0 < len(key) <= _MOST_KEY:
             return None
-        is_known, role = self.keys.remembered(key)
-        return role if is_known else await self._checking.run(self.keys.role, key)
+        is_known, role = self._keys.remembered(key)
+        return role if is_known else await self._checking.run(self._keys.role, key)
 
     async def _client(self, request: Request, is_needed: bool) -> Client:
         address = request.client.host if request.client else "unknown"
-        if self.keys is None:
+        if self._keys is None:
             return Client(address, "editor" if self._settings.allow_changes else "reader")
-        key = request.headers.get(HEADER) or request.cookies.get(COOKIE, "")
-        role = await self.role(key) if is_needed else None
+        key = request.headers.get(HEADER, "")
+        role = await self._role(key) if is_needed else None
         return Client(key.partition(".")[0] if role else address, role)
 
     def _count(self, client: Client) -> None:
@@ -102,6 +102,12 @@ class Admission:
             return message
 
         return receive_limited
+
+
+def _is_picture(scope: Any) -> bool:
+    """Whether a page shows it, many at a time."""
+    is_shown = scope["path"].startswith("/api/examples/") or scope["path"].endswith(("/thumbnail", "/cutout"))
+    return scope["method"] == "GET" and is_shown
 
 
 def parse_rate(text: str) -> RateLimitItem | None:

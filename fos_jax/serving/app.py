@@ -12,23 +12,20 @@ too much is asked at a time, 503 where an answer takes too long.
 import contextlib
 import functools
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from fos_jax.errors import InputError
 from fos_jax.serving import atlas, changes, composing, explaining, foregrounds, jobs, pictures, searching
 from fos_jax.serving.admission import Admission
 from fos_jax.serving.documents import describe, without_422
-from fos_jax.serving.keys import COOKIE
 from fos_jax.serving.observing import Observed
-from fos_jax.serving.requests import Body
 from fos_jax.serving.service import Service
 from fos_jax.serving.settings import Settings
 from fos_jax.web.answers import refusal
@@ -66,14 +63,12 @@ class ServiceApp:
         self.api = FastAPI(title="fos_jax", docs_url=None, redoc_url=None, lifespan=lifespan, **describe())
         for room in _ROOMS:
             self.api.include_router(room.routes(service))
-        self._admission = Admission(self.api, settings)
         _add_pages(self.api)
         _add_states(self.api, service)
-        _add_session(self.api, self._admission)
         _add_errors(self.api, service)
         make_schema = self.api.openapi
         self.api.openapi = functools.cache(lambda: without_422(make_schema()))  # type: ignore[method-assign]
-        guarded = Guard(self._admission, hosts=settings.hosts, has_blobs=True)
+        guarded = Guard(Admission(self.api, settings), hosts=settings.hosts, has_blobs=True)
         self._app = Observed(guarded, service.metrics)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -118,38 +113,9 @@ def _add_states(app: FastAPI, service: Service) -> None:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
-class SessionBody(Body):
-    """A key."""
-
-    key: Annotated[str, Field(min_length=1, max_length=200)]
-
-
-def _add_session(app: FastAPI, admission: Admission) -> None:
-    @app.post("/api/session", tags=["states"])
-    async def begin(request: Request, body: SessionBody) -> Response:
-        """Lets a page's pictures be asked for by a key: it is set as a cookie that scripts cannot read."""
-        role = await admission.role(body.key)
-        if role is None:
-            raise HTTPException(401, "key: unknown", headers={"WWW-Authenticate": "ApiKey"})
-        answer = JSONResponse({"role": role})
-        is_secure = request.url.scheme == "https"
-        answer.set_cookie(COOKIE, body.key, httponly=True, samesite="strict", secure=is_secure, max_age=30 * 86_400)
-        return answer
-
-    @app.delete("/api/session", tags=["states"], status_code=204, response_class=Response)
-    async def end() -> Response:
-        """Forgets the key."""
-        answer = Response(status_code=204)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
-        return answer
-
-
 def _add_errors(app: FastAPI, service: Service) -> None:
-    folder = str(service.settings.gallery)
-
     def answer(request: Request, status: int, message: str, headers: Any = None) -> Response:
-        hidden = message.replace(folder, "the gallery")  # where it lies is nobody's business
-        return refusal(status, hidden, headers=headers, request=request.scope.get("request_id", ""))
+        return refusal(status, service.hidden(message), headers=headers, request=request.scope.get("request_id", ""))
 
     @app.exception_handler(RequestValidationError)
     async def meaningless(request: Request, error: RequestValidationError) -> Response:

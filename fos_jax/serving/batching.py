@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SIZES = (1, 2, 4, 8)  # batches are padded to one of these, so that only as many programs are compiled
+# Batches are padded to one of these, so that only as many programs are compiled; the first ones are needed to begin.
+FIRST_SIZES, MORE_SIZES = (1, 8), (2, 4)
+MOST = max(FIRST_SIZES)
 
 
 class Rows(NamedTuple):
@@ -43,6 +45,7 @@ class BatchingBundle:
         self._waiting: queue.SimpleQueue[tuple[tuple[np.ndarray, ...], bytes, Any] | None] = queue.SimpleQueue()
         self._known: collections.OrderedDict[bytes, Rows] = collections.OrderedDict()
         self._lock = threading.Lock()
+        self._sizes = set(FIRST_SIZES)
         self._thread = threading.Thread(target=self._collect, name="fos-encoder", daemon=True)
         self._thread.start()
 
@@ -57,7 +60,7 @@ class BatchingBundle:
     def encode_queries(self, *inputs: np.ndarray, batch_size: int = 1, progress: bool = False) -> Any:
         """As the bundle's; rows of a single query or a few wait for the encoder, many go to it directly."""
         num_rows = len(inputs[0])
-        if num_rows > SIZES[-1]:
+        if num_rows > MOST:
             return self._bundle.encode_queries(*inputs, batch_size=batch_size, progress=progress)
         futures = [self._submit(tuple(column[i] for column in inputs)) for i in range(num_rows)]
         return _stacked([future.result() for future in futures])
@@ -80,7 +83,7 @@ class BatchingBundle:
     def _collect(self) -> None:
         while (first := self._waiting.get()) is not None:
             batch, is_last = [first], False
-            while len(batch) < SIZES[-1] and not is_last:
+            while len(batch) < MOST and not is_last:
                 try:
                     following = self._waiting.get_nowait()
                 except queue.Empty:
@@ -106,9 +109,16 @@ class BatchingBundle:
                     self._known.popitem(last=False)
             future.set_result(row)
 
+    def compile(self, size: int) -> None:
+        """Encodes a batch of a size, so that later ones of this size are quick."""
+        photo = np.full((64, 64, 3), 128, np.uint8)
+        row = (*self._bundle.query_inputs(photo, (16, 16, 48, 48)), np.int32(0))
+        self._bundle.encode_queries(*(np.stack([column] * size) for column in row), batch_size=size)
+        self._sizes.add(size)
+
     def encode_padded(self, rows: list[tuple[np.ndarray, ...]]) -> list[Rows]:
         """Encodes at most 8 queries, each given as its inputs and its category."""
-        size = next(size for size in SIZES if size >= len(rows))
+        size = min(size for size in self._sizes if size >= len(rows))
         padded = rows + rows[-1:] * (size - len(rows))
         found = self._bundle.encode_queries(*(np.stack(c) for c in zip(*padded, strict=True)), batch_size=size)
         return [

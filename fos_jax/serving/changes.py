@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, File, Form, UploadFile
@@ -11,8 +11,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from fos_jax.errors import InputError
-from fos_jax.gallery.encoding import Encoder
-from fos_jax.gallery.sources import CutoutRecord
 from fos_jax.gallery.writer import GalleryWriter
 from fos_jax.images import read_cutout
 from fos_jax.serving.answers import json_answer
@@ -20,6 +18,9 @@ from fos_jax.serving.foregrounds import Identifier
 from fos_jax.serving.replies import ChangeReply
 from fos_jax.serving.requests import Body, Name
 from fos_jax.serving.service import Service, row_of
+
+if TYPE_CHECKING:
+    from fos_jax.gallery.sources import CutoutRecord
 
 Side = Literal["left", "top", "right", "bottom"]
 _EXAMPLE: Any = {"id": "mine-1", "category": "car", "licence": "CC0", "tags": ["spring"], "truncated": []}
@@ -37,8 +38,10 @@ class RecordFields(Body):
     tags: Annotated[list[Name], Field(max_length=100)] = Field([])
     truncated: Annotated[list[Side], Field(max_length=4)] | None = None
 
-    def record(self, rgba: np.ndarray) -> CutoutRecord:
+    def record(self, rgba: np.ndarray) -> "CutoutRecord":
         """As galleries take it; rgba: uint8 [h, w, 4]."""
+        from fos_jax.gallery.sources import CutoutRecord  # what reads sources takes time to load, and starts are quick
+
         truncated = None if self.truncated is None else tuple(self.truncated)
         return CutoutRecord(
             self.id,
@@ -56,14 +59,14 @@ class Records:
 
     name = "service"
 
-    def __init__(self, records: Sequence[Callable[[], CutoutRecord]], tell: Callable[[int], None] = lambda n: None):
+    def __init__(self, records: Sequence[Callable[[], "CutoutRecord"]], tell: Callable[[int], None] = lambda n: None):
         """Records that are made one by one."""
         self._records, self._tell, self.skipped = records, tell, Counter[str]()
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def __iter__(self) -> Iterator[CutoutRecord]:
+    def __iter__(self) -> Iterator["CutoutRecord"]:
         for number, make in enumerate(self._records):
             yield make()
             self._tell(number + 1)
@@ -75,6 +78,8 @@ def change(service: Service, action: Literal["add", "replace"], source: Records,
     Raises:
       InputError: as `GalleryWriter.add`.
     """
+    from fos_jax.gallery.encoding import Encoder
+
     with GalleryWriter(service.settings.gallery) as writer:
         manifest = writer.manifest
         encoder = Encoder(

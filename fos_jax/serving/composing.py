@@ -9,10 +9,11 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from fos_jax.boxes import check_box_xyxy_px
-from fos_jax.compose import fitted_size, paste_cutout
+from fos_jax.compose.layers import Layer, compose_layers, layer_rgba
+from fos_jax.compose.placement import placement
 from fos_jax.errors import InputError
-from fos_jax.images import resize_rgb, visible_box_xyxy_px
+from fos_jax.gallery.foregrounds import parse_sides
+from fos_jax.images import resize_rgb
 from fos_jax.serving.answers import json_answer
 from fos_jax.serving.requests import EXAMPLE_PICTURE, Body, Box, Name, PictureId
 from fos_jax.serving.service import Service, row_of
@@ -92,36 +93,37 @@ def routes(service: Service) -> APIRouter:
     return router
 
 
-def _visible(service: Service, identifier: str, mirrored: bool) -> np.ndarray:
-    state = service.gallery.snapshot()
-    rgba = state.cutout(row_of(state, identifier))
-    x0, y0, x1, y1 = visible_box_xyxy_px(rgba)
-    visible = rgba[y0:y1, x0:x1]
-    return np.ascontiguousarray(visible[:, ::-1] if mirrored else visible)
-
-
 def _composite(service: Service, body: CompositeBody) -> Response:
+    if body.output == "layer" and body.format == "jpeg":
+        raise InputError("format: got jpeg, expected png or webp for a layer, which has transparency")
     photo = service.pictures.photo(body.photo)
     scale = min(1.0, (body.max_side or 10**9) / max(photo.shape[:2]))
     if scale < 1:
         photo = resize_rgb(photo, max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
-    for layer in body.layers:
-        box = [round(value * scale) for value in layer.box]
-        cutout = _visible(service, layer.foreground, layer.mirrored)
-        photo = paste_cutout(photo, cutout, box, fit="stretch", harmonise=layer.harmonise)
-    return picture_answer(photo, body.format)
+    state = service.gallery.snapshot()
+    layers = [
+        Layer(
+            state.cutout(row_of(state, layer.foreground)),
+            [value * scale for value in layer.box],
+            mirrored=layer.mirrored,
+            harmonise=layer.harmonise,
+            shadow=layer.shadow,
+            blend=layer.blend,
+        )
+        for layer in body.layers
+    ]
+    made = layer_rgba(photo, layers) if body.output == "layer" else compose_layers(photo, layers)
+    return picture_answer(made, body.format)
 
 
 def _place(service: Service, body: PlaceBody) -> Response:
+    height, width = service.pictures.pixels(body.photo).shape[:2]
     state = service.gallery.snapshot()
     row = row_of(state, body.foreground)
-    frame_height, frame_width = service.pictures.photo(body.photo).shape[:2]
-    x0, y0, x1, y1 = check_box_xyxy_px(body.box, frame_width, frame_height)
-    width, height = fitted_size(
-        state.value("width_px", row), state.value("height_px", row), x1 - x0, y1 - y0, fit="contain"
-    )
-    left = (x0 + x1 - width) / 2
-    return json_answer({"box": [left, y1 - height, left + width, y1]})
+    cutout = state.cutout(row)
+    truncated = parse_sides(state.value("truncated", row), body.mirrored)
+    shown = cutout[:, ::-1] if body.mirrored else cutout
+    return json_answer({"box": placement(shown, body.box, width, height, truncated=truncated)})
 
 
 def picture_answer(pixels: np.ndarray, kind: str) -> Response:

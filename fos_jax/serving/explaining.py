@@ -83,7 +83,9 @@ def routes(service: Service) -> APIRouter:
 
 def _explain(service: Service, body: ExplainBody) -> Response:
     search, query = service.search(), query_of(service, body)
-    found = search.explain_query(*query, body.pattern, k=body.k).to_json()
+    found = search.explain_query(*query, body.pattern, k=search.table.num_patterns or 1).to_json()
+    # The one that is asked for comes too, however improbable it is.
+    found["patterns"] = [p for rank, p in enumerate(found["patterns"]) if rank < body.k or p["id"] == body.pattern]
     if body.foreground is not None:
         row_of(search.gallery, body.foreground)
         pair = search.reverse(body.foreground, [SearchQuery(*query)])[0].to_json()

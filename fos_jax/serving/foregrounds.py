@@ -20,6 +20,9 @@ from fos_jax.serving.service import Service, row_of
 
 Identifier = Annotated[str, Path(description="Id of a foreground; a slash in it may come as it is.", max_length=500)]
 Mirrored = Annotated[bool, Query(description="Flipped left to right.")]
+Version = Annotated[
+    str, Query(alias="version", max_length=40, description="Any text: where it is given, clients keep the picture.")
+]
 Category = Annotated[str, Query(max_length=200)]
 _FACTS = (
     *("id", "category", "pattern", "confidence", "licence"),
@@ -61,14 +64,18 @@ def routes(service: Service) -> APIRouter:
         return await service.reading.run(_browse, service, category, pattern, offset, limit)
 
     @router.get("/api/foregrounds/{identifier:path}/thumbnail", responses=_PICTURE, response_class=Response)
-    async def thumbnail(request: Request, identifier: Identifier, mirrored: Mirrored = False) -> Response:
+    async def thumbnail(
+        request: Request, identifier: Identifier, mirrored: Mirrored = False, stamp: Version = ""
+    ) -> Response:
         """Small picture with transparency, WebP."""
-        return await service.reading.run(_picture, service, request, identifier, mirrored, "thumbnail")
+        return await service.reading.run(_picture, service, request, identifier, mirrored, stamp, "thumbnail")
 
     @router.get("/api/foregrounds/{identifier:path}/cutout", responses=_PICTURE, response_class=Response)
-    async def cutout(request: Request, identifier: Identifier, mirrored: Mirrored = False) -> Response:
+    async def cutout(
+        request: Request, identifier: Identifier, mirrored: Mirrored = False, stamp: Version = ""
+    ) -> Response:
         """The visible part at full resolution, PNG with transparency."""
-        return await service.reading.run(_picture, service, request, identifier, mirrored, "cutout")
+        return await service.reading.run(_picture, service, request, identifier, mirrored, stamp, "cutout")
 
     @router.get("/api/foregrounds/{identifier:path}/similar", response_model=HitsReply)
     async def similar(
@@ -172,11 +179,13 @@ def _similar(service: Service, identifier: str, k: int, ranking: Ranking) -> Res
     return json_answer({"version": version(search), "hits": [hit_json(hit) for hit in hits], "refused": None})
 
 
-def _picture(service: Service, request: Request, identifier: str, mirrored: bool, kind: str) -> Response:
+def _picture(service: Service, request: Request, identifier: str, mirrored: bool, stamp: str, kind: str) -> Response:
     state = service.gallery.snapshot()
     row = row_of(state, identifier)
     tag = f'"{state.value("version", row):x}{"-mirrored" if mirrored else ""}"'
-    headers = {"Cache-Control": "private, max-age=60", "ETag": tag}  # a replaced foreground keeps its id
+    # A replaced foreground keeps its id.
+    lasts = "max-age=31536000, immutable" if stamp else "max-age=60"
+    headers = {"Cache-Control": f"private, {lasts}", "ETag": tag}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     if kind == "thumbnail":

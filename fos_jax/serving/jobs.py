@@ -183,8 +183,7 @@ class Jobs:
             state, error = ("failed", _GONE) if self._is_closing else ("cancelled", None)
             self._tell(name, state, done, total, kind=job.kind, error=error)
         except (InputError, HTTPException) as error:
-            message = str(error.detail if isinstance(error, HTTPException) else error)
-            self._tell(name, "failed", done, total, kind=job.kind, error=message)
+            self._tell(name, "failed", done, total, kind=job.kind, error=self._message(error))
         except Exception:
             logging.exception("job %s", name)
             self._tell(name, "failed", done, total, kind=job.kind, error="internal error: the log has it")
@@ -210,7 +209,10 @@ class Jobs:
         try:
             return search.instances_batch([self._query(query)], **options)[0]
         except (InputError, HTTPException) as error:
-            return str(error.detail if isinstance(error, HTTPException) else error)
+            return self._message(error)
+
+    def _message(self, error: InputError | HTTPException) -> str:
+        return self._service.hidden(str(error.detail if isinstance(error, HTTPException) else error))
 
     def _added(self, job: AddJob, tell: Any) -> Iterator[dict[str, Any]]:
         pictures = self._service.pictures

@@ -5,7 +5,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from absl import logging
 from starlette.exceptions import HTTPException
 
@@ -13,7 +12,7 @@ from fos_jax.errors import InputError
 from fos_jax.gallery.gallery import Gallery
 from fos_jax.gallery.snapshot import CategoryRows, Snapshot
 from fos_jax.retrieval.search import ForegroundSearch
-from fos_jax.serving.batching import SIZES, BatchingBundle
+from fos_jax.serving.batching import FIRST_SIZES, MORE_SIZES, BatchingBundle
 from fos_jax.serving.gates import Gate
 from fos_jax.serving.observing import Metrics
 from fos_jax.serving.settings import Settings
@@ -84,7 +83,7 @@ class Service:
         self.searching = gate("search", limits.working, limits.waiting)
         self.decoding = gate("pictures", 2, 6)
         self.composing = gate("composites", 2, 6)
-        self.reading = gate("foregrounds", 2, 64)
+        self.reading = gate("foregrounds", 2, 256)
         self.slow = gate("explanations", 1, 3, limits.slow_s)
         self.changing = gate("changes", 1, 8, limits.slow_s)
         self._gates = (self.searching, self.decoding, self.composing, self.reading, self.slow, self.changing)
@@ -105,20 +104,24 @@ class Service:
         self.bundle.close()
         self.gallery.close()
 
+    def hidden(self, message: str) -> str:
+        """A message without the gallery's place on the disk, which is nobody's business."""
+        return message.replace(str(self.settings.gallery), "the gallery")
+
     def search(self) -> ForegroundSearch:
         """A search over the gallery as it is now; its `gallery` does not change any more."""
         return ForegroundSearch(Pinned(self.gallery), self.bundle)  # type: ignore[arg-type]
 
     def _warm_up(self) -> None:
-        photo = np.full((64, 64, 3), 128, np.uint8)
-        row = (*self.bundle.query_inputs(photo, (16, 16, 48, 48)), np.int32(0))
-        for size in SIZES:
-            self.bundle.encode_padded([row] * size)
+        for size in FIRST_SIZES:
+            self.bundle.compile(size)
         state = self.gallery.snapshot()
         for category in state.categories:
             state.category(category).is_live  # noqa: B018 opens what searches use
         self.is_ready = True
         logging.info("%d foregrounds, ready", len(state))
+        for size in MORE_SIZES:
+            self.bundle.compile(size)
 
 
 def row_of(state: Any, identifier: str) -> int:

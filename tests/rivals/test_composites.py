@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fos_jax.compose import paste_cutout
+from fos_jax.compose.layers import paste_cutout
 from fos_jax.encoders.inputs import DEVIATION, MEAN, rectangle_mask
 from fos_jax.images import prepare_cutout
 from fos_jax.rivals.composite import composite_input, placed
