@@ -7,7 +7,7 @@ machine's cores with it. A request is a search for patterns with a rectangle tha
 eight made-up photographs; one in twenty uploads another photograph instead.
 
 - capacity: per number of workers and of users who ask without a pause, answers per second and their latencies;
-- overload: with the most workers, requests that come at twice the best rate whether or not earlier ones were answered:
+- overload: with the most workers, requests of many users that come at twice the best rate, at random moments:
   statuses, latencies of those that were accepted against those of one user alone, memory of all server processes;
 - kill: changes through the API until the server is killed (-9) and started again: seconds until it is ready, and
   acknowledged changes that are missing.
@@ -16,6 +16,7 @@ Prints one JSON line.
 """
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -39,7 +40,7 @@ from reporting import Report, machine, make_parser
 
 UPLOAD_SHARE = 0.05
 SIDES = (1280, 960)  # of photographs, pixels
-REQUESTS_PER_USER_S = 0.5  # of the open loop: users enough that answers of two seconds do not slow the rate
+REQUESTS_PER_USER_S = 0.25  # of the open loop: so many users that waiting for answers hardly slows the rate
 
 
 class Server:
@@ -167,15 +168,18 @@ class Answers:
 
 
 def ask(address: str, queries: Queries, seconds: float, users: int, *, per_s: float | None = None) -> Answers:
-    """Asks for some seconds: without a pause, or at a rate that does not wait for answers."""
+    """Asks for some seconds: without a pause, or at random moments (Poisson) of a given mean rate."""
     import gevent
-    from locust import FastHttpUser, constant_throughput, task
+    from locust import FastHttpUser, task
     from locust.env import Environment
 
     class User(FastHttpUser):
         host, network_timeout, max_retries = address, 30.0, 0
         if per_s is not None:
-            wait_time = constant_throughput(per_s / users)
+            wait_time = functools.partial(queries.random.expovariate, per_s / users)
+
+            def on_start(self) -> None:
+                self.wait()
 
         @task
         def search(self) -> None:
@@ -195,9 +199,11 @@ def ask(address: str, queries: Queries, seconds: float, users: int, *, per_s: fl
     return answers
 
 
-def capacity(gallery: Path, workers: int, users: Sequence[int], seconds: float) -> tuple[list[dict[str, Any]], float]:
+def capacity(
+    gallery: Path, workers: int, users: Sequence[int], seconds: float, *flags: str
+) -> tuple[list[dict[str, Any]], float]:
     """Figures per number of users, and the most answers per second."""
-    server, lines = Server(gallery, workers), []
+    server, lines = Server(gallery, workers, *flags), []
     try:
         queries = Queries(server.address)
         ask(server.address, queries, min(5.0, seconds), max(users))
@@ -225,9 +231,9 @@ def memory_of(server: Server) -> Iterator[list[float]]:
     thread.join()
 
 
-def overload(gallery: Path, workers: int, per_s: float, seconds: float) -> dict[str, Any]:
+def overload(gallery: Path, workers: int, per_s: float, seconds: float, *flags: str) -> dict[str, Any]:
     """At a given rate of requests, after one user alone on the same server."""
-    server = Server(gallery, workers)
+    server = Server(gallery, workers, *flags)
     try:
         queries = Queries(server.address, uploads=300 if seconds > 10 else 8)
         warm_s = min(10.0, seconds)
