@@ -3,7 +3,8 @@
 Two ways to score the rows of the partitions that a search visits:
 
   codes   asymmetric hashing, and exact inner products of the best of them: for embeddings.
-  exact   exact inner products of all of them: for posteriors, thousands of which lie within a code's error of the best.
+  exact   exact inner products of all of them: for posteriors, thousands of which lie within a code's error of the best,
+          alone and with experts' vectors beside them.
 """
 
 import bisect
@@ -84,8 +85,6 @@ class ScannIndex:
         self._searcher = searcher.searcher  # the wrapper's defaults and ids are not used
         self._threads = len(os.sched_getaffinity(0))
         self._searcher.set_num_threads(self._threads)
-        # ScaNN multiplies in float32, but for embeddings alone, of which it keeps a byte a number (see build.py).
-        self._has_bytes = setup.scoring == "codes" and not setup.expert_sizes
         self._scale = setup.scale(vectors.shape[1]) if setup.expert_sizes else None
         ends = np.cumsum([vectors.shape[1] - sum(setup.expert_sizes), *setup.expert_sizes])
         self._parts = list(itertools.pairwise(ends.tolist()))  # where each expert's numbers are
@@ -162,12 +161,12 @@ class ScannIndex:
         """Scores and rows [q, k] at this effort, of finite queries; padded where the partitions hold fewer."""
         asked = queries if self._scale is None else queries / self._scale
         has_codes = self.setup.scoring == "codes"
-        found = min(len(self), k + max(8, k // 4) if self._has_bytes else k)
+        found = min(len(self), k + max(8, k // 4) if has_codes else k)
         how = (found, max(found, effort.reordered) if has_codes else -1, effort.leaves)
         if len(queries) == 1:  # on its own: of a few dozen microseconds, each call of NumPy counts
             rows, scores = self._searcher.search(asked[0], *how)
             rows = rows.astype(np.int64)
-            if self._has_bytes:
+            if has_codes:
                 scores = self.vectors.take(rows, axis=0) @ queries[0]
             order = np.lexsort((rows, -scores))[:k]
             scores, rows = scores[order][None], rows[order][None]
@@ -175,13 +174,13 @@ class ScannIndex:
             batch = min(256, -(-len(asked) // self._threads))
             rows, scores = self._searcher.search_batched(asked, *how, True, batch)
             is_padding, rows = np.isnan(scores), rows.astype(np.int64)  # ScaNN fills up with row 0 and NaN
-            if self._has_bytes:
+            if has_codes:
                 for start in range(0, len(rows), 64):
                     part = slice(start, start + 64)
                     scores[part] = np.matmul(self.vectors.take(rows[part], axis=0), queries[part, :, None])[..., 0]
             if is_padding.any():
                 scores[is_padding], rows[is_padding] = -np.inf, -1
-            if self._has_bytes or (scores[:, 1:] >= scores[:, :-1]).any():  # ScaNN does not order ties
+            if has_codes or (scores[:, 1:] >= scores[:, :-1]).any():  # ScaNN does not order ties
                 order = np.lexsort((rows, -scores))[:, :k]
                 scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
         if rows.shape[1] < k:
