@@ -15,8 +15,8 @@ from fos_jax.retrieval.search import ForegroundSearch
 class MilvusSearch(ForegroundSearch):
     """As `ForegroundSearch`, with its gallery in Milvus; open it by `MilvusSearch.of(MilvusGallery.connect(...))`.
 
-    Two answers differ: `score` gives no percentile, and of categories without patterns the representatives are those
-    nearest to the mean of what was found, not of all.
+    Two answers differ: `score` and `reverse` give no percentile, and of categories without patterns the representatives
+    are those nearest to the mean of what was found, not of all.
     """
 
     gallery: MilvusGallery  # type: ignore[assignment]  # it answers as a Gallery does, see the class

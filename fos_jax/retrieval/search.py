@@ -1,4 +1,4 @@
-"""Foreground object search: instances, patterns, more like this, a score for a pair.
+"""Foreground object search: instances, patterns, more like this, pairs, reverse search, explanations.
 
 search = ForegroundSearch.open("runs/demo/gallery")
 groups = search.patterns("street.jpg", box=(410, 220, 640, 380), category="car", k=3)
