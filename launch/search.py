@@ -56,6 +56,10 @@ _COMPOSITES = flags.DEFINE_string("composites", None, "Folder for one composite 
 _SHEET = flags.DEFINE_string("sheet", None, "File for one picture of all results, PNG.")
 _WHY = flags.DEFINE_string("why", None, "File for the photograph with what speaks for the best pattern in red, PNG.")
 _HARMONISE = flags.DEFINE_float("harmonise", 0.0, "How far composites take on the surroundings' colours, 0 to 1.", 0, 1)
+_SHADOW = flags.DEFINE_float("shadow", 0.0, "Strength of a contact shadow in composites, 0 to 1.", 0, 1)
+_BLEND = flags.DEFINE_enum(
+    "blend", "none", ["none", "poisson"], "How composites go over into the photograph at their edges."
+)
 _OF_ONE = (_PHOTO, _BOX, _CATEGORY)
 
 
@@ -139,7 +143,7 @@ def search_one(level: str) -> None:
         if output:
             write_whole(output / "results.json", json.dumps(results, indent=1))
         if composites := _COMPOSITES.value or (output and output / "composites"):
-            write_composites(composites, found, harmonise=_HARMONISE.value)
+            write_composites(composites, found, harmonise=_HARMONISE.value, shadow=_SHADOW.value, blend=_BLEND.value)
         if sheet := _SHEET.value or (output and output / "sheet.png"):
             from fos_jax.retrieval.contact_sheet import contact_sheet
 

@@ -14,6 +14,9 @@ _MAX_SHIFT = (25.0, 12.0, 12.0)
 _SAMPLES = 100_000
 # OpenCV 5.0 fails on masks of a few pixels, or blackens them.
 _LEAST_POISSON_PX = 8
+# Both sides are smoothed by this share of the size before they meet, or each stripe behind an object would run into it;
+# and no colour moves by more than so many levels.
+_SMOOTHED, _MAX_ADDED = 0.06, 60
 
 
 def match_surroundings(
@@ -72,7 +75,7 @@ def _lab(rgb: np.ndarray) -> np.ndarray:
 
 
 def blend_poisson(under: np.ndarray, rgba: np.ndarray, *, edges: tuple[bool, bool, bool, bool]) -> np.ndarray:
-    """What Poisson blending adds to the colours of a cut-out, so that at its edge they are those below it.
+    """What Poisson blending adds to the colours of a cut-out, so that at its edge they come near those below it.
 
     Args:
       under: uint8 [h, w, 3], what lies below.
@@ -82,7 +85,8 @@ def blend_poisson(under: np.ndarray, rgba: np.ndarray, *, edges: tuple[bool, boo
     Returns:
       float32 [h, w, 3], smooth; carried on outside what is opaque; 0 where less than 8 px are.
 
-    Source: Pérez et al., "Poisson Image Editing", 2003, as OpenCV's seamlessClone solves it.
+    Source: Pérez et al., "Poisson Image Editing", 2003, as OpenCV's seamlessClone solves it; of smoothed colours and
+      bounded (design decision).
     """
     height, width = under.shape[:2]
     # A mirrored copy beyond an edge of the photograph leaves the solution free there; elsewhere a margin holds the mask
@@ -91,8 +95,9 @@ def blend_poisson(under: np.ndarray, rgba: np.ndarray, *, edges: tuple[bool, boo
         side if edge else 3 for edge, side in zip(edges, (width, height, width, height), strict=True)
     )
     pad = lambda picture, mode: cv2.copyMakeBorder(picture, top, bottom, left, right, mode)  # noqa: E731
-    below = pad(under, cv2.BORDER_REFLECT)
-    colours = pad(np.ascontiguousarray(rgba[..., :3]), cv2.BORDER_REFLECT)
+    sigma = max(1.0, _SMOOTHED * max(width, height))
+    below = cv2.GaussianBlur(pad(under, cv2.BORDER_REFLECT), (0, 0), sigma)
+    colours = pad(_smoothed_inside(rgba, sigma), cv2.BORDER_REFLECT)
     mask = (pad(rgba[..., 3], cv2.BORDER_REFLECT) > 127).view(np.uint8)
     frame = np.zeros_like(mask)
     frame[4:-4, 4:-4] = 1
@@ -104,9 +109,16 @@ def blend_poisson(under: np.ndarray, rgba: np.ndarray, *, edges: tuple[bool, boo
     mask *= np.uint8(255)
     blended = cv2.seamlessClone(colours, below, mask, (x + w // 2, y + h // 2), cv2.NORMAL_CLONE)
     is_inside = (mask[inside] > 0)[..., None]
-    added = (blended[inside].astype(np.float32) - colours[inside]) * is_inside
+    added = np.clip(blended[inside].astype(np.float32) - colours[inside], -_MAX_ADDED, _MAX_ADDED) * is_inside
     weights = is_inside.astype(np.float32)
     spread = np.concatenate([added, weights], axis=-1)
     wide = cv2.blur(spread, (9, 9)) + 1e-3 * cv2.blur(spread, (61, 61))
     outside = wide[..., :3] / np.maximum(wide[..., 3:], 1e-9)
     return np.where(is_inside, added, outside).astype(np.float32)
+
+
+def _smoothed_inside(rgba: np.ndarray, sigma: float) -> np.ndarray:
+    """uint8 [h, w, 3]: colours of what is visible, blurred; nothing else flows in."""
+    *planes, alpha = cv2.split(rgba.astype(np.float32))
+    weights = cv2.GaussianBlur(alpha, (0, 0), sigma) + np.float32(1e-3)
+    return cv2.convertScaleAbs(cv2.merge([cv2.GaussianBlur(p * alpha, (0, 0), sigma) / weights for p in planes]))

@@ -72,6 +72,7 @@ def compose_layers(photo: np.ndarray, layers: Sequence[Layer]) -> np.ndarray:
 
     Source: decision 29.
     """
+    photo = np.ascontiguousarray(photo)
     out = photo.copy()
     for (x0, y0, x1, y1), over in _painted(photo, _sheets(photo, layers)):
         out[y0:y1, x0:x1] = _laid(over, photo[y0:y1, x0:x1])
@@ -85,6 +86,7 @@ def layer_rgba(photo: np.ndarray, layers: Sequence[Layer]) -> np.ndarray:
       uint8 [h, w, 4], straight alpha, 0 outside `edit_box`; laid over the photograph it gives the composite within one
       level.
     """
+    photo = np.ascontiguousarray(photo)
     out = np.zeros((*photo.shape[:2], 4), np.uint8)
     for (x0, y0, x1, y1), (*colours, exact) in _painted(photo, _sheets(photo, layers)):
         # Alpha is rounded up, and colours take on as much of the photograph as that hides too much of it.

@@ -1,4 +1,4 @@
-"""Where a cut-out stands in a rectangle of a photograph: scale and anchor."""
+"""Scale and anchor of a cut-out in a rectangle of a photograph."""
 
 from collections.abc import Sequence
 

@@ -70,6 +70,14 @@ def test_mirrored():
     np.testing.assert_array_equal(found, [[255, 0, 0], [0, 255, 0]])
 
 
+def test_views_are_taken_as_they_are():
+    photo, cutout = noise(), disc()
+    options = {"harmonise": 0.5, "shadow": 0.5, "blend": "poisson"}
+    straight = compose_layers(photo, [Layer(cutout, (10, 10, 70, 50), **options)])
+    turned = compose_layers(photo[:, ::-1], [Layer(cutout[::-1, ::-1], (20, 10, 80, 50), **options)])
+    assert np.abs(turned[:, ::-1].astype(int) - straight).mean() < 1
+
+
 def test_transparent_margins_do_not_count():
     padded = np.zeros((50, 50, 4), np.uint8)
     padded[20:28, 30:34] = solid(4, 8)

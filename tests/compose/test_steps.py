@@ -85,12 +85,12 @@ def test_poisson_blending_meets_the_colours_below_at_the_edge_alone():
     """Uniform below gives a uniform cut-out; nothing is demanded at a border of the photograph."""
     under = np.full((60, 60, 3), 100, np.uint8)
     under[:, :6] = 0  # below the cut-out, at the photograph's left border
-    rgba = np.full((60, 60, 4), 180, np.uint8)
+    rgba = np.full((60, 60, 4), 150, np.uint8)
     rgba[..., 3] = 255
     added = blend_poisson(under, rgba, edges=(True, False, False, False))
-    assert np.abs(added[20:40, 20:50] + 80).max() < 20
+    assert np.abs(added[20:40, 25:50] + 50).max() < 12
     bound = blend_poisson(under, rgba, edges=(False,) * 4)
-    assert bound[30, 6].mean() < added[30, 6].mean() - 20
+    assert bound[30, 4].mean() < added[30, 4].mean() - 1
     np.testing.assert_array_equal(blend_poisson(under[:5, :5], rgba[:5, :5], edges=(False,) * 4), 0)
 
 
