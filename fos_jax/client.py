@@ -250,7 +250,7 @@ class Client:
         data = picture if isinstance(picture, bytes) else None
         if data is None:
             try:
-                stat = os.stat(picture)  # type: ignore[arg-type]
+                stat = os.stat(picture)
                 known: Any = (str(picture), stat.st_mtime_ns, stat.st_size)
             except OSError as error:
                 raise InputError(f"{picture!s}: cannot be read ({error.strerror})") from None
