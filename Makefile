@@ -17,7 +17,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install oracle lint test demo patterns-demo results bench probe lock clean distclean
+.PHONY: help install oracle lint test demo serve patterns-demo results bench probe lock clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -67,6 +67,10 @@ test: lint oracle ## lint, types, import contract and all tests
 
 demo: $(STAMP) ## data set, training, evaluation, gallery, search and report, on a CPU
 	$(BIN)/fos demo --workdir=$(RUNS)/demo --data_dir=$(DATA_DIR)
+
+serve: $(STAMP) ## the page on which one searches by drawing a rectangle, over the gallery of make demo
+	@test -d $(RUNS)/demo/gallery || { echo "error: no $(RUNS)/demo/gallery (make demo builds it)" >&2; exit 1; }
+	$(BIN)/fos serve --gallery=$(RUNS)/demo/gallery
 
 patterns-demo: $(STAMP) ## from photographs to patterns, a data set, training, search and report, on a CPU
 	$(BIN)/fos demo patterns --workdir=$(RUNS)/patterns_demo

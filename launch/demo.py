@@ -17,7 +17,7 @@ from absl import flags
 from fos_jax.experiments.demo_report import write_demo_report
 from fos_jax.experiments.demo_stages import RECTANGLE_ONLY, TWO_STREAMS, search_commands, stages_of
 from fos_jax.experiments.stages import StageError, run_stages
-from fos_jax.program import run_program
+from fos_jax.program import command_prefix, run_program
 
 _WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "Folder for everything but the data set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder of the data set.")
@@ -65,6 +65,11 @@ def main() -> int:
     if size == "mini":
         console.print("\nSize mini shows that everything runs; its figures mean nothing.")
         return 0
+    from fos_jax.experiments.demo_examples import write_examples
+    from fos_jax.scenes.attributes import CATEGORIES
+
+    write_examples(work / "examples", categories=CATEGORIES)
+    console.print(f"\nThe page: {command_prefix()} serve --gallery={work / 'gallery'}", soft_wrap=True, markup=False)
     for sentence in missed:
         print(f"error: {sentence}", file=sys.stderr)
     return 1 if missed else 0

@@ -47,8 +47,10 @@ def temporary_folder(path: Path) -> Iterator[None]:
         _empty(path)
         for name in _EMPTIED:
             (path / name).mkdir(mode=0o700)
-        yield
-        _empty(path)
+        try:
+            yield
+        finally:
+            _empty(path)
     finally:
         os.close(descriptor)
 

@@ -110,6 +110,7 @@ def serve(
             app, is_factory = app(), False  # what is unusable is told before the address
         ready(address_of(listener))  # good from here on: connections wait in the listener's queue
         options: Any = {"lifespan": lifespan, "timeout_graceful_shutdown": grace_s, "workers": workers}
+        options["timeout_worker_healthcheck"] = 300  # a worker that still loads on a busy machine is not hung
         config = configure(app, factory=is_factory, **options)
         if workers == 1:
             uvicorn.Server(config).run(sockets=[listener])

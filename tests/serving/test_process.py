@@ -6,49 +6,48 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
+import fake_bundle
 import httpx
-import jax
 import numpy as np
 import pytest
 from conftest import BOX, png, records
 from fake_bundle import photo
 
 from fos_jax.client import Client
-from fos_jax.encoders.build import init_foreground, init_query
-from fos_jax.encoders.bundle import load_bundle, save_bundle
 from fos_jax.errors import InputError
-from fos_jax.gallery.building import build_gallery
-from fos_jax.pattern_table import PatternTable
 from fos_jax.serving.process import run, temporary_folder
 from fos_jax.serving.settings import Limits, Settings
 
+# Python runs this where it starts, in workers too: no network is compiled, and what is slow is so on purpose.
+_STARTS = """
+import sys, time
+sys.path.insert(0, {tests!r})
 
-class Source:
-    name, skipped = "test", {}
+def load(path):
+    from fake_bundle import FakeBundle
 
-    def __init__(self, found):
-        self.found = found
+    class Slow(FakeBundle):
+        def encode_queries(self, *inputs, **options):
+            time.sleep(1.0 if len(inputs[0]) > 8 else 0.0)
+            return super().encode_queries(*inputs, **options)
 
-    def __len__(self):
-        return len(self.found)
+    return Slow()
 
-    def __iter__(self):
-        return iter(self.found)
+import fos_jax.experts.loading
+fos_jax.experts.loading.load = load
+"""
 
 
 @pytest.fixture(scope="module")
-def gallery(config, table: PatternTable, tmp_path_factory):
-    """A gallery of an untrained bundle, both on the disk."""
+def gallery(tmp_path_factory):
     folder = tmp_path_factory.mktemp("process")
-    variables = {
-        "foreground_variables": init_foreground(jax.random.key(0), config, table),
-        "query_variables": init_query(jax.random.key(1), config, table),
-    }
-    save_bundle(folder / "bundle", config=config, table=table, metrics={}, **variables)
-    bundle = load_bundle(folder / "bundle")
-    build_gallery(Source(list(records())), bundle, folder / "gallery", bundle_path=folder / "bundle")
-    return folder / "gallery"
+    tests = Path(fake_bundle.__file__).parent
+    (folder / "sitecustomize.py").write_text(_STARTS.format(tests=str(tests)))
+    fake_bundle.build_from(list(records()), folder / "gallery" / "g", fake_bundle.FakeBundle())
+    (folder / "gallery" / "g" / "b").mkdir()
+    return folder / "gallery" / "g"
 
 
 class Program:
@@ -57,11 +56,15 @@ class Program:
     def __init__(self, gallery, folder, *flags):
         command = [sys.executable, "-m", "fos_jax", "serve", f"--gallery={gallery}", f"--folder={folder}", "--nolog"]
         self.process = subprocess.Popen(
-            [*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+            [*command, *flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(gallery.parents[1])},
         )
         self.address = self.process.stdout.readline().strip()
         assert self.address.startswith("http://127.0.0.1:"), self.process.stderr.read()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 200
         while not self.is_ready():
             assert time.monotonic() < deadline
             time.sleep(0.05)
