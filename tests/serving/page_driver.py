@@ -18,7 +18,7 @@ from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-WAIT_S = 30
+WAIT_S = 60
 
 
 class Page:
