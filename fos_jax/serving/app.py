@@ -68,7 +68,7 @@ class ServiceApp:
         _add_errors(self.api, service)
         make_schema = self.api.openapi
         self.api.openapi = functools.cache(lambda: without_422(make_schema()))  # type: ignore[method-assign]
-        guarded = Guard(Admission(self.api, settings), hosts=settings.hosts, has_blobs=True)
+        guarded = Guard(Admission(self.api, settings, service.searching), hosts=settings.hosts, has_blobs=True)
         self._app = Observed(guarded, service.metrics)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
