@@ -12,7 +12,7 @@ eight made-up photographs; one in twenty uploads another photograph instead.
 - kill: changes through the API until the server is killed (-9) and started again: seconds until it is ready, and
   acknowledged changes that are missing.
 
-Prints one JSON line.
+Prints one JSON line each.
 """
 
 import contextlib
@@ -193,7 +193,7 @@ def ask(address: str, queries: Queries, seconds: float, users: int, *, per_s: fl
     environment, answers = Environment(user_classes=[User]), Answers()
     environment.events.request.add_listener(answers.listen)
     runner = environment.create_local_runner()
-    runner.start(users, spawn_rate=max(users, 1))
+    runner.start(users, spawn_rate=min(users, 100))
     gevent.sleep(seconds)
     runner.quit()
     return answers
@@ -328,14 +328,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         gallery = Path(folder) / "gallery"
         shutil.copytree(args.gallery, gallery)
-        line: dict[str, Any] = {"load_generator": "locust, on the same cores", "capacity": []}
         best = {}
         for number in workers:
             lines, best[number] = capacity(gallery, number, users, args.capacity_seconds)
-            line["capacity"] += lines
-        line["overload"] = overload(gallery, workers[0], args.factor * best[workers[0]], args.seconds)
-        line["kill"] = kills(gallery, workers[0], args.kills)
-        report(line | machine())
+            for line in lines:
+                report({"part": "capacity", **line, **machine()})
+        rate = args.factor * best[workers[0]]
+        report({"part": "overload", **overload(gallery, workers[0], rate, args.seconds), **machine()})
+        report({"part": "kill", **kills(gallery, workers[0], args.kills), **machine()})
     report.write(args.output)
 
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from fos_jax.errors import InputError
 from fos_jax.serving.gates import Gate
-from fos_jax.serving.keys import HEADER, Client, Keys, Role, check_role, needed_role
+from fos_jax.serving.keys import COOKIE, HEADER, Client, Keys, Role, check_role, needed_role
 from fos_jax.serving.settings import Settings
 from fos_jax.web.answers import refusal
 
@@ -47,7 +47,7 @@ class Admission:
             needed = needed_role(scope["method"], scope["path"])
             scope["fos_client"] = client = await self._client(request, needed is not None)
             check_role(client, needed, has_keys=self._keys is not None)
-            if needed is not None and not _is_picture(scope):
+            if scope["path"].startswith("/api/") and not _is_picture(scope):
                 self._count(client)
             if is_upload and self._uploads >= _MOST_UPLOADS:
                 raise HTTPException(429, "uploads: too many at a time, try again", headers={"Retry-After": "1"})
@@ -65,7 +65,8 @@ class Admission:
         finally:
             self._uploads -= is_upload
 
-    async def _role(self, key: str) -> Role | None:
+    async def role(self, key: str) -> Role | None:
+        """The role of a key, None where it is none."""
         if self._keys is None or not 0 < len(key) <= _MOST_KEY:
             return None
         is_known, role = self._keys.remembered(key)
@@ -75,8 +76,8 @@ class Admission:
         address = request.client.host if request.client else "unknown"
         if self._keys is None:
             return Client(address, "editor" if self._settings.allow_changes else "reader")
-        key = request.headers.get(HEADER, "")
-        role = await self._role(key) if is_needed else None
+        key = request.headers.get(HEADER) or request.cookies.get(COOKIE, "")
+        role = await self.role(key) if is_needed else None
         return Client(key.partition(".")[0] if role else address, role)
 
     def _count(self, client: Client) -> None:

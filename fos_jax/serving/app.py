@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from fos_jax.errors import InputError
-from fos_jax.serving import atlas, changes, composing, explaining, foregrounds, jobs, pictures, searching
+from fos_jax.serving import atlas, changes, composing, explaining, foregrounds, jobs, pictures, searching, sessions
 from fos_jax.serving.admission import Admission
 from fos_jax.serving.documents import describe, without_422
 from fos_jax.serving.observing import Observed
@@ -68,7 +68,9 @@ class ServiceApp:
         _add_errors(self.api, service)
         make_schema = self.api.openapi
         self.api.openapi = functools.cache(lambda: without_422(make_schema()))  # type: ignore[method-assign]
-        guarded = Guard(Admission(self.api, settings, service.searching), hosts=settings.hosts, has_blobs=True)
+        admission = Admission(self.api, settings, service.searching)
+        self.api.include_router(sessions.routes(admission))
+        guarded = Guard(admission, hosts=settings.hosts, has_blobs=True)
         self._app = Observed(guarded, service.metrics)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:

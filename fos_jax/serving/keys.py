@@ -22,7 +22,7 @@ from fos_jax.files import write_whole
 
 Role = Literal["reader", "editor"]
 ROLES: tuple[Role, ...] = ("reader", "editor")
-HEADER = "x-api-key"
+HEADER, COOKIE = "x-api-key", "fos_key"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _COST = {"n": 2**14, "r": 8, "p": 1}
 _REMEMBERED = 1024
@@ -76,6 +76,8 @@ def needed_role(method: str, path: str) -> Role | None:
     """The role that a request needs; None where anybody may."""
     if not path.startswith("/api/"):
         return "reader" if path in ("/metrics", "/openapi.json") else None
+    if path == "/api/session":
+        return None
     is_change = path.startswith(("/api/foregrounds", "/api/jobs")) and method not in ("GET", "HEAD")
     return "editor" if is_change else "reader"
 

@@ -3,9 +3,12 @@
 import contextlib
 import fcntl
 import functools
+import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +19,8 @@ from fos_jax.serving.settings import Settings
 from fos_jax.web.server import serve
 
 if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
     from fos_jax.serving.app import ServiceApp
 
 _EMPTIED = ("pictures", "spool", "metrics")  # jobs stay: they outlast the service
@@ -61,7 +66,19 @@ def prepare(settings: Settings, *, has_log: bool) -> "ServiceApp":
     from fos_jax.serving.observing import log_requests
 
     log_requests(is_on=has_log)
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_end_with, args=[parent], daemon=True).start()
     return ServiceApp(settings)
+
+
+def _end_with(parent: "BaseProcess") -> None:
+    """Ends this process where the one that started it was killed: it would hold on to the port."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(0)
 
 
 def run(settings: Settings, *, host: str, port: int, ready: Callable[[str], None], has_log: bool) -> None:
@@ -75,6 +92,7 @@ def run(settings: Settings, *, host: str, port: int, ready: Callable[[str], None
     Raises:
       InputError: something of the settings is unusable, or the port is taken.
     """
+    signal.signal(signal.SIGTERM, _leave)  # raised again when all is finished: the folder is emptied behind it
     with temporary_folder(settings.folder):
         if settings.workers > 1:
             _check(settings)

@@ -36,6 +36,13 @@ def test_keys_and_roles(built, tmp_path):
             client_of(http, key=reader).remove("none")
         with pytest.raises(InputError, match="there is no 'none'"):
             client_of(http, key=editor).remove("none")
+        assert http.post("/api/session", json={"key": "rita.wrong"}).status_code == 401
+        answer = http.post("/api/session", json={"key": reader})
+        assert answer.json() == {"role": "reader"}
+        assert {"HttpOnly", "SameSite=strict"} <= set(answer.headers["set-cookie"].split("; "))
+        assert http.get("/api/foregrounds/car/0.png/thumbnail").status_code == 200
+        assert http.delete("/api/session").status_code == 204
+        assert http.get("/api/foregrounds/car/0.png/thumbnail").status_code == 401
         remove_key(path, "rita")
         time.sleep(1.1)  # keys are looked for once a second
         assert http.get("/api/gallery", headers={"X-API-Key": reader}).status_code == 401
