@@ -7,12 +7,12 @@ machine's cores with it. A request is a search for patterns with a rectangle tha
 eight made-up photographs; one in twenty uploads another photograph instead.
 
 - capacity: per number of workers and of users who ask without a pause, answers per second and their latencies;
-- overload: with the most workers, requests of many users that come at twice the best rate, at random moments:
+- overload: with the first number of workers, requests of many users at twice its best rate, at random moments:
   statuses, latencies of those that were accepted against those of one user alone, memory of all server processes;
 - kill: changes through the API until the server is killed (-9) and started again: seconds until it is ready, and
   acknowledged changes that are missing.
 
-Prints one JSON line.
+Prints one JSON line each.
 """
 
 import contextlib
@@ -193,7 +193,7 @@ def ask(address: str, queries: Queries, seconds: float, users: int, *, per_s: fl
     environment, answers = Environment(user_classes=[User]), Answers()
     environment.events.request.add_listener(answers.listen)
     runner = environment.create_local_runner()
-    runner.start(users, spawn_rate=max(users, 1))
+    runner.start(users, spawn_rate=min(users, 100))
     gevent.sleep(seconds)
     runner.quit()
     return answers
@@ -315,9 +315,9 @@ def kills(gallery: Path, workers: int, times: int) -> dict[str, Any]:
 def main() -> None:
     parser = make_parser(__doc__, "output")
     parser.add_argument("--gallery", default="runs/demo/gallery")
-    parser.add_argument("--workers", default="1,2", help="numbers of worker processes")
-    parser.add_argument("--users", default="1,4,16", help="numbers of users who ask without a pause")
-    parser.add_argument("--capacity_seconds", type=float, default=12, help="per number of users")
+    parser.add_argument("--workers", default="1,2", help="worker processes; overload and kill with the first number")
+    parser.add_argument("--users", default="1,2,4", help="numbers of users who ask without a pause")
+    parser.add_argument("--capacity_seconds", type=float, default=10, help="per number of users")
     parser.add_argument("--seconds", type=float, default=120, help="of the overload")
     parser.add_argument("--factor", type=float, default=2, help="of the capacity")
     parser.add_argument("--kills", type=int, default=3)
@@ -328,14 +328,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         gallery = Path(folder) / "gallery"
         shutil.copytree(args.gallery, gallery)
-        line: dict[str, Any] = {"load_generator": "locust, on the same cores", "capacity": []}
-        best = 0.0
+        best = {}
         for number in workers:
-            lines, best = capacity(gallery, number, users, args.capacity_seconds)
-            line["capacity"] += lines
-        line["overload"] = overload(gallery, workers[-1], args.factor * best, args.seconds)
-        line["kill"] = kills(gallery, workers[-1], args.kills)
-        report(line | machine())
+            lines, best[number] = capacity(gallery, number, users, args.capacity_seconds)
+            for line in lines:
+                report({"part": "capacity", **line, **machine()})
+        rate = args.factor * best[workers[0]]
+        report({"part": "overload", **overload(gallery, workers[0], rate, args.seconds), **machine()})
+        report({"part": "kill", **kills(gallery, workers[0], args.kills), **machine()})
     report.write(args.output)
 
 

@@ -24,8 +24,12 @@ _MOST_KEY = 200
 class Admission:
     """ASGI middleware; what it lets through carries `fos_client` in its scope."""
 
-    def __init__(self, app: Any, settings: Settings):
-        """Reads the file of keys; `InputError` where it is none, or the rate cannot be read."""
+    def __init__(self, app: Any, settings: Settings, searching: Gate | None = None):
+        """Reads the file of keys; `InputError` where it is none, or the rate cannot be read.
+
+        Searches for which the queue `searching` has no room are refused before their bodies are read.
+        """
+        self._searching = searching
         self._app, self._settings, self._limits = app, settings, settings.limits
         self._keys = Keys(settings.keys) if settings.keys else None
         self._checking = Gate("keys", working=1, waiting=8, limit_s=10.0)
@@ -47,6 +51,8 @@ class Admission:
                 self._count(client)
             if is_upload and self._uploads >= _MOST_UPLOADS:
                 raise HTTPException(429, "uploads: too many at a time, try again", headers={"Retry-After": "1"})
+            if self._searching and scope["path"].startswith("/api/search/"):
+                self._searching.check()
             limited = self._limited(request, receive, is_upload)
         except HTTPException as error:
             headers = dict(error.headers or {})

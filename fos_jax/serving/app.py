@@ -68,7 +68,7 @@ class ServiceApp:
         _add_errors(self.api, service)
         make_schema = self.api.openapi
         self.api.openapi = functools.cache(lambda: without_422(make_schema()))  # type: ignore[method-assign]
-        admission = Admission(self.api, settings)
+        admission = Admission(self.api, settings, service.searching)
         self.api.include_router(sessions.routes(admission))
         guarded = Guard(admission, hosts=settings.hosts, has_blobs=True)
         self._app = Observed(guarded, service.metrics)

@@ -46,13 +46,7 @@ class Gate:
           HTTPException: 429 where too many wait, 503 where it takes too long. A call that runs is not stopped and keeps
             its place until it is done.
         """
-        if self.admitted >= self._most:
-            if self._count_refused:
-                self._count_refused.inc()
-            retry_s = max(1, math.ceil(self.admitted * self._mean_s / self._working))
-            raise HTTPException(
-                429, f"{self.name}: too many requests wait, try again", headers={"Retry-After": str(retry_s)}
-            )
+        self.check()
         loop = asyncio.get_running_loop()
         self._change(1)
         started_s = time.monotonic()
@@ -74,6 +68,16 @@ class Gate:
             raise HTTPException(
                 503, f"{self.name}: took longer than {self._limit_s:g} s", headers={"Retry-After": "5"}
             ) from None
+
+    def check(self) -> None:
+        """`HTTPException` 429 where too many wait."""
+        if self.admitted >= self._most:
+            if self._count_refused:
+                self._count_refused.inc()
+            retry_s = max(1, math.ceil(self.admitted * self._mean_s / self._working))
+            raise HTTPException(
+                429, f"{self.name}: too many requests wait, try again", headers={"Retry-After": str(retry_s)}
+            )
 
     def _change(self, number: int) -> None:
         self.admitted += number
