@@ -1,4 +1,4 @@
-"""What the parts of the service share: the search, the uploads, and the queues in front of both."""
+"""Shared parts of the service: the search, the uploads, and the queues in front of both."""
 
 import json
 import threading

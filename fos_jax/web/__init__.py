@@ -1,1 +1,1 @@
-"""What the local servers share: refusals, safe headers, files of pages, and the server itself."""
+"""Shared parts of the local servers: refusals, safe headers, files of pages, and the server itself."""
