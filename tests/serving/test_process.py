@@ -126,8 +126,8 @@ def test_what_cannot_be_served_is_told_before_the_address(gallery, tmp_path, mon
         ({"gallery": tmp_path}, "no gallery there"),
         ({"workers": 2, "gallery": tmp_path}, "no gallery there"),
         ({"workers": 2, "limits": Limits(rate="often")}, "rate: got 'often'"),
-        ({"examples": tmp_path}, "examples.json: cannot be read"),
-        ({"keys": tmp_path / "none"}, "none: cannot be read"),
+        ({"workers": 2, "examples": tmp_path}, "examples.json: cannot be read"),
+        ({"workers": 2, "keys": tmp_path / "none"}, "none: cannot be read"),
     ):
         settings, told = Settings(**{"gallery": gallery, "folder": tmp_path / "folder", **change}), []
         with pytest.raises(InputError, match=words):
