@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import service_load
 from PIL import Image
+from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartParser
 
 
@@ -17,7 +18,7 @@ def test_forms_are_read_by_a_server():
     async def stream():
         yield body
 
-    fields = asyncio.run(MultiPartParser({"content-type": kind}, stream()).parse())
+    fields = asyncio.run(MultiPartParser(Headers({"content-type": kind}), stream()).parse())
     assert fields["metadata"] == '{"id": "a"}'
     assert fields["file"].file.read() == b"\x00\r\n--x"
     fields["file"].file.close()
