@@ -125,7 +125,8 @@ def test_sizes():
 
 def test_benchmarks_are_named_in_a_document():
     programs = [path.name for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text("utf-8")]
-    text = read("docs/benchmarks.md") + read("docs/photographs.md") + read("datasets/fos_synthetic/README.md")
+    documents = ("docs/benchmarks.md", "docs/photographs.md", "docs/scale.md", "datasets/fos_synthetic/README.md")
+    text = "".join(map(read, documents))
     assert not [name for name in programs if name not in text]
 
 
