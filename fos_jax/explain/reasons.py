@@ -153,7 +153,7 @@ class Reasoner:
         products = query * foreground
         score = float(products.sum())
         order = (-products).argsort(kind="stable")[:max_terms].tolist()
-        terms = []
+        terms: list[Term] = []
         for i in order:
             share = products.item(i) / score if score > 0 else 0.0
             if terms and share < min_share:
