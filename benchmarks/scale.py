@@ -1,7 +1,7 @@
 """Memory, disk, building, opening and queries of a gallery by its size, and what follows for larger ones.
 
   python benchmarks/scale.py --bundle=runs/demo/student/bundle --data_dir=data --workdir=FOLDER \\
-      --rows=10000,100000,1000000,10000000 --output=results/scale.json
+      --rows=10000,100000,1000000 --output=results/scale.json
   python benchmarks/scale.py --output=results/scale.json --render=docs/scale.md
 
 A gallery of one category holds rendered foregrounds (as `gallery_size.py` renders and keeps them) and beyond their
