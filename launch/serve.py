@@ -1,4 +1,4 @@
-"""Serve the page and the HTTP interface for searching a gallery, on this machine unless told otherwise.
+"""Serve the page and the HTTP interface for searching a gallery, on this machine unless told so.
 
   fos serve --gallery=runs/demo/gallery
 

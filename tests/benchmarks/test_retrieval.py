@@ -47,7 +47,10 @@ def test_every_method_finds_what_exact_search_finds(tmp_path):
     for name in ("faiss_flat", "faiss_ivfpq", "faiss_hnsw", "hnswlib", "numpy", "scann", "scann_leaves", "ours"):
         method = retrieval.METHODS[name]
         if retrieval.importlib.util.find_spec(method.needs):
-            index = method.build(rows, "cosine", tmp_path / name, 0.99)
-            found = method.search(index, method.settings(index, len(rows))[-1], queries)
+            folder = tmp_path / name
+            folder.mkdir()
+            method.build(rows, "cosine", folder, 0.99)
+            index, setting = method.load(rows, folder), method.settings[-1]
+            found = method.search(index, setting, queries)
             assert retrieval.recall_of(rows, queries, found, kth) >= 0.9, name
-            assert method.search(index, method.settings(index, len(rows))[-1], queries[:1]).shape == (1, 20)
+            assert method.search(index, setting, queries[:1]).shape == (1, 20)
