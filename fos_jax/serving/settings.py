@@ -31,8 +31,8 @@ class Limits:
     body_s: float = 30.0
     request_s: float = 15.0
     slow_s: float = 120.0
-    working: int = 2
-    waiting: int = 0  # searches keep a core busy: who waits is served late, and others with them
+    working: int = 1  # a search keeps a core busy; on an accelerator 8 are encoded together
+    waiting: int = 1  # who waits is served late, and others with them
     stored_bytes: int = 1_000_000_000
     stored_s: float = 86_400.0
     decoded_bytes: int = 400_000_000
