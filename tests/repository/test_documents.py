@@ -125,7 +125,7 @@ def test_sizes():
 
 def test_benchmarks_are_named_in_a_document():
     programs = [path.name for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text("utf-8")]
-    named_in = ("benchmarks", "photographs", "composites", "scale")
+    named_in = ("benchmarks", "photographs", "composites", "scale", "service")
     documents = (*(f"docs/{name}.md" for name in named_in), "datasets/fos_synthetic/README.md")
     text = "".join(map(read, documents))
     assert not [name for name in programs if name not in text]
