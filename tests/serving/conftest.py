@@ -82,7 +82,8 @@ def http(built, tmp_path_factory):
 def changing(tmp_path):
     """A service that may change its gallery."""
     fake_bundle.build_from(list(records()), tmp_path / "gallery", fake_bundle.FakeBundle())
-    settings = Settings(tmp_path / "gallery", tmp_path / "folder", allow_changes=True, limits=Limits(queries=3, waiting=8))
+    limits = Limits(queries=3, waiting=8)
+    settings = Settings(tmp_path / "gallery", tmp_path / "folder", allow_changes=True, limits=limits)
     with running(settings) as client:
         yield client
 
