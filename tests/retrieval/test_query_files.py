@@ -197,7 +197,7 @@ def run(program, *flags):
     code += f"import fos_jax.launch.{program} as p\nfrom fos_jax.program import run_program; run_program(p.main)"
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-c", code, *map(str, flags)]
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "COLUMNS": "300"}  # paths of temporary folders are long
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -158,7 +158,9 @@ class Page:
 
     def errors(self, *meant: int) -> list[str]:
         """What the browser complained about, but for answers of statuses that were meant."""
-        refusals = (*(f"status of {status}" for status in meant), "willReadFrequently")  # tests read pixels of canvases
+        # Tests read pixels of canvases, and end services that a page still asks for a composite.
+        ended = ("willReadFrequently", "ERR_CONNECTION_REFUSED")
+        refusals = (*(f"status of {status}" for status in meant), *ended)
         log = self.browser.get_log("browser")
         return [entry["message"] for entry in log if not any(refusal in entry["message"] for refusal in refusals)]
 
