@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from fos_jax.client import Hit, PatternGroup
+
 _ERROR: Any = {"error": "category: unknown 'cat', expected one of car, chair", "request": "0f1e2d3c4b5a6978"}
 
 
@@ -22,55 +24,19 @@ class Error(Reply):
     model_config = ConfigDict(extra="allow", json_schema_extra={"examples": [_ERROR]})
 
 
-class HitReply(Reply):
-    """One foreground that was found; see `fos_jax.retrieval.hits.Hit`."""
-
-    id: str
-    rank: int
-    score: float
-    ranking: str
-    category: str
-    pattern: int
-    confidence: float
-    attributes: dict[str, str]
-    description: str
-    licence: str
-    source_id: str
-    tags: list[str]
-    width_px: int
-    height_px: int
-    is_mirrored: bool
-    truncated: list[str] | None
-    parts: dict[str, float]
-    why: str
-
-
 class HitsReply(Reply):
     """Hits, best first, of one version of the gallery; `refused` says what filters kept out."""
 
     version: int
-    hits: list[HitReply]
+    hits: list[Hit]
     refused: str | None = None
-
-
-class GroupReply(Reply):
-    """One pattern; see `fos_jax.retrieval.groups.PatternGroup`."""
-
-    id: int
-    category: str
-    description: str
-    attributes: dict[str, str]
-    probability: float
-    size: int
-    representatives: list[HitReply]
-    hits: list[HitReply]
 
 
 class PatternsReply(Reply):
     """Patterns, most probable first; `attributes` has the probability of each value for the query."""
 
     version: int
-    groups: list[GroupReply]
+    groups: list[PatternGroup]
     attributes: dict[str, dict[str, float]] = {}
     refused: str | None = None
 

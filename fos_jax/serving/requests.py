@@ -65,6 +65,10 @@ class Ranked(Query):
     weights: Weights = Field({})
     filters: FilterFields = FilterFields()
 
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of the search of this name."""
+        return {**self.model_dump(exclude={"photo", "box", "category"}), "filters": self.filters.filters()}
+
 
 def example(**fields: Any) -> ConfigDict:
     """Configuration of a body with an example for OpenAPI, to which the query is added."""

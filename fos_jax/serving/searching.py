@@ -70,56 +70,23 @@ def routes(service: Service) -> APIRouter:
     router, limits = APIRouter(tags=["search"]), service.settings.limits
 
     def instances(body: InstancesBody) -> Response:
-        search, (photo, box, category) = service.search(), query_of(service, body)
-        filters = body.filters.filters()
-        hits = search.instances(
-            photo,
-            box,
-            category,
-            k=body.k,
-            pattern=body.pattern,
-            ranking=body.ranking,
-            weights=body.weights,
-            filters=filters,
-            diversity=body.diversity,
-        )
+        search, query = service.search(), query_of(service, body)
+        hits = search.instances(*query, **body.options())
         is_few = len(hits) < body.k
-        few = search.why_few(photo, box, category, pattern=body.pattern, filters=filters) if is_few else ""
+        few = search.why_few(*query, pattern=body.pattern, filters=body.filters.filters()) if is_few else ""
         return json_answer({"version": version(search), "hits": list(map(hit_json, hits)), "refused": said(few)})
 
     def patterns(body: PatternsBody) -> Response:
-        search, (photo, box, category) = service.search(), query_of(service, body)
-        filters = body.filters.filters()
-        groups = search.patterns(
-            photo,
-            box,
-            category,
-            k=body.k,
-            instances=body.instances,
-            representatives=body.representatives,
-            attributes=body.attributes,
-            ranking=body.ranking,
-            weights=body.weights,
-            filters=filters,
-        )
-        few = search.why_few(photo, box, category, filters=filters) if len(groups) < body.k else ""
-        found, values = list(map(group_json, groups)), _attributes(search, (photo, box, category))
+        search, query = service.search(), query_of(service, body)
+        groups = search.patterns(*query, **body.options())
+        few = search.why_few(*query, filters=body.filters.filters()) if len(groups) < body.k else ""
+        found, values = list(map(group_json, groups)), _attributes(search, query)
         return json_answer({"version": version(search), "groups": found, "attributes": values, "refused": said(few)})
 
     def overview(body: OverviewBody) -> Response:
-        search, (photo, box, category) = service.search(), query_of(service, body)
-        filters = body.filters.filters()
-        groups = search.overview(
-            photo,
-            box,
-            category,
-            total=body.total,
-            coverage_weight=body.coverage_weight,
-            representatives=body.representatives,
-            weights=body.weights,
-            filters=filters,
-        )
-        few = "" if groups else search.why_few(photo, box, category, filters=filters)
+        search, query = service.search(), query_of(service, body)
+        groups = search.overview(*query, **body.options())
+        few = "" if groups else search.why_few(*query, filters=body.filters.filters())
         return json_answer({"version": version(search), "groups": list(map(group_json, groups)), "refused": said(few)})
 
     def score(body: ScoreBody) -> Response:

@@ -1,13 +1,20 @@
 """Files, forms and values that a public service is sent: bombs, polyglots, traversal, numbers that are none."""
 
+import contextlib
 import gzip
+import http.client
 import io
+import json
+import socket
 import struct
+import time
 import zipfile
 import zlib
 
 import numpy as np
 from PIL import Image
+
+BOUNDARY = "boundary"
 
 TRAVERSAL = [
     "../../etc/passwd",
@@ -151,3 +158,84 @@ def values() -> list[str]:
         "[[[[[[]]]]]]",
         '{"a": {"b": NaN}}',
     ]
+
+
+class Served:
+    """A service on a port of this machine, with what requests need: a photograph and a cut-out."""
+
+    def __init__(self, port):
+        self.port = port
+        self.photo = self.upload(encoded("JPEG"))[1]["picture"]
+        self.cutout = self.upload(encoded("PNG", 20, 20, "RGBA"))[1]["picture"]
+
+    def ask(self, method, path, body=None, headers=None):
+        """(status, JSON or bytes, headers); the path is sent as it is."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.putrequest(method, path, skip_host=bool(headers and "Host" in headers))
+            if body is not None and not (headers and "Transfer-Encoding" in headers):
+                connection.putheader("Content-Length", str(len(body)))
+            for name, value in (headers or {}).items():
+                connection.putheader(name, value)
+            connection.endheaders(body)
+            return answered(connection.getresponse())
+        finally:
+            connection.close()
+
+    def post(self, path, text, **headers):
+        """The answer to a JSON text, checked."""
+        data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+        found = self.ask("POST", path, data, {"Content-Type": "application/json"} | headers)
+        return checked(found, text)
+
+    def upload(self, data, *, filename="picture.png", field="file", kind="image/png"):
+        body = form(data, filename=filename, field=field, kind=kind)
+        return checked(self.ask("POST", "/api/pictures", body, multipart()), filename)
+
+    def exchange(self, raw, *, seconds=5.0):
+        """What a socket gets for raw bytes until the server closes it; None where it is still open then."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as connection:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(raw)
+            found, until = b"", time.monotonic() + seconds
+            while time.monotonic() < until:
+                try:
+                    part = connection.recv(65536)
+                except TimeoutError:
+                    return None
+                except ConnectionError:
+                    return found
+                if not part:
+                    return found
+                found += part
+        return None
+
+
+def answered(response):
+    data = response.read()
+    is_json = response.headers.get("content-type") == "application/json"
+    return response.status, json.loads(data) if is_json and data else data, response.headers
+
+
+def checked(found, what):
+    """The answer, which is a success or one line of JSON that says why not."""
+    status, answer, headers = found
+    assert status < 500, (what, answer)
+    if status >= 400:
+        assert isinstance(answer, dict), (what, status, answer)
+        assert answer["error"], (what, answer)
+        assert "\n" not in answer["error"]
+        assert len(answer["error"]) < 1000, what
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "/tmp" not in answer["error"], what
+    return status, answer
+
+
+def form(data, *, filename="picture.png", field="file", kind="image/png", boundary=BOUNDARY):
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="{filename}"\r\n'
+    head += f"Content-Type: {kind}\r\n\r\n"
+    return head.encode("utf-8", "surrogatepass") + data + f"\r\n--{boundary}--\r\n".encode()
+
+
+def multipart(boundary=BOUNDARY):
+    return {"Content-Type": f"multipart/form-data; boundary={boundary}"}

@@ -2,15 +2,13 @@
 
 import contextlib
 import dataclasses
-import threading
 import time
 
-import uvicorn
 from fake_bundle import FakeBundle, build_from, disc
+from served import running
 
 from fos_jax.gallery.sources import CutoutRecord
 from fos_jax.pattern_table import Pattern, PatternTable
-from fos_jax.serving.app import ServiceApp
 from fos_jax.serving.settings import Limits, Settings
 
 
@@ -50,11 +48,5 @@ def serving(folder, **settings):
     bundle = FakeBundle(table=table())
     build_from(list(records()), folder / "gallery", bundle)
     limits = dataclasses.replace(Limits(), upload_bytes=2_000_000, pixels=4_000_000)
-    app = ServiceApp(Settings(folder / "gallery", folder / "kept", limits=limits, **settings), bundle)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    wait(lambda: server.started)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    server.should_exit = True
-    thread.join()
+    with running(Settings(folder / "gallery", folder / "kept", limits=limits, **settings), bundle) as http:
+        yield f"{http.base_url}"

@@ -6,8 +6,8 @@ import threading
 import time
 
 import pytest
-from conftest import BOX, client_of, png, running
 from fake_bundle import FakeBundle, photo
+from served import BOX, client_of, png, running
 from starlette.exceptions import HTTPException
 
 from fos_jax.client import ServiceError

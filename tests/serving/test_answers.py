@@ -5,8 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import BOX, client_of, pixels, png, running
 from fake_bundle import FakeBundle, disc, photo
+from served import BOX, client_of, pixels, png, running
 
 from fos_jax import client as client_module
 from fos_jax.client import Client, ServiceError, layer

@@ -5,8 +5,8 @@ import threading
 import time
 
 import pytest
-from conftest import BOX, client_of, png, running
 from fake_bundle import FakeBundle, disc
+from served import BOX, client_of, png, running
 
 from fos_jax.errors import InputError
 from fos_jax.gallery.compaction import compact

@@ -1,10 +1,8 @@
-"""What a public service is sent: no answer is a 500, none is missing, each refusal is one line of JSON."""
+"""Hostile input to the service: no answer is a 500, none is missing, each refusal is one line of JSON."""
 
 import contextlib
-import http.client
 import json
 import socket
-import threading
 import time
 
 import fake_bundle
@@ -13,115 +11,18 @@ import hypothesis
 import numpy as np
 import pytest
 import schemathesis
-import uvicorn
+from hostile import Served, checked, form, multipart
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
+from served import running
 
-from fos_jax.serving.app import ServiceApp
 from fos_jax.serving.settings import Limits, Settings
 from fos_jax.web import server as server_module
-from fos_jax.web.server import configure, listen
 
 LIMITS = Limits(upload_bytes=2_000_000, json_bytes=100_000, pixels=1_000_000, body_s=0.5, request_s=10, rate="")
 EXAMPLES = hypothesis.settings(
-    max_examples=5, phases=[hypothesis.Phase.generate], suppress_health_check=list(hypothesis.HealthCheck)
+    max_examples=40, phases=[hypothesis.Phase.generate], suppress_health_check=list(hypothesis.HealthCheck)
 )
-BOUNDARY = "boundary"
-
-
-class Served:
-    """The service on a port of its own, with what requests need: a photograph, a cut-out, ids."""
-
-    def __init__(self, app):
-        self.listener = listen("127.0.0.1", 0)
-        self.port = self.listener.getsockname()[1]
-        self.server = uvicorn.Server(configure(app, lifespan="on"))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
-        self.thread.start()
-        deadline = time.monotonic() + 60
-        while self.ask("GET", "/ready")[0] != 200:
-            assert time.monotonic() < deadline, "not ready"
-            time.sleep(0.02)
-        self.photo = self.upload(hostile.encoded("JPEG"))[1]["picture"]
-        self.cutout = self.upload(hostile.encoded("PNG", 20, 20, "RGBA"))[1]["picture"]
-
-    def close(self):
-        self.server.should_exit = True
-        self.thread.join(30)
-        self.listener.close()
-        assert not self.thread.is_alive()
-
-    def ask(self, method, path, body=None, headers=None):
-        """(status, JSON or bytes, headers); the path is sent as it is."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.putrequest(method, path, skip_host=bool(headers and "Host" in headers))
-            if body is not None and not (headers and "Transfer-Encoding" in headers):
-                connection.putheader("Content-Length", str(len(body)))
-            for name, value in (headers or {}).items():
-                connection.putheader(name, value)
-            connection.endheaders(body)
-            return answered(connection.getresponse())
-        finally:
-            connection.close()
-
-    def post(self, path, text, **headers):
-        """The answer to a JSON text, checked."""
-        data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-        found = self.ask("POST", path, data, {"Content-Type": "application/json"} | headers)
-        return checked(found, text)
-
-    def upload(self, data, *, filename="picture.png", field="file", kind="image/png"):
-        body = form(data, filename=filename, field=field, kind=kind)
-        return checked(self.ask("POST", "/api/pictures", body, multipart()), filename)
-
-    def exchange(self, raw, *, seconds=5.0):
-        """What a socket gets for raw bytes until the server closes it; None where it is still open then."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as connection:
-            with contextlib.suppress(ConnectionError):
-                connection.sendall(raw)
-            found, until = b"", time.monotonic() + seconds
-            while time.monotonic() < until:
-                try:
-                    part = connection.recv(65536)
-                except TimeoutError:
-                    return None
-                except ConnectionError:
-                    return found
-                if not part:
-                    return found
-                found += part
-        return None
-
-
-def answered(response):
-    data = response.read()
-    is_json = response.headers.get("content-type") == "application/json"
-    return response.status, json.loads(data) if is_json and data else data, response.headers
-
-
-def checked(found, what):
-    """The answer, which is a success or one line of JSON that says why not."""
-    status, answer, headers = found
-    assert status < 500, (what, answer)
-    if status >= 400:
-        assert isinstance(answer, dict), (what, status, answer)
-        assert answer["error"], (what, answer)
-        assert "\n" not in answer["error"]
-        assert len(answer["error"]) < 1000, what
-        assert headers["x-content-type-options"] == "nosniff"
-        assert "/tmp" not in answer["error"], what
-    return status, answer
-
-
-def form(data, *, filename="picture.png", field="file", kind="image/png", boundary=BOUNDARY):
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="{filename}"\r\n'
-    head += f"Content-Type: {kind}\r\n\r\n"
-    return head.encode("utf-8", "surrogatepass") + data + f"\r\n--{boundary}--\r\n".encode()
-
-
-def multipart(boundary=BOUNDARY):
-    return {"Content-Type": f"multipart/form-data; boundary={boundary}"}
 
 
 @pytest.fixture(scope="module")
@@ -143,12 +44,10 @@ def gallery(tmp_path_factory):
 @pytest.fixture(scope="module")
 def served(gallery, tmp_path_factory):
     folder = tmp_path_factory.mktemp("uploads")
-    settings = Settings(gallery=gallery, folder=folder, allow_changes=True, limits=LIMITS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server_module, "HEADERS_S", 0.5)
-        server = Served(ServiceApp(settings, fake_bundle.FakeBundle()))
-        yield server
-        server.close()
+        with running(Settings(gallery=gallery, folder=folder, allow_changes=True, limits=LIMITS)) as http:
+            yield Served(http.base_url.port)
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
@@ -171,7 +70,7 @@ def test_whatever_openapi_allows_or_forbids(served, mode):
     for operation in operations:
         strategy = operation.ok().as_strategy(generation_mode=mode)
         with contextlib.suppress(hypothesis.errors.Unsatisfiable):  # nothing to break: no parameters
-            hypothesis.settings(EXAMPLES, max_examples=1)(hypothesis.given(strategy)(check))()
+            hypothesis.settings(EXAMPLES, max_examples=3)(hypothesis.given(strategy)(check))()
 
 
 BOMBS = hostile.bombs()
@@ -333,6 +232,7 @@ def test_forms_that_are_none(served, name):
     assert status in (400, 413, 415), answer
 
 
+@pytest.mark.filterwarnings("ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning")  # Starlette's files
 @EXAMPLES
 @hypothesis.given(data=st.data())
 def test_damaged_forms(served, data):

@@ -12,8 +12,8 @@ import fake_bundle
 import httpx
 import numpy as np
 import pytest
-from conftest import BOX, png, records
 from fake_bundle import photo
+from served import BOX, png, records
 
 from fos_jax.client import Client
 from fos_jax.errors import InputError
