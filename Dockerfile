@@ -28,7 +28,6 @@ ENV PATH=/opt/fos/bin:$PATH \
     FOS_JAX_COMMIT=$FOS_JAX_COMMIT \
     JAX_PLATFORMS=cpu \
     MPLCONFIGDIR=/tmp/matplotlib \
-    NUMBA_CACHE_DIR=/cache/numba \
     PYTHONUNBUFFERED=1 \
     XDG_CACHE_HOME=/cache
 VOLUME /cache

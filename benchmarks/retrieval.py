@@ -294,17 +294,23 @@ def plot(lines: list[dict[str, Any]], path: str) -> None:
     from matplotlib import pyplot
 
     panels = sorted({(line["data"], line["rows"], line["ranking"]) for line in lines if "setting" in line})
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 4), squeeze=False)
-    for axis, panel in zip(axes[0], panels, strict=True):
+    across = min(3, len(panels))
+    figure, axes = pyplot.subplots(-(-len(panels) // across), across, squeeze=False)
+    figure.set_size_inches(5 * across, 4 * len(axes))
+    colours = {name: f"C{number}" for number, name in enumerate(METHODS)}
+    for axis in axes.flat[len(panels) :]:
+        axis.axis("off")
+    for axis, panel in zip(axes.flat, panels, strict=False):
         own = [line for line in lines if "setting" in line and (line["data"], line["rows"], line["ranking"]) == panel]
         for name in dict.fromkeys(line["method"] for line in own):
             points = sorted((line["recall"], line["batch_per_s"]) for line in own if line["method"] == name)
             style = "*" if name == "ours" else ".-" if len(points) < 9 else "."
-            axis.plot(*zip(*points, strict=True), style, label=name, markersize=12 if name == "ours" else 5)
+            size = 12 if name == "ours" else 5
+            axis.plot(*zip(*points, strict=True), style, label=name, markersize=size, color=colours[name])
         axis.set(title=f"{panel[0]}, {panel[1]:,} rows, {panel[2]}", xlabel="recall@20", yscale="log")
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("queries per second, batch")
-    axes[0, 0].legend()
+    axes[0, 0].legend(fontsize="small")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
