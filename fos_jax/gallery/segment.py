@@ -78,6 +78,16 @@ class VectorsOf:
             return self.columns.numbers("pattern")
         return self.patterns[self.vectors[:, : len(self.patterns)].argmax(axis=1)]
 
+    def of_pattern(self, pattern: int) -> np.ndarray:
+        """int64 [m]: places of those that are assigned to it, ascending."""
+        return self._by_pattern.get(pattern, np.zeros(0, np.int64))
+
+    @functools.cached_property
+    def _by_pattern(self) -> dict[int, np.ndarray]:
+        order = np.argsort(self.assigned, kind="stable")
+        numbers, starts = np.unique(self.assigned[order], return_index=True)
+        return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True))
+
     @functools.cached_property
     def confidence(self) -> np.ndarray:
         """float32 [n]: its probability, 0 where there is none."""

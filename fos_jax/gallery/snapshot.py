@@ -311,8 +311,8 @@ class CategoryRows:
           ranking: which vectors it is multiplied with.
           k: how many.
           allowed: bool [n], only these.
-          pattern: only those that are assigned to it, -1 to none.
-          is_exact: whether every product is computed.
+          pattern: only those that are assigned to it, -1 to none; every product is computed.
+          is_exact: whether every product is computed without a pattern too.
 
         Raises:
           InputError: an unknown ranking, or a vector of another size or with numbers that are not finite.
@@ -326,11 +326,16 @@ class CategoryRows:
             if allowed is not None:
                 mask = allowed[start : start + len(of)]
                 mask = mask if live is None else mask & live
-            if pattern is not None:
-                mask = of.assigned == pattern if mask is None else mask & (of.assigned == pattern)
-            index = ExactIndex(of.by_ranking(ranking), is_checked=True) if is_exact else of.indexes[ranking]
             asked, most = np.ascontiguousarray(vector[None], np.float32), min(k, max(len(of), 1))
-            found, own = (answers[0] for answers in index.search(asked, most, allowed=mask, is_checked=True))
+            if is_exact or pattern is not None:
+                among = of.of_pattern(pattern) if pattern is not None else None
+                if among is not None and mask is not None:
+                    among, mask = among[mask[among]], None
+                exact = ExactIndex(of.by_ranking(ranking), is_checked=True)
+                answers = exact.search(asked, most, allowed=mask, among=among, is_checked=True)
+            else:
+                answers = of.indexes[ranking].search(asked, most, allowed=mask, is_checked=True)
+            found, own = answers[0][0], answers[1][0]
             scores.append(found[own >= 0])
             places.append(own[own >= 0] + start)
         all_scores, all_places = np.concatenate(scores), np.concatenate(places)
@@ -344,14 +349,16 @@ class CategoryRows:
             self._representatives[key] = self.search(prototype, "cosine", k, pattern=pattern)
         return self._representatives[key]
 
-    def count(self, allowed: np.ndarray, pattern: int | None = None) -> int:
-        """How many foregrounds of bool [n] there are, one that comes mirrored too counted once; `pattern` as above."""
-        passes = allowed & self.is_live
-        if pattern is not None:
-            passes &= self.assigned == pattern
-        if not self.has_mirrored:
-            return int(np.count_nonzero(passes))
-        return len(np.unique(self.rows[np.flatnonzero(passes)]))
+    def count(self, allowed: np.ndarray | None, pattern: int | None = None) -> int:
+        """How many foregrounds `search` chooses from, one that comes mirrored too counted once."""
+        if pattern is None:
+            places = np.flatnonzero(self.is_live if allowed is None else allowed & self.is_live)
+        else:
+            own = [of.of_pattern(pattern) + start for of, start in zip(self.parts, self.starts, strict=False)]
+            places = np.concatenate([np.zeros(0, np.int64), *own])
+            for mask in (allowed, self.is_live if self.has_removed else None):
+                places = places if mask is None else places[mask[places]]
+        return len(np.unique(self.rows[places])) if self.has_mirrored else len(places)
 
     def locate(self, place: int) -> tuple[VectorsOf, int]:
         """The part that a place is in, and the place there."""

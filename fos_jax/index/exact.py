@@ -107,11 +107,17 @@ class ExactIndex:
         return len(self.vectors)
 
     def search(
-        self, vectors: np.ndarray, k: int, *, allowed: np.ndarray | None = None, is_checked: bool = False
+        self,
+        vectors: np.ndarray,
+        k: int,
+        *,
+        allowed: np.ndarray | None = None,
+        among: np.ndarray | None = None,
+        is_checked: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """See `Index`."""
+        """See `Index`; `among` are the rows that may come by number, int64 [m] ascending, in place of `allowed`."""
         queries = vectors if is_checked else check_queries(vectors, self.vectors.shape[1])
-        rows = None if allowed is None else np.flatnonzero(check_allowed(allowed, len(self)))
+        rows = among if allowed is None else np.flatnonzero(check_allowed(allowed, len(self)))
         n = len(self) if rows is None else len(rows)
         scores, places = no_answers(len(queries), k)
         for start in range(0, n, _BLOCK):

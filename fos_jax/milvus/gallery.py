@@ -299,7 +299,7 @@ class _NotingRows(CategoryRows):
             self.gallery.asked.append(Wish(np.asarray(vector, np.float32), ranking, k, pattern))
         return super().search(vector, ranking, k, pattern=pattern, **options)
 
-    def count(self, allowed: np.ndarray, pattern: int | None = None) -> int:
+    def count(self, allowed: np.ndarray | None, pattern: int | None = None) -> int:
         return self.gallery.count(pattern=pattern)
 
 

@@ -83,7 +83,7 @@ def probable_groups(
             continue
         if size := rows.count(allowed, number):
             hits = find_hits(rows, vector, ranking, instances, query, allowed=allowed, pattern=number)
-            groups.append(_group(rows, prototypes, query, number, allowed, size, representatives, hits, filters))
+            groups.append(_group(rows, prototypes, query, number, allowed, size, representatives, hits))
     return groups
 
 
@@ -112,7 +112,7 @@ def overview_groups(
         hits = find_hits(rows, vector, "posterior", total, query, allowed=is_chosen, pattern=number, is_exact=True)
         if hits:
             size = rows.count(allowed, number)
-            groups.append(_group(rows, prototypes, query, number, allowed, size, representatives, hits, filters))
+            groups.append(_group(rows, prototypes, query, number, allowed, size, representatives, hits))
     return groups
 
 
@@ -157,18 +157,20 @@ def _group(
     prototypes: np.ndarray,
     query: EncodedQuery,
     number: int,
-    allowed: np.ndarray,
+    allowed: np.ndarray | None,
     size: int,
     representatives: int,
     hits: Sequence[Hit],
-    filters: Filters,
 ) -> PatternGroup:
     """The group of one pattern, which `size` of the foregrounds that may come are assigned to."""
     pattern = rows.gallery.table.patterns[number] if number >= 0 else None
     only = {"allowed": allowed, "pattern": number, "is_exact": pattern is None}  # a mean of what is here finds no more
-    prototype = np.asarray(prototypes[number] if pattern else rows.embeddings[allowed].sum(axis=0), np.float32)
+    if pattern:
+        prototype = np.asarray(prototypes[number], np.float32)
+    else:
+        prototype = rows.embeddings[rows.is_live if allowed is None else allowed].sum(axis=0)
     prototype = prototype / max(float(np.linalg.norm(prototype)), 1e-12)
-    if pattern and filters.is_empty:
+    if pattern and allowed is None:
         scores, places = rows.representatives(number, prototype, num_places(rows, representatives))
         shown = make_hits(rows, places, scores, "cosine", representatives, query)
     else:

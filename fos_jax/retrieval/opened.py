@@ -163,7 +163,7 @@ class OpenedGallery:
 
         def find(state: Snapshot) -> list[Hit]:
             rows = state.category(query.category, mirror=limits.mirror)
-            allowed = None if limits.is_empty else limits.allowed(rows, query.place)
+            allowed = limits.allowed(rows, query.place)
             if diversity:
                 return diverse_hits(rows, query, ranking, k, diversity, allowed=allowed, pattern=pattern)
             vector = rows.query_vector(query, ranking)

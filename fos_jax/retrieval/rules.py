@@ -107,13 +107,17 @@ class Filters:
         is_limited |= any(limit is not None for limit in (self.licences, self.only, self.sources, self.added_since_s))
         return not is_limited and self.any_truncation is not False
 
-    def allowed(self, rows: "CategoryRows", place: Place | None) -> np.ndarray:
-        """bool [places]: which foregrounds are there and pass; without a place, what compares with it is left out."""
+    def allowed(self, rows: "CategoryRows", place: Place | None) -> np.ndarray | None:
+        """bool [places]: which foregrounds are there and pass, None where no rule could refuse any.
+
+        Without a place, what compares with it is left out.
+        """
+        if self.is_empty:
+            return None
         passes = rows.is_live.copy()
-        if not self.is_empty:
-            for start, part in zip(rows.starts, rows.parts, strict=False):
-                for _, _, passes_rule in self.rules(part, place):
-                    passes[start : start + len(part)] &= passes_rule
+        for start, part in zip(rows.starts, rows.parts, strict=False):
+            for _, _, passes_rule in self.rules(part, place):
+                passes[start : start + len(part)] &= passes_rule
         return passes
 
     def refusals(self, rows: "CategoryRows", place: Place | None, *, pattern: int | None = None) -> list[Refusal]:
@@ -128,7 +132,8 @@ class Filters:
             for reason, flag, passes in self.rules(part, place):
                 counts[reason, flag] += int((is_live & ~passes).sum())
             if pattern is not None:
-                counts["of another pattern", "another --pattern"] += int((is_live & (part.assigned != pattern)).sum())
+                others = int(is_live.sum()) - int(is_live[part.of_pattern(pattern)].sum())
+                counts["of another pattern", "another --pattern"] += others
         return [Refusal(number, *rule) for rule, number in counts.most_common() if number]
 
     def rules(self, part: "VectorsOf", place: Place | None) -> Iterator[tuple[str, str, np.ndarray]]:

@@ -29,18 +29,17 @@ def routes(service: Service) -> APIRouter:
     @functools.lru_cache(16)
     def drawn(state: Snapshot, category: str) -> list[dict[str, Any]]:
         rows = state.category(category)
-        assigned, is_live = np.asarray(rows.assigned), rows.is_live
         found = []
         for number, (x, y) in zip(rows.patterns.tolist(), plane(category), strict=True):
-            pattern, members = service.table.patterns[number], is_live & (assigned == number)
+            pattern = service.table.patterns[number]
             prototype = np.asarray(service.bundle.prototypes[number], np.float32)
-            _, places = rows.search(prototype, "cosine", _REPRESENTATIVES, allowed=members)
+            _, places = rows.search(prototype, "cosine", _REPRESENTATIVES, pattern=number)
             found.append(
                 {
                     "id": number,
                     "description": pattern.description,
                     "attributes": dict(pattern.attributes),
-                    "size": int(members.sum()),
+                    "size": rows.count(None, number),
                     "x": x,
                     "y": y,
                     "representatives": [state.value("id", int(rows.rows[int(place)])) for place in places],
