@@ -26,6 +26,7 @@ from fos_jax.gallery.building import new_gallery, write_gallery
 from fos_jax.gallery.compaction import compact
 from fos_jax.gallery.foregrounds import Foregrounds, Layout, make_foregrounds
 from fos_jax.gallery.gallery import Gallery
+from fos_jax.gallery.indexing import Indexing
 from fos_jax.gallery.snapshot import RankBy
 from fos_jax.gallery.writer import GalleryWriter
 from fos_jax.pattern_table import Pattern, PatternTable
@@ -90,10 +91,11 @@ def build(path: Path, args: Any) -> float:
         "mirror": False,
         "cutouts": "copy",
         "thumbnail_size": 16,
-        "index_min_rows": args.index_min_rows,
     }
     with new_gallery(path) as folder:
-        write_gallery(folder, batches(), world.layout, settings, source="made up")
+        write_gallery(
+            folder, batches(), world.layout, settings, indexing=Indexing(args.index_min_rows), source="made up"
+        )
     return time.monotonic() - started
 
 

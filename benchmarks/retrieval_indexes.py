@@ -1,5 +1,6 @@
 """Indexes that retrieval.py compares: how each is built, its settings, and how it is searched."""
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,26 +17,28 @@ class Method(NamedTuple):
 
     Attributes:
       needs: package.
-      build: (rows, ranking, folder, recall) writes the index into an empty folder.
+      build: (rows, ranking, folder, recall, tuning queries) writes the index into an empty folder.
       load: (rows, folder) -> the index, ready to search.
       settings: from fast to thorough.
       search: (index, setting, queries) -> rows [q, K].
     """
 
     needs: str
-    build: Callable[[np.ndarray, str, Path, float], Any]
+    build: Callable[[np.ndarray, str, Path, float, np.ndarray], Any]
     load: Callable[[np.ndarray, Path], Any]
     settings: list[Any]
     search: Callable[[Any, Any, np.ndarray], np.ndarray]
 
 
-def _ours(rows: np.ndarray, ranking: Any, folder: Path, recall: float) -> None:
+def _ours(
+    rows: np.ndarray, ranking: Any, folder: Path, recall: float, tuning: np.ndarray, *, is_told: bool = False
+) -> None:
     from fos_jax.index.build import build_index
 
     experts: dict[str, Any] = {}
     if ranking == "combined":
         ranking, experts = "posterior", {"expert_sizes": [EMBEDDING_SIZE], "expert_weights": [1.0]}
-    build_index(rows, folder, ranking=ranking, target_recall=recall, **experts)
+    build_index(rows, folder, ranking=ranking, target_recall=recall, queries=tuning if is_told else None, **experts)
 
 
 def _load_ours(rows: np.ndarray, folder: Path) -> Any:
@@ -51,12 +54,12 @@ def _tree(rows: np.ndarray) -> Any:
     return scann_ops_pybind.builder(rows, K, "dot_product").tree(leaves, leaves // 10, training_sample_size=250_000)
 
 
-def _scann(rows: np.ndarray, ranking: str, folder: Path, recall: float) -> None:
+def _scann(rows: np.ndarray, ranking: str, folder: Path, recall: float, tuning: np.ndarray) -> None:
     codes = _tree(rows).score_ah(2, anisotropic_quantization_threshold=0.2).reorder(100)
     codes.build().serialize(str(folder), relative_path=True)
 
 
-def _scann_leaves(rows: np.ndarray, ranking: str, folder: Path, recall: float) -> None:
+def _scann_leaves(rows: np.ndarray, ranking: str, folder: Path, recall: float, tuning: np.ndarray) -> None:
     _tree(rows).score_brute_force().build().serialize(str(folder), relative_path=True)
 
 
@@ -74,7 +77,7 @@ def _search_scann(index: Any, setting: tuple[int, int], queries: np.ndarray) -> 
     return np.asarray(index.search_batched_parallel(queries, K, setting[1], setting[0])[0])
 
 
-def _ivf(rows: np.ndarray, ranking: str, folder: Path, recall: float) -> None:
+def _ivf(rows: np.ndarray, ranking: str, folder: Path, recall: float, tuning: np.ndarray) -> None:
     import faiss
 
     leaves, size = round(len(rows) ** 0.5), rows.shape[1]
@@ -98,7 +101,7 @@ def _search_ivf(index: Any, setting: tuple[int, float], queries: np.ndarray) -> 
     return index.search(queries, K)[1]
 
 
-def _faiss_hnsw(rows: np.ndarray, ranking: str, folder: Path, recall: float) -> None:
+def _faiss_hnsw(rows: np.ndarray, ranking: str, folder: Path, recall: float, tuning: np.ndarray) -> None:
     import faiss
 
     index = faiss.IndexHNSWFlat(rows.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
@@ -112,7 +115,7 @@ def _search_faiss_hnsw(index: Any, setting: int, queries: np.ndarray) -> np.ndar
     return index.search(queries, K)[1]
 
 
-def _hnswlib(rows: np.ndarray, ranking: str, folder: Path, recall: float) -> None:
+def _hnswlib(rows: np.ndarray, ranking: str, folder: Path, recall: float, tuning: np.ndarray) -> None:
     import hnswlib
 
     index = hnswlib.Index("ip", rows.shape[1])
@@ -142,7 +145,7 @@ def _load_flat(rows: np.ndarray, folder: Path) -> Any:
     return index
 
 
-def _nothing(rows: np.ndarray, ranking: str, folder: Path, recall: float) -> None:
+def _nothing(rows: np.ndarray, ranking: str, folder: Path, recall: float, tuning: np.ndarray) -> None:
     """Exact search needs no index."""
 
 
@@ -161,7 +164,8 @@ _CODES = [(leaves, rows) for leaves in _LEAVES for rows in (100, 200, 400, 800, 
 _REFINED = [(leaves, factor) for leaves in _LEAVES for factor in (20, 80, 320)]  # of K rows
 _GRAPH = [20, 40, 80, 120, 200, 400, 800]
 METHODS = {
-    "ours": Method("scann", _ours, _load_ours, ["as built"], _search),
+    "ours": Method("scann", functools.partial(_ours, is_told=True), _load_ours, ["as built"], _search),
+    "ours_untold": Method("scann", _ours, _load_ours, ["as built"], _search),
     "scann": Method("scann", _scann, _load_scann, _CODES, _search_scann),
     "scann_leaves": Method("scann", _scann_leaves, _load_scann, [(a, -1) for a in (1, *_LEAVES)], _search_scann),
     "faiss_ivfpq": Method("faiss", _ivf, _load_faiss, _REFINED, _search_ivf),

@@ -10,7 +10,6 @@ import pyarrow as pa
 from fos_jax.gallery.building import new_gallery, write_gallery
 from fos_jax.gallery.encoding import Encoder
 from fos_jax.gallery.foregrounds import Foregrounds, Layout, make_foregrounds
-from fos_jax.index.build import SCANN_MIN_ROWS
 
 if TYPE_CHECKING:
     from fos_jax.gallery.sources import CutoutSource
@@ -143,7 +142,6 @@ def write(path: Path, batches: Iterable[Foregrounds], base: Base, bundle: str = 
         "mirror": False,
         "cutouts": "copy",
         "thumbnail_size": 160,
-        "index_min_rows": SCANN_MIN_ROWS,
     }
     with new_gallery(path) as folder:
         write_gallery(folder, batches, base.layout, settings, source="widened")

@@ -13,6 +13,9 @@
 A gallery that is already there is replaced in one step at the end; until then it can be searched. The same command goes
 on where it was interrupted: cut-outs are encoded shard by shard into a folder that is removed at the end.
 
+  # with indexes that are as fast as queries of one's own allow, which also later compactions use
+  fos gallery build --cutouts=extracted --output=my_gallery --tuning_queries=queries.jsonl --target_recall=.99
+
   # by Apache Beam (pip install 'fos-jax[beam]'), here or on a cluster; docs/bulk.md
   fos gallery build --annotations=instances.json --images=images --output=my_gallery --runner=direct \\
       --pipeline_options=--direct_num_workers=2,--direct_running_mode=multi_processing
@@ -32,6 +35,12 @@ _MIRROR = flags.DEFINE_bool(
 _INDEX_MIN_ROWS = flags.DEFINE_integer(
     "index_min_rows", 20_000, "Categories of this size get an approximate index.", 256
 )
+_TARGET_RECALL = flags.DEFINE_float(
+    "target_recall", 0.99, "Share of the 20 best that an approximate index has to find.", 0.5, 1.0
+)
+_TUNING_QUERIES = flags.DEFINE_string(
+    "tuning_queries", None, "File of queries, as fos search --queries takes: indexes reach the target on them."
+)
 _RUNNER = flags.DEFINE_string(
     "runner",
     "in_process",
@@ -45,10 +54,13 @@ _SHARD_SIZE = flags.DEFINE_integer("shard_size", 2048, "Cut-outs in a shard.", 1
 def main() -> None:
     from fos_jax.beam import check_runner
     from fos_jax.gallery.bulk import build_by_shards
+    from fos_jax.gallery.indexing import Indexing
+    from fos_jax.retrieval.tuning import encode_tuning_queries
 
     cutout_sources.check_flags()
     check_runner(_RUNNER.value, _PIPELINE_OPTIONS.value)
     bundle, path = cutout_sources.load_bundle()
+    queries = encode_tuning_queries(_TUNING_QUERIES.value, bundle, progress=True) if _TUNING_QUERIES.value else {}
     manifest = build_by_shards(
         cutout_sources.open_source(bundle, is_reference=_REFERENCE.value),
         bundle,
@@ -60,7 +72,7 @@ def main() -> None:
         pipeline_options=_PIPELINE_OPTIONS.value,
         cutouts="reference" if _REFERENCE.value else "copy",
         mirror=_MIRROR.value,
-        index_min_rows=_INDEX_MIN_ROWS.value,
+        indexing=Indexing(_INDEX_MIN_ROWS.value, _TARGET_RECALL.value, queries),
         tags=cutout_sources.tags(),
         progress=True,
     )
@@ -70,6 +82,8 @@ def main() -> None:
     if without := built["categories_without_patterns"]:
         by = " and ".join(manifest["experts"]) or "nothing"
         print(f"no patterns are known for {', '.join(without)}: searches rank them by {by}")
+    for category, own in queries.items():
+        print(f"indexes of {category} are measured with {len(own['cosine'])} queries of {_TUNING_QUERIES.value}")
     for reason, n in built["skipped"].items():
         print(f"left out: {n} ({reason})")
 

@@ -14,9 +14,10 @@ _INDEX_MIN_ROWS = flags.DEFINE_integer(
 
 
 def main() -> None:
+    from fos_jax.gallery.indexing import Indexing
     from fos_jax.gallery.migration import migrate_gallery
 
-    manifest = migrate_gallery(_GALLERY.value, index_min_rows=_INDEX_MIN_ROWS.value)
+    manifest = migrate_gallery(_GALLERY.value, indexing=Indexing(_INDEX_MIN_ROWS.value))
     n, version = manifest["built"]["num_foregrounds"], manifest["format_version"]
     print(f"{_GALLERY.value}: {n:,} foregrounds, now of format version {version}")
 

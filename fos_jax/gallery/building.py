@@ -17,9 +17,9 @@ from fos_jax.gallery import store
 from fos_jax.gallery.encoding import Cutouts, Encoder, EncodesForegrounds
 from fos_jax.gallery.foregrounds import Foregrounds, Layout, all_categories
 from fos_jax.gallery.gallery import FORMAT, FORMAT_VERSION, MANIFEST, PATTERNS, SEGMENTS
+from fos_jax.gallery.indexing import USUAL, Indexing
 from fos_jax.gallery.segment_writing import SegmentWriter
 from fos_jax.gallery.sources import CutoutSource
-from fos_jax.index.build import SCANN_MIN_ROWS
 
 FIRST_SEGMENT = "000001"
 
@@ -33,7 +33,7 @@ def build_gallery(
     cutouts: Cutouts = "copy",
     mirror: bool | None = None,
     thumbnail_size: int = 160,
-    index_min_rows: int = SCANN_MIN_ROWS,
+    indexing: Indexing = USUAL,
     batch_size: int = 256,
     tags: Collection[str] = (),
     progress: bool = False,
@@ -50,7 +50,7 @@ def build_gallery(
         to has a mirrored partner; by default where the bundle has experts. It costs one more encoding of each and their
         vectors, no pictures.
       thumbnail_size: longer side in pixels.
-      index_min_rows: categories of at least so many foregrounds get indexes, others are searched exactly.
+      indexing: which categories get indexes, and how far these are searched.
       batch_size: cut-outs encoded at once.
       tags: words to filter by, for all the cut-outs.
       progress: show a bar.
@@ -69,7 +69,6 @@ def build_gallery(
         cutouts=cutouts,
         mirror=mirror,
         thumbnail_size=thumbnail_size,
-        index_min_rows=index_min_rows,
     )
     is_mirroring = settings["mirror"]
     encoder = Encoder(
@@ -85,6 +84,7 @@ def build_gallery(
             itertools.chain([first], batches),
             encoder.layout,
             settings,
+            indexing=indexing,
             source=source.name,
             skipped=source.skipped,
         )
@@ -98,7 +98,6 @@ def gallery_settings(
     cutouts: Cutouts,
     mirror: bool | None,
     thumbnail_size: int,
-    index_min_rows: int,
 ) -> dict[str, Any]:
     """The settings of a new gallery's manifest; arguments as `build_gallery`."""
     return {
@@ -110,7 +109,6 @@ def gallery_settings(
         "mirror": bool(bundle.expert_weights) if mirror is None else mirror,
         "cutouts": cutouts,
         "thumbnail_size": thumbnail_size,
-        "index_min_rows": index_min_rows,
     }
 
 
@@ -126,6 +124,7 @@ def write_gallery(
     layout: Layout,
     settings: dict[str, Any],
     *,
+    indexing: Indexing = USUAL,
     source: str,
     skipped: Counter[str] | None = None,
     note: str = "",
@@ -136,8 +135,8 @@ def write_gallery(
       folder: where.
       batches: the foregrounds.
       layout: of their vectors.
-      settings: of the manifest: bundle (fingerprint, path, relative_path), mirror, cutouts, thumbnail_size and
-        index_min_rows.
+      settings: of the manifest: bundle (fingerprint, path, relative_path), mirror, cutouts and thumbnail_size.
+      indexing: as `build_gallery`.
       source: where the foregrounds are from. skipped: what was left out, filled while they are read.
       note: for the journal.
 
@@ -148,7 +147,7 @@ def write_gallery(
       InputError: foregrounds that a gallery refuses (`Foregrounds.check`).
     """
     segment = folder / SEGMENTS / FIRST_SEGMENT
-    with SegmentWriter(segment, layout, index_min_rows=settings["index_min_rows"]) as writer:
+    with SegmentWriter(segment, layout, indexing) as writer:
         for batch in batches:
             writer.add(batch)
         checksum = writer.finish()
@@ -167,6 +166,7 @@ def write_gallery(
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         **settings,
+        **indexing.write(folder),
         **layout.to_json(),
         "patterns_sha256": hashlib.sha256(patterns).hexdigest(),
         "built": built,

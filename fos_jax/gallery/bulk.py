@@ -18,12 +18,12 @@ from fos_jax.gallery import shard_plan
 from fos_jax.gallery.building import check_target, gallery_settings, new_gallery, no_cutout, write_gallery
 from fos_jax.gallery.encoding import Cutouts, Encoder, EncodesForegrounds
 from fos_jax.gallery.foregrounds import Layout
+from fos_jax.gallery.indexing import USUAL, Indexing
 from fos_jax.gallery.reading import CutoutRecord, read_units
 from fos_jax.gallery.segment import hash_ids
 from fos_jax.gallery.shard_files import read_facts, read_ids, read_shard, write_shard
 from fos_jax.gallery.shard_plan import Plan
 from fos_jax.gallery.sources import DivisibleSource
-from fos_jax.index.build import SCANN_MIN_ROWS
 
 SHARD_SIZE = 2048  # cut-outs: about a minute of encoding on a CPU
 
@@ -44,7 +44,7 @@ def build_by_shards(
     cutouts: Cutouts = "copy",
     mirror: bool | None = None,
     thumbnail_size: int = 160,
-    index_min_rows: int = SCANN_MIN_ROWS,
+    indexing: Indexing = USUAL,
     batch_size: int = 256,
     tags: Collection[str] = (),
     progress: bool = False,
@@ -53,7 +53,7 @@ def build_by_shards(
 
     Args:
       source: where the cut-outs come from.
-      bundle, output, bundle_path, cutouts, mirror, thumbnail_size, index_min_rows, batch_size, tags, progress: as
+      bundle, output, bundle_path, cutouts, mirror, thumbnail_size, indexing, batch_size, tags, progress: as
         `building.build_gallery`.
       shards: folder for the encoded shards, which takes about the space of the gallery until that is there. By default
         a hidden one beside the gallery, another one for each bundle, source and choice of options. Workers on other
@@ -77,7 +77,6 @@ def build_by_shards(
         cutouts=cutouts,
         mirror=mirror,
         thumbnail_size=thumbnail_size,
-        index_min_rows=index_min_rows,
     )
     options = {
         "cutouts": cutouts,
@@ -99,7 +98,7 @@ def build_by_shards(
             with tqdm(desc="cut-outs", unit="", total=sum(plan.counts), disable=not progress) as bar:
                 _encode(plan, bundle, runner, pipeline_options, bar)
             with new_gallery(output) as gallery:
-                manifest = assemble(plan, bundle, gallery, settings, listed=source)
+                manifest = assemble(plan, bundle, gallery, settings, listed=source, indexing=indexing)
         except BaseException:
             if not shard_plan.has_shards(folder):
                 shard_plan.remove_shards(folder)
@@ -190,13 +189,19 @@ def encode_shard(
 
 
 def assemble(
-    plan: Plan, bundle: EncodesForegrounds, gallery: Path, settings: dict[str, Any], *, listed: DivisibleSource
+    plan: Plan,
+    bundle: EncodesForegrounds,
+    gallery: Path,
+    settings: dict[str, Any],
+    *,
+    listed: DivisibleSource,
+    indexing: Indexing = USUAL,
 ) -> dict[str, Any]:
     """Writes a gallery into a new folder from one file of each shard, read batch by batch; returns the manifest.
 
     Args:
       plan: of the build. bundle: that encoded the shards.
-      gallery, settings: as `building.write_gallery`.
+      gallery, settings, indexing: as `building.write_gallery`.
       listed: the source; what it left out while it was listed is counted too.
 
     Raises:
@@ -219,7 +224,8 @@ def assemble(
     _check_ids(plan, listed.name)
     layout = Layout(bundle.table, **layouts[0])
     batches = (batch for shard in range(len(plan)) for batch in read_shard(plan.path(shard), layout))
-    return write_gallery(gallery, batches, layout, settings, source=listed.name, skipped=skipped)
+    options: Any = {"indexing": indexing, "source": listed.name, "skipped": skipped}
+    return write_gallery(gallery, batches, layout, settings, **options)
 
 
 def _check_ids(plan: Plan, name: str) -> None:

@@ -34,6 +34,19 @@ SCHEMA = pa.schema(
 )
 
 
+class Query(Protocol):
+    """What ranking needs of an encoded query; see `retrieval.queries.EncodedQuery`."""
+
+    @property
+    def embedding(self) -> np.ndarray: ...
+    @property
+    def posterior(self) -> np.ndarray: ...
+    @property
+    def experts(self) -> Mapping[str, np.ndarray]: ...
+    @property
+    def weights(self) -> Mapping[str, float]: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """How a gallery's vectors are laid out: what a query's vector is multiplied with.
@@ -78,6 +91,14 @@ class Layout:
             experts[name] = vectors[..., start : start + size] / self.scale(name)
             start += size
         return vectors[..., :num_patterns], experts
+
+    def query_vector(self, query: Query, ranking: str) -> np.ndarray:
+        """float32 [d]: what embeddings (cosine) or vectors are multiplied with; experts carry the query's weights."""
+        if ranking == "cosine":
+            return query.embedding
+        weights = {name: np.float32(query.weights[name]) / self.scale(name) for name in query.weights}
+        parts = [weights[name] * np.asarray(query.experts[name], np.float32) for name in self.experts]
+        return np.concatenate([query.posterior, *parts])
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest keeps it; the table is a file of its own."""

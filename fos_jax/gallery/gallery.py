@@ -2,6 +2,7 @@
 
 manifest.json     the bundle that built it, sizes of vectors, settings
 patterns.json     the bundle's pattern table
+tuning_queries.npz  what indexes are measured with, where queries were given (`indexing`)
 segments/<name>/  immutable foregrounds with their indexes (`segment`)
 gallery.db        which segments are live, the journal, what was removed, recent foregrounds (`store`)
 """
@@ -274,6 +275,9 @@ def read_manifest(gallery: str | Path) -> dict[str, Any]:
             raise InputError(f"{path}: sizes of vectors are {sizes}, expected whole numbers of 1 or more")
         for name in ("fingerprint", "path", "relative_path"):
             str(manifest["bundle"][name])
+        float(manifest.get("target_recall", 1))
+        queries = manifest.get("tuning_queries", {"counts": {}, "sha256": ""})
+        str(queries["sha256"]), dict(queries["counts"])
         for name in ("mirror", "cutouts", "thumbnail_size", "index_min_rows", "built", "patterns_sha256"):
             manifest[name]
     except FileNotFoundError:

@@ -10,6 +10,7 @@ import numpy as np
 
 from fos_jax.gallery import store
 from fos_jax.gallery.gallery import Gallery, read_manifest
+from fos_jax.gallery.indexing import TARGET_RECALL
 from fos_jax.gallery.segment import RANKINGS, VectorsOf
 from fos_jax.gallery.snapshot import Snapshot
 from fos_jax.index.build import SETTINGS, recall_of
@@ -51,6 +52,8 @@ def gallery_info(gallery: str | Path) -> dict[str, Any]:
             "can_roll_back_to": horizon,
             "last_changed_s": entries[-1].time_s if entries else None,
             "indexes": _indexes(state),
+            "target_recall": opened.manifest.get("target_recall", TARGET_RECALL),
+            "tuning_queries": opened.manifest.get("tuning_queries", {}).get("counts", {}),
         }
     finally:
         opened.close()
@@ -134,7 +137,9 @@ def info_text(info: dict[str, Any]) -> str:
     segments = ", ".join(f"{name} ({n:,})" for name, n in info["segments"].items()) or "none"
     lines.append(f"segments: {segments}")
     reached = [f"{name} by {r} {recall:.4f}" for name, by in info["indexes"].items() for r, recall in by.items()]
-    lines.append(f"recall of indexes: {', '.join(reached)}" if reached else "searched exactly")
+    tuned = [f"{n:,} queries of {name}" for name, n in info["tuning_queries"].items()]
+    how = f" (target {info['target_recall']:g}, measured with {', '.join(tuned) or 'queries made of foregrounds'})"
+    lines.append(f"recall of indexes: {', '.join(reached)}{how}" if reached else "searched exactly")
     lines.append(f"since the last compaction: {info['num_recent']:,} recent, {info['num_removed']:,} removed")
     lines.append(f"change {info['sequence']}; can be rolled back to {info['can_roll_back_to']} or later")
     unusual = info["num_recent"] + info["num_removed"] > max(1000, 0.05 * info["num_foregrounds"])

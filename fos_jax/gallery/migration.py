@@ -14,19 +14,19 @@ from fos_jax.errors import InputError
 from fos_jax.gallery.building import new_gallery, write_gallery
 from fos_jax.gallery.foregrounds import Foregrounds, Layout, make_foregrounds
 from fos_jax.gallery.gallery import EARLIER_VERSIONS, FORMAT, MANIFEST, PATTERNS
+from fos_jax.gallery.indexing import USUAL, Indexing
 from fos_jax.gallery.segment import BLOBS, map_array, measure_file
-from fos_jax.index.build import SCANN_MIN_ROWS
 from fos_jax.pattern_table import PatternTable
 
 _CHUNK = 512
 _COPIED = ("source_id", "licence", "path", "width_px", "height_px", "true_pattern")
 
 
-def migrate_gallery(gallery: str | Path, *, index_min_rows: int = SCANN_MIN_ROWS) -> dict[str, Any]:
+def migrate_gallery(gallery: str | Path, *, indexing: Indexing = USUAL) -> dict[str, Any]:
     """Rewrites a gallery of format version 1 or 2 in place, in one step, after its checksums were compared.
 
     Args:
-      gallery: its folder. index_min_rows: as `building.build_gallery`.
+      gallery: its folder. indexing: as `building.build_gallery`.
 
     Returns: the new manifest.
     Raises: InputError: none of an earlier version, a damaged one, or a disk that refuses; it stays as it was.
@@ -45,13 +45,13 @@ def migrate_gallery(gallery: str | Path, *, index_min_rows: int = SCANN_MIN_ROWS
         "mirror": "num_mirrored" in manifest,
         "cutouts": manifest["cutouts"],
         "thumbnail_size": manifest["thumbnail_size"],
-        "index_min_rows": index_min_rows,
     }
     note = f"migrated from format version {manifest['format_version']}"
     skipped = Counter(manifest["skipped"])
     with new_gallery(gallery) as folder:
         batches = _batches(gallery, metadata, vectors, layout)
-        return write_gallery(folder, batches, layout, settings, source=manifest["source"], skipped=skipped, note=note)
+        options: Any = {"indexing": indexing, "source": manifest["source"], "skipped": skipped, "note": note}
+        return write_gallery(folder, batches, layout, settings, **options)
 
 
 class _Vectors:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from fos_jax.gallery.foregrounds import Foregrounds, Layout, all_categories
+from fos_jax.gallery.indexing import Indexing
 from fos_jax.gallery.segment import BLOBS, RANKINGS, SEGMENT, SEGMENT_SCHEMA, hash_ids, map_array, measure_file
 from fos_jax.index.build import build_index
 
@@ -25,15 +26,15 @@ class SegmentWriter:
       checksum = writer.finish()
     """
 
-    def __init__(self, folder: Path, layout: Layout, *, index_min_rows: int):
+    def __init__(self, folder: Path, layout: Layout, indexing: Indexing):
         """Makes the folder.
 
         Args:
           folder: where the segment goes; a part of it is worth nothing, so its caller publishes or removes it.
           layout: of the vectors.
-          index_min_rows: categories of at least so many foregrounds get indexes, others are searched exactly.
+          indexing: which categories get indexes, and how far these are searched.
         """
-        self.folder, self.layout, self._index_min_rows = folder, layout, index_min_rows
+        self.folder, self.layout, self._indexing = folder, layout, indexing
         folder.mkdir(parents=True)
         with contextlib.ExitStack() as opening:
             self._blobs = {blob: opening.enter_context((folder / f"{blob}s.bin").open("wb")) for blob in BLOBS}
@@ -119,7 +120,7 @@ class SegmentWriter:
                 name = f"{prefix}{'embeddings' if ranking == 'cosine' else 'vectors'}"
                 size = self.layout.embedding_size if ranking == "cosine" else self.layout.vector_size(category)
                 vectors = map_array(folder / f"{name}.npy", (None, size))
-                if len(vectors) < self._index_min_rows or not size:
+                if len(vectors) < self._indexing.min_rows or not size:
                     continue
                 # The vectors carry the usual weights of experts already: a query's experts weigh 1 where it has these.
                 sizes = list(self.layout.expert_sizes.values()) if ranking == "posterior" else []
@@ -129,6 +130,8 @@ class SegmentWriter:
                     ranking=ranking,
                     expert_sizes=sizes,
                     expert_weights=[1.0] * len(sizes),
+                    queries=self._indexing.queries.get(category, {}).get(ranking),
+                    target_recall=self._indexing.target_recall,
                     min_rows=1,
                     where=f"{ranking} vectors of {category}",
                 )

@@ -3,16 +3,16 @@
 import bisect
 import functools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
 
 from fos_jax.errors import InputError
-from fos_jax.gallery.foregrounds import SCHEMA, Layout, all_categories
+from fos_jax.gallery.foregrounds import SCHEMA, Layout, Query, all_categories
 from fos_jax.gallery.recent import Recent
 from fos_jax.gallery.segment import BLOBS, RANKINGS, RankBy, Segment, VectorsOf
 from fos_jax.gallery.stacked import Stacked
@@ -20,19 +20,6 @@ from fos_jax.images import read_cutout
 from fos_jax.index.exact import ExactIndex
 
 _LEAST = np.float32(1e-37)  # of probabilities whose logarithm is taken
-
-
-class Query(Protocol):
-    """What ranking needs of an encoded query; see `retrieval.queries.EncodedQuery`."""
-
-    @property
-    def embedding(self) -> np.ndarray: ...
-    @property
-    def posterior(self) -> np.ndarray: ...
-    @property
-    def experts(self) -> Mapping[str, np.ndarray]: ...
-    @property
-    def weights(self) -> Mapping[str, float]: ...
 
 
 class Snapshot:
@@ -286,13 +273,9 @@ class CategoryRows:
         return layout.embedding_size if ranking == "cosine" else layout.vector_size(self.name)
 
     def query_vector(self, query: Query, ranking: RankBy) -> np.ndarray:
-        """float32 [d]: what `vectors` is multiplied with; the experts' part carries the query's weights."""
+        """float32 [d]: what `vectors` is multiplied with; see `foregrounds.Layout.query_vector`."""
         self._size(ranking)  # refuses unknown names
-        if ranking == "cosine":
-            return query.embedding
-        weights = {name: np.float32(query.weights[name]) / self.gallery.layout.scale(name) for name in query.weights}
-        parts = [weights[name] * np.asarray(query.experts[name], np.float32) for name in self.gallery.experts]
-        return np.concatenate([query.posterior, *parts])
+        return self.gallery.layout.query_vector(query, ranking)
 
     def search(
         self,

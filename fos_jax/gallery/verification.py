@@ -10,6 +10,7 @@ import pyarrow as pa
 from fos_jax.errors import InputError
 from fos_jax.gallery import store
 from fos_jax.gallery.gallery import MANIFEST, SEGMENTS, read_layout, read_manifest
+from fos_jax.gallery.indexing import Indexing
 from fos_jax.gallery.segment import SEGMENT, Segment, measure_file, read_description
 
 _ATTEMPTS = 5
@@ -43,6 +44,7 @@ def _verify(gallery: Path, manifest: dict[str, Any]) -> list[str]:
     findings, layout, live = list[str](), None, Counter[str]()
     try:
         layout = read_layout(gallery, manifest)
+        Indexing.read(gallery, manifest)
     except InputError as error:
         findings.append(str(error))
     try:

@@ -16,6 +16,7 @@ from fos_jax.files import published_directory
 from fos_jax.gallery import store
 from fos_jax.gallery.foregrounds import Foregrounds
 from fos_jax.gallery.gallery import SEGMENTS, read_layout, read_manifest
+from fos_jax.gallery.indexing import Indexing
 from fos_jax.gallery.segment import Segment
 from fos_jax.gallery.segment_writing import SegmentWriter
 from fos_jax.gallery.store import Change, Place
@@ -197,7 +198,7 @@ class GalleryWriter:
         folder = self.path / SEGMENTS / name
         with published_directory(folder) as aside:
             aside.rmdir()  # its writer makes it
-            with SegmentWriter(aside, self.layout, index_min_rows=self.manifest["index_min_rows"]) as writer:
+            with SegmentWriter(aside, self.layout, Indexing.read(self.path, self.manifest)) as writer:
                 yield name, writer
         try:
             flush_folder(folder.parent)

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -23,7 +23,8 @@ SETTINGS = "index.json"
 FORMAT = "fos_jax index"
 _WEIGHT_MULTIPLES = (0.0, 0.3, 1.0, 3.0, 10.0)
 _WANTED_MULTIPLES = (1, 5, 25)  # of k: longer lists, and what filters take
-_MARGIN = 0.25  # of what the target leaves to 1, since queries that are made are not the real ones
+# Of what the target leaves to 1: queries that are made are not the real ones, and the next real ones are others.
+_MARGIN, _OWN_MARGIN = 0.25, 0.1
 _SAMPLE = 20_000  # rows that queries are made of
 _CHECKED_BYTES = 8_000_000  # files up to this size are read twice to compare checksums whenever an index is opened
 
@@ -93,10 +94,10 @@ def build_index(
             index = ScannIndex(_load(aside), vectors, setup)  # what was written: ScaNN does not tell of a full disk
             if queries is None:
                 kinds = made_queries(vectors, num_queries, ranking, setup, np.random.default_rng(seed))
-                aim = target_recall + _MARGIN * (1 - target_recall)
+                margin = _MARGIN
             else:
-                kinds, aim = check_queries(queries, size)[None], target_recall
-            setup, curve = _measure(index, kinds, k, aim)
+                kinds, margin = check_queries(queries, size)[None], _OWN_MARGIN
+            setup, curve = _measure(index, kinds, k, target_recall + margin * (1 - target_recall))
             settings |= {**setup._asdict(), "k": k, "target_recall": target_recall, "curve": curve}
             settings |= {"train_s": round(trained_s, 1), "measure_s": round(time.monotonic() - started - trained_s, 1)}
         settings["files"] = {path.name: _measure_file(path) for path in sorted(aside.iterdir())}
@@ -298,17 +299,34 @@ def _tune(
             break
     else:
         return None
+
+    def least(grid: Iterable[int], reaches: Callable[[int], bool], otherwise: int) -> int:
+        """The first number of a grid that reaches the target, or one between it and the number before that does too."""
+        too_few = 0
+        for number in grid:
+            if reaches(number):
+                while number - too_few > max(1, number // 16):
+                    middle = (number + too_few) // 2
+                    number, too_few = (middle, too_few) if reaches(middle) else (number, middle)
+                return number
+            too_few = number
+        return otherwise
+
     leaves_grid = _geometric(2, index.setup.num_leaves)  # one alone loses what lies across its border
-    least = next((leaves for leaves in leaves_grid if measure(leaves, (1 + has_codes) * enough)[0] >= target), many)
+    fewest = least(leaves_grid, lambda number: measure(number, (1 + has_codes) * enough)[0] >= target, many)
     if not has_codes:
-        return Effort(wanted, least, wanted)
+        return Effort(wanted, fewest, wanted)
     found = [(measure(many, enough)[1], Effort(wanted, many, enough))]
-    for leaves in (least, *itertools.islice(leaves_grid, 2)):  # more partitions may do with fewer rows
-        for rows in [*(rows for rows in rows_grid if rows < 2 * enough), 2 * enough]:
-            recall, speed = measure(leaves, rows)
-            if recall >= target:
-                found.append((speed, Effort(wanted, leaves, rows)))
-                break
+    for leaves in (fewest, *itertools.islice(leaves_grid, 2)):  # more partitions may do with fewer rows
+        speeds = dict[int, float]()
+
+        def reaches(rows: int, leaves: int = leaves, speeds: dict[int, float] = speeds) -> bool:
+            recall, speeds[rows] = measure(leaves, rows)
+            return recall >= target
+
+        rows = least([*(rows for rows in rows_grid if rows < 2 * enough), 2 * enough], reaches, 0)
+        if rows:
+            found.append((speeds[rows], Effort(wanted, leaves, rows)))
     return max(found)[1]
 
 

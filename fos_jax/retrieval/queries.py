@@ -70,7 +70,7 @@ class EncodedQuery:
 
 
 class ForegroundAsQuery(NamedTuple):
-    """A foreground of the gallery that others are compared with; see `gallery.snapshot.Query`."""
+    """A foreground of the gallery that others are compared with; see `gallery.foregrounds.Query`."""
 
     embedding: np.ndarray
     posterior: np.ndarray

@@ -6,6 +6,7 @@ import numpy as np
 
 from fos_jax.gallery.building import new_gallery, write_gallery
 from fos_jax.gallery.foregrounds import Foregrounds, Layout, make_foregrounds
+from fos_jax.gallery.indexing import USUAL
 from fos_jax.pattern_table import Pattern, PatternTable
 
 SIZE = 4
@@ -69,17 +70,16 @@ def make(ids, category="car", *, mirrored=False, layout=LAYOUT, look="", **metad
     )
 
 
-def create(path: Path, batches, *, index_min_rows=20_000, layout=LAYOUT) -> Path:
+def create(path: Path, batches, *, indexing=USUAL, layout=LAYOUT) -> Path:
     """A gallery of given foregrounds."""
     settings = {
         "bundle": {"fingerprint": "none", "path": "/nowhere", "relative_path": "nowhere"},
         "mirror": True,
         "cutouts": "copy",
         "thumbnail_size": 16,
-        "index_min_rows": index_min_rows,
     }
     with new_gallery(path) as folder:
-        write_gallery(folder, batches, layout, settings, source="made up")
+        write_gallery(folder, batches, layout, settings, indexing=indexing, source="made up")
     return path
 
 

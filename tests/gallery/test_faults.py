@@ -15,6 +15,7 @@ from fos_jax.errors import InputError
 from fos_jax.gallery import store, writer
 from fos_jax.gallery.compaction import compact
 from fos_jax.gallery.gallery import Gallery
+from fos_jax.gallery.indexing import Indexing
 from fos_jax.gallery.verification import verify_gallery
 from fos_jax.gallery.writer import GalleryWriter
 
@@ -87,7 +88,7 @@ def test_what_is_damaged_is_named(whole, tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="ScaNN is published for Linux only")
 def test_a_damaged_index_is_named(tmp_path):
     """A library reads it and trusts it: its size is checked at opening, its bits by verifying."""
-    path = create(tmp_path / "g", [make([f"car{i}" for i in range(300)])], index_min_rows=300)
+    path = create(tmp_path / "g", [make([f"car{i}" for i in range(300)])], indexing=Indexing(300))
     file = max(path.rglob("index_cosine/*"), key=lambda p: p.stat().st_size)
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1

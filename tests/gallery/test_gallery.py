@@ -20,6 +20,7 @@ from PIL import Image
 from fos_jax.errors import InputError
 from fos_jax.gallery.building import build_gallery
 from fos_jax.gallery.gallery import Gallery
+from fos_jax.gallery.indexing import Indexing
 from fos_jax.gallery.info import gallery_info
 from fos_jax.gallery.sources import CutoutRecord, FolderCutouts
 
@@ -137,7 +138,7 @@ def test_large_categories_get_scann_and_the_folder_can_move(tmp_path):
     for i in range(420):
         colour = rng.integers(0, 256, 3)
         records.append(CutoutRecord(f"fg{i}", "car" if i < 300 else "chair", disc(colour, 6, 6)))
-    _build(tmp_path / "g", Records(records), index_min_rows=300)
+    _build(tmp_path / "g", Records(records), indexing=Indexing(300))
     shutil.move(tmp_path / "g", tmp_path / "moved")
     gallery = Gallery.open(tmp_path / "moved", verify=True)
     for ranking in ("cosine", "posterior"):

@@ -10,6 +10,7 @@ from fake_bundle import FakeBundle, FakeExperts, build_from, disc, photo
 
 from fos_jax.errors import InputError
 from fos_jax.gallery.gallery import Gallery
+from fos_jax.gallery.indexing import Indexing
 from fos_jax.gallery.sources import CutoutRecord
 from fos_jax.retrieval.contact_sheet import contact_sheet
 from fos_jax.retrieval.queries import SearchQuery, encode_queries
@@ -120,7 +121,7 @@ def test_scann_finds_what_exact_search_finds(tmp_path):
         CutoutRecord(f"fg{i}", "car" if i < 400 else "lamp", disc(rng.integers(0, 256, 3), *rng.integers(6, 20, 2)))
         for i in range(800)
     ]
-    build(tmp_path / "g", records, index_min_rows=300, mirror=False)
+    build(tmp_path / "g", records, indexing=Indexing(300), mirror=False)
     with ForegroundSearch.open(tmp_path / "g", FakeExperts()) as search:
         for category in ("car", "lamp"):
             rows = search.gallery.category(category)
