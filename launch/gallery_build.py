@@ -55,6 +55,7 @@ def main() -> None:
     from fos_jax.beam import check_runner
     from fos_jax.gallery.bulk import build_by_shards
     from fos_jax.gallery.indexing import Indexing
+    from fos_jax.gallery.info import few
     from fos_jax.retrieval.tuning import encode_tuning_queries
 
     cutout_sources.check_flags()
@@ -77,11 +78,11 @@ def main() -> None:
         progress=True,
     )
     built = manifest["built"]
-    counts = ", ".join(f"{n} {name}" for name, n in built["counts"].items())
+    counts = few([f"{n} {name}" for name, n in sorted(built["counts"].items(), key=lambda of: -of[1])])
     print(f"{_OUTPUT.value}: {built['num_foregrounds']} foregrounds ({counts})")
     if without := built["categories_without_patterns"]:
         by = " and ".join(manifest["experts"]) or "nothing"
-        print(f"no patterns are known for {', '.join(without)}: searches rank them by {by}")
+        print(f"no patterns are known for {few(without)}: searches rank them by {by}")
     for category, own in queries.items():
         print(f"indexes of {category} are measured with {len(own['cosine'])} queries of {_TUNING_QUERIES.value}")
     for reason, n in built["skipped"].items():

@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,12 @@ def history(gallery: str | Path, *, after: int = 0, identifier: str | None = Non
     return [entry for entry in found if identifier is None or identifier in entry["added"] + entry["removed"]]
 
 
+def few(names: Sequence[str], in_all: int | None = None, how: str = "") -> str:
+    """The first eight of a list for people, and how many there are; `how` tells where the others are found."""
+    in_all = len(names) if in_all is None else in_all
+    return ", ".join(names[:_PRINTED]) + (f", ... ({in_all:,} in all{how})" if in_all > _PRINTED else "")
+
+
 def _counts(state: Snapshot, column: Any) -> dict[str, int]:
     """Value -> number of live foregrounds; of a column of strings, or of what a function gives of a part."""
     counts: Counter[str] = Counter()
@@ -131,9 +138,8 @@ def info_text(info: dict[str, Any]) -> str:
     for title in ("categories", "patterns", "licences", "tags", "sources"):
         of = [f"{n:,} {name or 'unknown'}" for name, n in info[title].items() if n]
         in_all = info["num_sources"] if title == "sources" else len(of)
-        of, more = of[:_PRINTED], f", ... ({in_all:,} in all; --json lists more)" if in_all > _PRINTED else ""
         if of:
-            lines.append(f"{title}: {', '.join(of)}{more}")
+            lines.append(f"{title}: {few(of, in_all, '; --json lists more')}")
     segments = ", ".join(f"{name} ({n:,})" for name, n in info["segments"].items()) or "none"
     lines.append(f"segments: {segments}")
     reached = [f"{name} by {r} {recall:.4f}" for name, by in info["indexes"].items() for r, recall in by.items()]
