@@ -85,9 +85,11 @@ class ScannIndex:
         self._searcher = searcher.searcher  # the wrapper's defaults and ids are not used
         self._threads = len(os.sched_getaffinity(0))
         self._searcher.set_num_threads(self._threads)
-        self._scale = setup.scale(vectors.shape[1]) if setup.expert_sizes else None
+        scale = setup.scale(vectors.shape[1])
+        self._scale = None if (scale == 1).all() else scale
         ends = np.cumsum([vectors.shape[1] - sum(setup.expert_sizes), *setup.expert_sizes])
         self._parts = list(itertools.pairwise(ends.tolist()))  # where each expert's numbers are
+        self._weights = setup.weights[1:]
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -134,28 +136,42 @@ class ScannIndex:
 
         Where a query weighs experts other than usual, it takes what the measured weights around its own take.
         """
-        efforts, factors = self.setup.efforts, self.setup.weight_factors
-        if wanted <= efforts[0].wanted and not factors:
-            return efforts[0]
-        below = max((effort for effort in efforts if effort.wanted <= wanted), default=efforts[0])
-        above = next((effort for effort in efforts if effort.wanted > wanted), None)
-        if above is None:
-            leaves, reordered = (wanted / below.wanted * number for number in below[1:])
-        else:
-            share = max(0.0, (wanted - below.wanted) / max(1, above.wanted - below.wanted))
-            leaves, reordered = (a + share * (b - a) for a, b in zip(below[1:], above[1:], strict=True))
-        if factors:
-            weights = zip(self._parts, self.setup.weights[1:], strict=True)
-            asked = [np.linalg.norm(queries[:, a:b], axis=1) / weight for (a, b), weight in weights]
-            multiples = [factor.multiple for factor in factors]
-            low = max(0, bisect.bisect_right(multiples, float(np.min(asked)) * 1.001) - 1)
-            high = bisect.bisect_left(multiples, float(np.max(asked)) * 0.999) + 1
-            around = factors[low:high] or factors[-1:]
-            leaves *= max(factor.leaves for factor in around) * all(factor.leaves for factor in around)
-            reordered *= max(factor.reordered for factor in around)
+        leaves, reordered = self._usual_effort(wanted)
+        if self.setup.weight_factors:
+            least, most = self._multiples(queries)
+            if least < 0.999 or most > 1.001:
+                factors = self.setup.weight_factors
+                multiples = [factor.multiple for factor in factors]
+                low = max(0, bisect.bisect_right(multiples, least * 1.001) - 1)
+                high = bisect.bisect_left(multiples, most * 0.999) + 1
+                around = factors[low:high] or factors[-1:]
+                leaves *= max(factor.leaves for factor in around) * all(factor.leaves for factor in around)
+                reordered *= max(factor.reordered for factor in around)
         if reordered > LARGEST_SHARE * len(self):
             return Effort(wanted, 0, 0)
         return Effort(wanted, min(math.ceil(leaves), self.setup.num_leaves), max(wanted, math.ceil(reordered)))
+
+    def _usual_effort(self, wanted: int) -> tuple[float, float]:
+        """Partitions and rows between those that were measured for fewer and for more."""
+        efforts = self.setup.efforts
+        if wanted <= efforts[0].wanted:
+            return efforts[0].leaves, efforts[0].reordered
+        below = max(effort for effort in efforts if effort.wanted <= wanted)
+        above = next((effort for effort in efforts if effort.wanted > wanted), None)
+        if above is None:
+            return wanted / below.wanted * below.leaves, wanted / below.wanted * below.reordered
+        share = (wanted - below.wanted) / (above.wanted - below.wanted)
+        leaves, reordered = (a + share * (b - a) for a, b in zip(below[1:], above[1:], strict=True))
+        return leaves, reordered
+
+    def _multiples(self, queries: np.ndarray) -> tuple[float, float]:
+        """Least and largest multiple of an expert's usual weight that any of the queries asks for."""
+        least, most = math.inf, 0.0
+        for (a, b), weight in zip(self._parts, self._weights, strict=True):
+            part = queries[:, a:b]
+            squares = np.einsum("qd,qd->q", part, part).tolist()
+            least, most = min(least, min(squares) / weight**2), max(most, max(squares) / weight**2)
+        return math.sqrt(least), math.sqrt(most)
 
     def search_with(self, queries: np.ndarray, k: int, effort: Effort) -> tuple[np.ndarray, np.ndarray]:
         """Scores and rows [q, k] at this effort, of finite queries; padded where the partitions hold fewer."""
