@@ -1,4 +1,4 @@
-"""Which categories of a gallery get an approximate index, and how far it is searched."""
+"""Settings of a gallery's indexes: the categories that get one, and how far it is searched."""
 
 import dataclasses
 import hashlib

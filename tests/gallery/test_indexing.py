@@ -1,4 +1,4 @@
-"""How far the indexes of a gallery are searched: the target, queries of one's own, and compaction."""
+"""Settings of the indexes of a gallery: the target of recall, queries of one's own, and compaction."""
 
 import json
 import sys
