@@ -26,6 +26,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Train and measure": ("train", "experts train", "evaluate"),
     "The paper's tables": ("results", "results render", "tune"),
     "The rendered world": (
+        "demo gallery",
         "scenes sheet",
         "scenes photographs",
         "probe",

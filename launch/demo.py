@@ -9,7 +9,6 @@ own. Stages whose output is up to date are skipped; an interrupted run goes on w
 stage fails or the student does not beat its controls.
 """
 
-import contextlib
 import sys
 from pathlib import Path
 
@@ -66,11 +65,6 @@ def main() -> int:
     if size == "mini":
         console.print("\nSize mini shows that everything runs; its figures mean nothing.")
         return 0
-    from fos_jax.experiments.demo_examples import write_examples
-    from fos_jax.gallery.gallery import Gallery
-
-    with contextlib.closing(Gallery.open(work / "gallery")) as gallery:
-        write_examples(work / "examples", categories=tuple(gallery.snapshot().categories))
     console.print(f"\nThe page: {command_prefix()} serve --gallery={work / 'gallery'}", soft_wrap=True, markup=False)
     for sentence in missed:
         print(f"error: {sentence}", file=sys.stderr)

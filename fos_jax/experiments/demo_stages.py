@@ -1,5 +1,6 @@
 """Stages of the demo: programs with their flags, in their order."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -71,12 +72,21 @@ def stages_of(work: Path, data: Path, size: str) -> list[Stage]:
     built = [data / "fos_synthetic" / f"{size}_{kind}" for kind in ("foregrounds", "queries")]
     sources = ["scenes", "datasets", "launch.dataset_build"]
     note = "rival: two encoders trained jointly, without distillation"
+    compared = {"rectangle_only": f"{RECTANGLE_ONLY}:control", "two_streams": TWO_STREAMS}
+    evaluation, gallery = split_stages(work, split, compared)
     return [
         Stage("data", ["launch.dataset_build", *split], built, sources, note="render scenes and cut-outs"),
         training_stage(work, data, "teacher", f"teacher.py:{size}", after=[], note="pretrain the foreground encoder"),
         *students(work, data, size),
         training_stage(work, data, "two_streams", f"two_streams.py:{size}", after=[], note=note),
-        *split_stages(work, split, {"rectangle_only": f"{RECTANGLE_ONLY}:control", "two_streams": TWO_STREAMS}),
+        evaluation,
+        dataclasses.replace(
+            gallery,
+            command=["launch.demo_gallery", *gallery.command[1:], f"--examples={work / 'examples'}"],
+            outputs=[*gallery.outputs, work / "examples"],
+            sources=[*gallery.sources, "launch.demo_gallery", "experiments.demo_examples"],
+            note="render the test foregrounds larger and index them",
+        ),
     ]
 
 

@@ -1,7 +1,6 @@
 """A headless Chromium on the search page, for tests and for the pictures of the documents.
 
-    python tests/serving/page_world.py --bundle=runs/demo/student/bundle --output=world
-    fos serve --gallery=world/gallery
+    make serve
     python tests/serving/page_driver.py --address=http://127.0.0.1:8766/ --output=docs   # pictures
     python tests/serving/page_driver.py --address=http://127.0.0.1:8766/ --measure       # times
 
