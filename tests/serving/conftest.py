@@ -1,7 +1,11 @@
 """Galleries of discs and services over them."""
 
 import fake_bundle
+import numpy as np
 import pytest
+from page_driver import Page
+from page_gallery import HEIGHT, WIDTH, serving
+from PIL import Image
 from served import png, records, running
 
 from fos_jax.serving.settings import Limits, Settings
@@ -43,3 +47,42 @@ def photo_file(tmp_path):
     path = tmp_path / "street.png"
     path.write_bytes(png(fake_bundle.photo(250, 5)))
     return path
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("page")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def downloads(tmp_path_factory):
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="session")
+def browser(address, downloads):
+    browser = Page(address, downloads=downloads)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    """Reddish, a little less so downwards: about 2 / 3 of its posterior is for what faces left."""
+    rgb = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    rgb[..., 0] = np.linspace(255, 200, HEIGHT)[:, None]
+    rgb[..., 2] = 110
+    path = tmp_path / "street.png"
+    Image.fromarray(rgb).save(path)
+    return path
+
+
+@pytest.fixture
+def page(browser):
+    """The page as nobody has used it yet."""
+    browser.resize(1280, 800)
+    browser.ask("localStorage.clear()")
+    browser.open()
+    yield browser
+    assert browser.errors(400, 404, 429, 503) == []

@@ -8,6 +8,7 @@ Needs Debian's chromium and chromium-driver (or others of the same version on th
 """
 
 import argparse
+import base64
 import io
 import shutil
 import time
@@ -46,10 +47,11 @@ class Page:
         self.browser.get(self.address)
         self.until("document.querySelector('#ask select')")
 
-    def resize(self, width: int, height: int) -> None:
-        """The window's inner size in CSS pixels."""
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    def resize(self, width: int, height: int, *, is_phone: bool = False) -> None:
+        """The window's inner size in CSS pixels; a phone has fingers and no pointer."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_phone}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        self.browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": is_phone, "maxTouchPoints": 5})
 
     def theme(self, name: str) -> None:
         """ "light" or "dark"."""
@@ -106,8 +108,7 @@ class Page:
         from selenium.webdriver.common.actions.action_builder import ActionBuilder
 
         self.find("#sheet")
-        rect = self.ask("document.querySelector('#sheet').getBoundingClientRect().toJSON()")
-        place = [(rect["x"] + x * rect["width"], rect["y"] + y * rect["height"]) for x, y in (start, end)]
+        place = [self.on_photograph(*point) for point in (start, end)]
         builder = ActionBuilder(self.browser, duration=10)
         builder.pointer_action.move_to_location(*map(round, place[0])).pointer_down()
         for i in range(1, steps + 1):
@@ -116,9 +117,57 @@ class Page:
         builder.pointer_action.pointer_up()
         builder.perform()
 
-    def open_file(self, path: Path) -> None:
-        """Hands a file to the page as the file dialog does."""
-        self.browser.find_element(self.by.CSS_SELECTOR, "#file").send_keys(str(path))
+    def middle(self, selector: str) -> tuple[float, float]:
+        """The middle of an element, in CSS pixels of the window."""
+        rect = self.ask(f"document.querySelector({selector!r}).getBoundingClientRect().toJSON()")
+        return rect["x"] + rect["width"] / 2, rect["y"] + rect["height"] / 2
+
+    def touch(self, kind: str, *points: tuple[float, float]) -> None:
+        """Fingers at points of the window: "Start", "Move", and "End" without points."""
+        fingers = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(points)]
+        self.browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": fingers})
+
+    def tap(self, selector: str) -> None:
+        """A tap in the middle of an element."""
+        self.find(selector)
+        self.touch("Start", self.middle(selector))
+        self.touch("End")
+
+    def swipe(self, *paths: tuple[tuple[float, float], tuple[float, float]], steps: int = 8) -> None:
+        """Moves one finger per path from its start to its end; the second comes down after the first."""
+        for n in range(len(paths)):
+            self.touch("Start", *(start for start, _ in paths[: n + 1]))
+        for i in range(1, steps + 1):
+            self.touch("Move", *((a + (c - a) * i / steps, b + (d - b) * i / steps) for (a, b), (c, d) in paths))
+            time.sleep(0.01)
+        self.touch("End")
+
+    def on_photograph(self, x: float, y: float) -> tuple[float, float]:
+        """A point of the window, from fractions of the photograph's width and height."""
+        rect = self.ask("document.querySelector('#sheet').getBoundingClientRect().toJSON()")
+        return rect["x"] + x * rect["width"], rect["y"] + y * rect["height"]
+
+    def drop(self, selector: str, *paths: Path, text: str = "") -> None:
+        """Drags files, else a text, from outside over an element and lets go."""
+        x, y = self.middle(selector)
+        items = [{"mimeType": "text/plain", "data": text}] if text else []
+        data = {"items": items, "files": list(map(str, paths)), "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.browser.execute_cdp_cmd("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
+
+    def paste(self, path: Path) -> None:
+        """Pastes a picture as the clipboard hands it over: a PNG without a name of its own."""
+        script = """
+          const bytes = Uint8Array.from(atob(arguments[0]), (letter) => letter.charCodeAt(0));
+          const clipboardData = new DataTransfer();
+          clipboardData.items.add(new File([bytes], "image.png", { type: "image/png" }));
+          document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+        """
+        self.browser.execute_script(script, base64.b64encode(path.read_bytes()).decode())
+
+    def open_file(self, path: Path, field: str = "#file") -> None:
+        """Hands a file to the page as the file dialog does, or the camera (#shot)."""
+        self.browser.find_element(self.by.CSS_SELECTOR, field).send_keys(str(path))
 
     def state(self) -> dict[str, Any]:
         """What is kept over a reload, as it is now."""

@@ -4,12 +4,19 @@ import contextlib
 import dataclasses
 import time
 
+import pytest
 from fake_bundle import FakeBundle, build_from, disc
+from page_driver import CHROMIUM, DRIVER
 from served import running
 
 from fos_jax.gallery.sources import CutoutRecord
 from fos_jax.pattern_table import Pattern, PatternTable
 from fos_jax.serving.settings import Limits, Settings
+
+needs_chromium = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="no Chromium with chromedriver (Debian: apt install chromium chromium-driver)"
+)
+WIDTH, HEIGHT = 640, 420  # of the photograph
 
 
 def wait(condition, seconds=60):
@@ -50,3 +57,19 @@ def serving(folder, **settings):
     limits = dataclasses.replace(Limits(), upload_bytes=2_000_000, pixels=4_000_000)
     with running(Settings(folder / "gallery", folder / "kept", limits=limits, **settings), bundle) as http:
         yield f"{http.base_url}"
+
+
+def results(page):
+    page.until("document.querySelector('#results .hit') && !document.querySelector('[aria-busy]')")
+
+
+def open_and_draw(page, photograph, start=(0.3, 0.4), end=(0.6, 0.8)):
+    page.open_file(photograph)
+    page.until("!document.querySelector('#sheet').hidden")
+    page.drag(start, end)
+    results(page)
+
+
+def downloaded(folder, name):
+    wait(lambda: (folder / name).exists() and not list(folder.glob("*.crdownload")))
+    return folder / name

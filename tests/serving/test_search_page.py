@@ -7,66 +7,12 @@ import json
 
 import numpy as np
 import pytest
-from page_driver import CHROMIUM, DRIVER, Page
-from page_gallery import serving, wait
+from page_gallery import HEIGHT, WIDTH, downloaded, needs_chromium, open_and_draw, results, serving, wait
 from PIL import Image
 
 from fos_jax.images import read_cutout, read_image
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no Chromium with chromedriver (Debian: apt install chromium chromium-driver)"
-)
-WIDTH, HEIGHT = 640, 420
-
-
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("page")) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def downloads(tmp_path_factory):
-    return tmp_path_factory.mktemp("downloads")
-
-
-@pytest.fixture(scope="module")
-def browser(address, downloads):
-    browser = Page(address, downloads=downloads)
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def photograph(tmp_path):
-    """Reddish, a little less so downwards: about 2 / 3 of its posterior is for what faces left."""
-    rgb = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    rgb[..., 0] = np.linspace(255, 200, HEIGHT)[:, None]
-    rgb[..., 2] = 110
-    path = tmp_path / "street.png"
-    Image.fromarray(rgb).save(path)
-    return path
-
-
-@pytest.fixture
-def page(browser):
-    """The page as nobody has used it yet."""
-    browser.resize(1280, 800)
-    browser.ask("localStorage.clear()")
-    browser.open()
-    yield browser
-    assert browser.errors(400, 404, 429, 503) == []
-
-
-def results(page):
-    page.until("document.querySelector('#results .hit') && !document.querySelector('[aria-busy]')")
-
-
-def open_and_draw(page, photograph, start=(0.3, 0.4), end=(0.6, 0.8)):
-    page.open_file(photograph)
-    page.until("!document.querySelector('#sheet').hidden")
-    page.drag(start, end)
-    results(page)
+pytestmark = needs_chromium
 
 
 def ids(page, row=0):
@@ -89,11 +35,6 @@ def visible(page, box):
     """
     x, y = (box[0] + box[2]) / 2 / WIDTH, (box[1] + box[3]) / 2 / HEIGHT
     return page.browser.execute_script(script, x, y)
-
-
-def downloaded(folder, name):
-    wait(lambda: (folder / name).exists() and not list(folder.glob("*.crdownload")))
-    return folder / name
 
 
 def test_from_a_photograph_to_the_downloads(page, photograph, downloads):

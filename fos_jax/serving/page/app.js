@@ -16,6 +16,7 @@ import { Search } from "./search.js";
 import { Stage } from "./stage.js";
 import { drawWelcome } from "./welcome.js";
 import { Why } from "./why.js";
+import { clickWord } from "./words.js";
 import { newName, Work } from "./work.js";
 
 const STRENGTH = { harmonise: 0.5, shadow: 0.5 };
@@ -71,6 +72,7 @@ async function changed(state, previous) {
     if (own !== turn) return;
     page.record = record;
     if (record) {
+      showView("photograph");
       stage.setPhotograph(record.proxy, record.width, record.height, record.name);
       isOpened = true;
       if (!record.picture) api.upload(record).then(() => opening.remember(record), failed);
@@ -109,9 +111,9 @@ function refocus(focused) {
 function hint(state, selected) {
   if (!state.photo) return "";
   if (selected) return "Drag to move, corners to scale. Draw a new rectangle to add another.";
-  if (!state.box) return "Draw a rectangle where something is to stand (Ctrl Enter sets one).";
+  if (!state.box) return `Draw a rectangle where something is to stand${clickWord === "tap" ? "" : " (Ctrl Enter sets one)"}.`;
   const isKept = state.layers.some(({ slot }) => slot === state.slot);
-  return isKept ? "Another result takes the kept one's place. Draw a new rectangle to add one." : "Look through the results; a click keeps one.";
+  return isKept ? "Another result takes the kept one's place. Draw a new rectangle to add one." : `Look through the results; a ${clickWord} keeps one.`;
 }
 
 function markKept() {
@@ -274,7 +276,7 @@ function download() {
 
 const click = (id, run) => byId(id).addEventListener("click", run);
 click("open", () => opening.choose());
-click("camera", () => byId("shot").click());
+click("camera", () => opening.shoot());
 click("undo", () => work.undo());
 click("redo", () => work.redo());
 click("download", download);
@@ -315,7 +317,7 @@ async function boot() {
   }
   setVersion(page.gallery.version);
   if (api.key) setKeyed(api);
-  drawWelcome(page.gallery, { open: () => opening.choose(), example: (example) => opening.example(api, example) });
+  drawWelcome(page.gallery, { open: () => opening.choose(), shoot: () => opening.shoot(), example: (example) => opening.example(api, example) });
   work.restore();
   if (!page.gallery.categories.some(({ name }) => name === work.now.category)) {
     const [first] = page.gallery.categories;

@@ -16,8 +16,8 @@ export class Frame {
       handles.map((handle) => el("i", { class: `handle ${handle}`, "data-handle": handle })),
     );
     this.node.addEventListener("pointerdown", (event) => this.take(event));
-    this.node.addEventListener("pointermove", (event) => this.held && this.pull(event));
-    for (const kind of ["pointerup", "pointercancel"]) this.node.addEventListener(kind, (event) => this.held && this.release(event));
+    this.node.addEventListener("pointermove", (event) => this.held && event.isPrimary && this.pull(event));
+    for (const kind of ["pointerup", "pointercancel"]) this.node.addEventListener(kind, (event) => this.held && event.isPrimary && this.release(event));
     this.node.addEventListener("keydown", (event) => this.press(event));
     root.append(this.node);
   }
@@ -37,6 +37,7 @@ export class Frame {
   take(event) {
     if (event.button) return;
     event.stopPropagation();
+    if (!event.isPrimary) return; // a second finger: the browser zooms
     if (!event.target.dataset.handle && this.on.pass?.(event)) return;
     this.hold(event);
   }

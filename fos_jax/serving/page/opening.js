@@ -28,6 +28,7 @@ export class Opening {
       byId("stage").classList.remove("over");
       const [file] = event.dataTransfer.files;
       if (file) this.open(file);
+      else tell("Nothing that was dropped is a file: save the picture first, then drop or open it.");
     });
     addEventListener("paste", (event) => {
       const file = [...event.clipboardData.files].find(({ type }) => type.startsWith("image/"));
@@ -39,6 +40,10 @@ export class Opening {
 
   choose() {
     byId("file").click();
+  }
+
+  shoot() {
+    byId("shot").click();
   }
 
   async open(file, more = {}) {

@@ -7,6 +7,9 @@ const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 export class Unusable extends Error {}
 
 export function checkFile(file, limits) {
+  if (/^image\/hei[cf]/.test(file.type) || /\.hei[cf]$/i.test(file.name)) {
+    throw new Unusable(`${file.name} is HEIC, which is not read here: save it as JPEG and open that (iPhone: Settings, Camera, Formats, Most Compatible).`);
+  }
   if (file.type && !file.type.startsWith("image/")) throw new Unusable(`${file.name} is no photograph: open a JPEG, PNG or WebP file.`);
   if (limits.bytes && file.size > limits.bytes) {
     throw new Unusable(`${file.name} has ${megabytes(file.size)}, at most ${megabytes(limits.bytes)} are taken: save it smaller (as JPEG) and open that.`);

@@ -48,8 +48,8 @@ export class Stage {
     for (const frame of [this.rectangle, this.frame]) frame.longest = () => Math.max(this.width, this.height);
     this.sheet.addEventListener("pointerdown", (event) => this.begin(event));
     this.sheet.addEventListener("keydown", (event) => event.target === this.sheet && this.on.key(event, "") && event.preventDefault());
-    this.sheet.addEventListener("pointermove", (event) => this.begun && this.outline(event));
-    for (const kind of ["pointerup", "pointercancel"]) this.sheet.addEventListener(kind, (event) => this.begun && this.end(event));
+    this.sheet.addEventListener("pointermove", (event) => this.begun && event.isPrimary && this.outline(event));
+    for (const kind of ["pointerup", "pointercancel"]) this.sheet.addEventListener(kind, (event) => this.begun && event.isPrimary && this.end(event));
     new ResizeObserver(() => this.fit()).observe(this.stage);
   }
 
@@ -92,7 +92,7 @@ export class Stage {
   fit() {
     if (!this.proxy) return;
     const room = this.stage.getBoundingClientRect();
-    const pad = room.width < 500 ? 0 : 24;
+    const pad = room.width < 500 ? 16 : 24; // handles reach beyond the photograph
     const shrink = Math.min((room.width - pad) / this.width, (room.height - pad) / this.height);
     if (!(shrink > 0)) return;
     this.scale = 1 / shrink;
@@ -201,7 +201,7 @@ export class Stage {
   }
 
   begin(event) {
-    if (event.button || !this.proxy) return;
+    if (event.button || !event.isPrimary || !this.proxy) return; // a second finger: the browser zooms
     if (this.takeLayer(event)) return;
     event.preventDefault();
     this.sheet.blur();

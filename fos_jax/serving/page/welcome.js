@@ -2,15 +2,16 @@
 
 import { byId, el } from "/page/shared/dom.js";
 import { showAt } from "./pictures.js";
-import { plain } from "./words.js";
+import { clickWord, plain } from "./words.js";
 
-// on: {open(), example(example)}
+// on: {open(), shoot(), example(example)}
 export function drawWelcome(gallery, on) {
   const examples = gallery.examples ?? [];
   byId("welcome").replaceChildren(
     el("h2", {}, "Which one fits here?"),
     el("p", {}, "Open a photograph, draw a rectangle, and see what of the gallery fits into it."),
-    el("p", {}, el("button", { class: "main large", onclick: on.open }, "Open a photograph"), el("small", {}, "or drop it here, or paste it")),
+    el("p", {}, el("button", { class: "main large", onclick: on.open }, "Open a photograph"), el("small", { class: "not-touch" }, "or drop it here, or paste it")),
+    el("p", { class: "for-touch" }, el("button", { class: "large", onclick: on.shoot }, "Take one with the camera")),
     ...(examples.length
       ? [
           el("h3", {}, "Or begin with one of these"),
@@ -33,5 +34,5 @@ export const exampleAddress = ({ id }) => `/api/examples/${encodeURIComponent(id
 export const STEPS = [
   ["Open a photograph", "A file, a drop, a paste, or an example."],
   ["Draw a rectangle", "Where something is to stand."],
-  ["Look and click", "What the pointer is on is shown in place; a click keeps it."],
+  ["Choose", `What the pointer is on is shown in place; a ${clickWord} keeps it.`],
 ];

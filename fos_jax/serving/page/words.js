@@ -52,3 +52,5 @@ export function opposite(name, value, values) {
   if (name === "light") return { value: other, label: "lit from the other side" };
   return { value: other, label: phrase(name, other) };
 }
+
+export const clickWord = matchMedia("(hover: none)").matches ? "tap" : "click";
