@@ -130,6 +130,7 @@ class Page:
     def tap(self, selector: str) -> None:
         """A tap in the middle of an element."""
         self.find(selector)
+        time.sleep(0.3)  # sooner after another touch Chromium takes it for the second half of a double tap
         self.touch("Start", self.middle(selector))
         self.touch("End")
 
