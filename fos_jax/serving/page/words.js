@@ -53,4 +53,4 @@ export function opposite(name, value, values) {
   return { value: other, label: phrase(name, other) };
 }
 
-export const clickWord = matchMedia("(hover: none)").matches ? "tap" : "click";
+export const clickWord = matchMedia("(pointer: coarse)").matches ? "tap" : "click";
