@@ -156,7 +156,7 @@ def test_reasons_more_like_this_and_the_atlas(page, photograph):
     assert page.ask("[...document.querySelectorAll('.patterns b')].map((b) => b.firstChild.textContent)") == ["6", "6"]
     page.until("document.querySelectorAll('.mark').length === 2")
     page.click(".patterns li:nth-child(2) button")
-    page.until("document.querySelector('.atlas-inside .hit').getAttribute('aria-label').startsWith('right-')")
+    page.until("document.querySelector('.atlas-inside .hit').title.startsWith('right-')")
     page.click(".atlas-inside .hit")
     page.until("document.querySelector('.layer')")
     assert page.state()["layers"][0]["foreground"].startswith("right-")

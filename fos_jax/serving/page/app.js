@@ -10,7 +10,7 @@ import { hush, say, tell } from "./notice.js";
 import { Opening } from "./opening.js";
 import { setKeyed, setVersion } from "./pictures.js";
 import { Places } from "./places.js";
-import { scaledBy, whole } from "./placing.js";
+import { inWords, scaledBy, whole } from "./placing.js";
 import { Results } from "./results.js";
 import { Search } from "./search.js";
 import { Stage } from "./stage.js";
@@ -27,7 +27,7 @@ const page = { gallery: null, record: null, selected: "" };
 
 const stage = new Stage(api, {
   box: (box, { isNew = false, isKey = false }) => letGo(box, isNew, isKey),
-  layer: (key, box, isKey) => work.changeLayer(key, { box }, { merge: isKey ? `move ${key}` : "" }),
+  layer: (key, box, isKey) => (work.changeLayer(key, { box }, { merge: isKey ? `move ${key}` : "" }), isKey && sayPlace(box)),
   select: (key) => select(key),
   tooSmall: () => tell("That rectangle is too small: draw it at least 8 px wide and high."),
   key: (event, key) => (key ? layerKey(event, key) : rectangleKey(event)),
@@ -102,10 +102,10 @@ function draw() {
 }
 
 function refocus(focused) {
-  if (!focused || focused.isConnected) return;
+  if (!focused || focused.checkVisibility()) return;
   const label = focused.getAttribute("aria-label");
   const like = focused.id ? byId(focused.id) : [...document.querySelectorAll("#layers button, #layerbar button")].find((node) => node.getAttribute("aria-label") === label && node.className === focused.className);
-  (like && !like.disabled ? like : byId("panel")).focus();
+  (like && !like.disabled && like.checkVisibility() ? like : byId("panel")).focus();
 }
 
 function hint(state, selected) {
@@ -134,7 +134,15 @@ function letGo(box, isNew, isKey) {
   // Keys come in bursts: the search waits for the end of one.
   stage.update({ box, layers: work.now.layers, selected: page.selected });
   typing = setTimeout(() => (performance.mark("fos:letgo"), work.change(patch, { merge: "keys" })), 180);
+  sayPlace(box);
   return undefined;
+}
+
+// After a burst of keys, not during it.
+let silent = 0;
+function sayPlace(box) {
+  clearTimeout(silent);
+  silent = setTimeout(() => say(`${inWords(box)}.`), 150);
 }
 
 function rectangleKey({ key }) {
@@ -190,6 +198,15 @@ function keepFromAtlas(foreground) {
   stage.frame.node.focus();
 }
 
+const undo = () => work.canUndo && (work.undo(), say(`Undone: ${stateInWords(work.now)}`));
+const redo = () => work.canRedo && (work.redo(), say(`Done again: ${stateInWords(work.now)}`));
+
+function stateInWords({ photo, box, layers }) {
+  if (!photo) return "no photograph.";
+  const kept = layers.map((layer) => `${nameOf(layer)}, ${inWords(layer.box)}`).join("; ");
+  return `${box ? `rectangle ${inWords(box)}` : "no rectangle"}; ${kept ? `kept: ${kept}` : "nothing kept"}.`;
+}
+
 function select(key) {
   page.selected = key;
   draw();
@@ -198,9 +215,15 @@ function select(key) {
 const onLayer = {
   select: (key) => select(key),
   done: () => (select(""), stage.focus()),
-  mirror: (key) => work.changeLayer(key, flipped(layerOf(key))),
+  mirror: (key) => {
+    work.changeLayer(key, flipped(layerOf(key)));
+    say(`${layerOf(key).mirrored ? "Mirrored" : "Not mirrored"}: ${nameOf(layerOf(key))}.`);
+  },
   strength: (key, name, value) => work.changeLayer(key, { [name]: value }, { merge: `${name} ${key}` }),
-  reorder: (key, by) => work.change({ layers: reordered(work.now.layers, key, by) }),
+  reorder: (key, by) => {
+    work.change({ layers: reordered(work.now.layers, key, by) });
+    say(`${nameOf(layerOf(key))}: ${work.now.layers.length - work.now.layers.indexOf(layerOf(key))} of ${work.now.layers.length} from the front.`);
+  },
   remove: (key) => {
     const { foreground } = layerOf(key);
     work.change({ layers: work.now.layers.filter((layer) => layer.key !== key) });
@@ -212,7 +235,7 @@ const layerOf = (key) => work.now.layers.find((layer) => layer.key === key);
 
 function layerKey({ key }, name) {
   const scale = { "+": 1.04, "=": 1.04, "-": 1 / 1.04 }[key];
-  if (scale) work.changeLayer(name, { box: scaledBy(layerOf(name).box, scale) }, { merge: `scale ${name}` });
+  if (scale) (work.changeLayer(name, { box: scaledBy(layerOf(name).box, scale) }, { merge: `scale ${name}` }), sayPlace(layerOf(name).box));
   else if (key === "m") onLayer.mirror(name);
   else if (key === "[" || key === "]") onLayer.reorder(name, key === "]" ? 1 : -1);
   else if (key === "Delete" || key === "Backspace") (onLayer.remove(name), stage.focus());
@@ -277,8 +300,8 @@ function download() {
 const click = (id, run) => byId(id).addEventListener("click", run);
 click("open", () => opening.choose());
 click("camera", () => opening.shoot());
-click("undo", () => work.undo());
-click("redo", () => work.redo());
+click("undo", undo);
+click("redo", redo);
 click("download", download);
 click("help", showKeys);
 click("tab-results", () => showTab("results"));
@@ -302,7 +325,7 @@ addEventListener("keydown", (event) => {
   if (byId("dialog").open) return;
   const isCommand = event.ctrlKey || event.metaKey;
   const run = isCommand
-    ? { z: () => (event.shiftKey ? work.redo() : work.undo()), y: () => work.redo(), o: () => opening.choose(), s: download, Enter: goToRectangle }[event.key.length > 1 ? event.key : event.key.toLowerCase()]
+    ? { z: event.shiftKey ? redo : undo, y: redo, o: () => opening.choose(), s: download, Enter: goToRectangle }[event.key.length > 1 ? event.key : event.key.toLowerCase()]
     : event.key === "?" && !event.target.matches("input, select, textarea") ? showKeys : null;
   if (!run) return;
   event.preventDefault();

@@ -1,6 +1,7 @@
 // The gallery without a query: its patterns as a map and as a list, and the foregrounds inside one.
 
 import { byId, el } from "/page/shared/dom.js";
+import { say } from "./notice.js";
 import { showAt, thumbnail, thumbnailAddress } from "./pictures.js";
 import { counted, describe, plain, title } from "./words.js";
 
@@ -108,6 +109,8 @@ export class Atlas {
     const pattern = this.patterns.find((one) => one.id === id) ?? null;
     const found = await this.api.get("/api/foregrounds", { category: this.category, pattern: pattern && id >= 0 ? id : null, offset, limit: PAGE });
     if (this.chosen !== id) return;
+    const name = pattern ? this.nameOf(pattern) : title(this.category);
+    say(`${name}, ${counted(found.total, "foreground")}.`);
     const items = found.foregrounds.map((foreground) => this.item(foreground));
     const rest = found.total - offset - items.length;
     const more = rest > 0 ? [el("button", { class: "more", onclick: () => this.choose(id, offset + PAGE) }, `${Math.min(rest, PAGE)} more`)] : [];
@@ -117,12 +120,12 @@ export class Atlas {
       this.inside.append(...more);
       return;
     }
-    this.inside.replaceChildren(el("h3", {}, pattern ? this.nameOf(pattern) : title(this.category)), el("p", { class: "note" }, this.on.canKeep() ? "Choose one to put it into the photograph." : "Open a photograph to put them into it."), el("ul", { class: "hits whole" }, items), ...more);
+    this.inside.replaceChildren(el("h3", {}, name), el("p", { class: "note" }, this.on.canKeep() ? "Choose one to put it into the photograph." : "Open a photograph to put them into it."), el("ul", { class: "hits whole" }, items), ...more);
   }
 
   item(foreground) {
     const label = [foreground.id, `${foreground.width_px} × ${foreground.height_px} px`, foreground.licence].filter(Boolean).join(", ");
-    return el("li", {}, el("button", { class: "hit", "aria-label": label, title: label, disabled: !this.on.canKeep(), onclick: () => this.on.keep(foreground) }, thumbnail(foreground.id, false, "")));
+    return el("li", {}, el("button", { class: "hit", title: label, disabled: !this.on.canKeep(), onclick: () => this.on.keep(foreground) }, thumbnail(foreground.id, false, "")));
   }
 
   show(isShown) {

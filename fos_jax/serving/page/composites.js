@@ -1,6 +1,6 @@
 // The service's composites: a preview of the photograph as it will be, and what is downloaded.
 
-import { say, tell } from "./notice.js";
+import { tell } from "./notice.js";
 
 const WAIT_MS = 250;
 
@@ -55,7 +55,6 @@ export function save(blob, name) {
   link.remove();
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
   tell(`Saved ${name}.`);
-  say(`Saved ${name}.`);
 }
 
 // What was chosen, to be made again by other programs.

@@ -34,7 +34,7 @@ export function showDownloads(choices) {
     el(
       "div",
       { class: "downloads" },
-      choices.map(({ id, name, note, run }) => el("button", { id, onclick: () => (byId("dialog").close(), run()) }, el("strong", {}, name), el("small", {}, note))),
+      choices.map(({ id, name, note, run }, index) => el("button", { id, autofocus: index === 0, onclick: () => (byId("dialog").close(), run()) }, el("strong", {}, name), el("small", {}, note))),
     ),
   );
 }

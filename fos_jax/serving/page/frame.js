@@ -12,7 +12,8 @@ export class Frame {
     Object.assign(this, { toPhoto, limit, on, keepsAspect, box: null, held: null });
     this.node = el(
       "div",
-      { class: `frame ${name}`, tabindex: "0", role: "group", "aria-roledescription": name, hidden: true },
+      // An application: screen readers hand it the arrow keys.
+      { class: `frame ${name}`, tabindex: "0", role: "application", "aria-roledescription": name, "aria-describedby": `keys-${name}`, hidden: true },
       handles.map((handle) => el("i", { class: `handle ${handle}`, "data-handle": handle })),
     );
     this.node.addEventListener("pointerdown", (event) => this.take(event));

@@ -19,7 +19,7 @@ export function reordered(layers, key, by) {
 
 // on: {select(key), reorder(key, by), remove(key)}
 export function layerList(layers, selected, on) {
-  const button = (label, text, run, disabled = false) => el("button", { class: "quiet", "aria-label": label, title: label, disabled, onclick: run }, text);
+  const button = (label, text, run, disabled = false) => el("button", { class: "quiet", "aria-label": label, title: label.split(":")[0], disabled, onclick: run }, text);
   return [
     el("h2", {}, "Kept"),
     el(

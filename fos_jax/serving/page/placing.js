@@ -59,4 +59,5 @@ export function scaledBy([x0, y0, x1, y1], factor) {
 }
 
 export const whole = (box) => box.map(Math.round);
+export const inWords = (box) => `${Math.round(widthOf(box))} × ${Math.round(heightOf(box))} px at ${Math.round(box[0])}, ${Math.round(box[1])}`;
 export const within = ([x0, y0, x1, y1], x, y) => x >= x0 && x < x1 && y >= y0 && y < y1;

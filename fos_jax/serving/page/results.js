@@ -84,6 +84,7 @@ export class Results {
   }
 
   show({ groups, refused }, { category, hasFilters, wanted, mayHaveMore }) {
+    const had = this.root.contains(document.activeElement) ? document.activeElement.dataset : null;
     this.hits.clear();
     if (!groups.length) return this.showNothing(category, refused, hasFilters, wanted);
     const rows = groups.map((group) => this.row(group, category));
@@ -91,6 +92,8 @@ export class Results {
     this.root.replaceChildren(...[...rows, more, this.leftOut(refused, hasFilters)].filter(Boolean));
     for (const list of this.root.querySelectorAll(".hits")) this.stop(list.querySelector(".hit"));
     this.tell(null);
+    const all = [...this.root.querySelectorAll(".hit")];
+    if (had) (all.find(({ dataset }) => dataset.id === had.id) ?? all[0]).focus();
   }
 
   // What rules keep out of sight, and the way to see it.
@@ -115,14 +118,13 @@ export class Results {
   }
 
   row(group, category) {
-    const name = `row-${group.id}`;
     const label = group.id < 0 ? "All that fit" : capital(describe(group.attributes, group.description));
     const cover = group.representatives[0];
     const list = el("ul", { class: "hits", "aria-label": label }, group.hits.map((hit) => this.item(hit)));
     const isPattern = group.id >= 0;
     return el(
       "section",
-      { class: "row", "aria-labelledby": name, "data-pattern": String(group.id) },
+      { class: "row", "data-pattern": String(group.id) },
       el(
         "div",
         { class: "row-head" },
@@ -130,7 +132,7 @@ export class Results {
         el(
           "div",
           { class: "row-name" },
-          el("h3", { id: name }, label),
+          el("h3", {}, label),
           el(
             "div",
             { class: "row-facts" },
@@ -181,6 +183,10 @@ export class Results {
   }
 
   mark(keptIds) {
-    for (const button of this.hits.keys()) button.classList.toggle("kept", keptIds.has(button.dataset.id));
+    for (const button of this.hits.keys()) {
+      const isKept = keptIds.has(button.dataset.id);
+      button.classList.toggle("kept", isKept);
+      button.setAttribute("aria-describedby", isKept ? "is-kept" : "");
+    }
   }
 }

@@ -43,7 +43,7 @@ export class Search {
     const disclosure = (name, label, count) => {
       const isOpen = this.opened === name;
       const toggle = () => ((this.opened = isOpen ? "" : name), this.drawAsk());
-      return el("button", { id: name, class: "disclosure", "aria-expanded": String(isOpen), "aria-controls": "form", onclick: toggle }, label, count ? el("span", { class: "count" }, String(count)) : null);
+      return el("button", { id: name, class: "disclosure", "aria-expanded": String(isOpen), "aria-controls": "form", onclick: toggle }, label, count ? [" ", el("span", { class: "count" }, String(count)), el("span", { class: "unseen" }, " set")] : null);
     };
     byId("ask").replaceChildren(
       ...[
@@ -132,8 +132,10 @@ export class Search {
   }
 
   async more(record) {
+    const had = this.k;
     this.k += PATTERNS;
     await this.ask(record);
+    this.results.root.querySelectorAll(".row")[had]?.querySelector(".hit").focus();
   }
 
   async all(record, group, list, button) {

@@ -4,7 +4,7 @@ import { byId } from "/page/shared/dom.js";
 import { drawShadow, harmonised, smallCopy } from "./effects.js";
 import { Frame } from "./frame.js";
 import { pictureOf } from "./pictures.js";
-import { clamp, inside, LEAST_SIDE, reachable, heightOf, whole, widthOf, within } from "./placing.js";
+import { clamp, inside, inWords, LEAST_SIDE, reachable, heightOf, whole, widthOf, within } from "./placing.js";
 
 const CORNERS = ["nw", "ne", "se", "sw"];
 const SIDES = ["n", "e", "s", "w"];
@@ -112,11 +112,10 @@ export class Stage {
     const layer = this.layers.find(({ key }) => key === this.selected);
     const { drag } = this;
     const box = drag && !drag.layer ? drag.box : this.box;
-    const size = box && `${Math.round(widthOf(box))} × ${Math.round(heightOf(box))} px at ${Math.round(box[0])}, ${Math.round(box[1])}`;
-    this.rectangle.show(box, box && `Rectangle, ${size}. Arrows move it, Shift with arrows resizes it.`, this.scale);
+    this.rectangle.show(box, box && `Rectangle, ${inWords(box)}`, this.scale);
     this.rectangle.node.classList.toggle("resting", Boolean(layer));
-    const label = layer && `Kept foreground ${layer.foreground}. Arrows move it, plus and minus scale it, M mirrors, Delete removes.`;
-    this.frame.show(layer ? (drag?.layer === layer.key ? drag.box : layer.box) : null, label, this.scale);
+    const place = layer && (drag?.layer === layer.key ? drag.box : layer.box);
+    this.frame.show(place ?? null, layer && `Kept: ${layer.foreground}${layer.mirrored ? ", mirrored" : ""}, ${inWords(place)}`, this.scale);
   }
 
   ask() {

@@ -18,10 +18,10 @@ export function drawWelcome(gallery, on) {
           el(
             "ul",
             { class: "examples" },
-            examples.map((example) => {
+            examples.map((example, index) => {
               const image = el("img", { alt: "", loading: "lazy", width: String(example.width), height: String(example.height) });
               showAt(image, exampleAddress(example));
-              return el("li", {}, el("button", { "aria-label": `Example: a place for a ${plain(example.category)}`, "data-example": example.id, onclick: () => on.example(example) }, image, el("span", {}, plain(example.category))));
+              return el("li", {}, el("button", { "aria-label": `Example ${index + 1}: a place for a ${plain(example.category)}`, "data-example": example.id, onclick: () => on.example(example) }, image, el("span", {}, plain(example.category))));
             }),
           ),
         ]

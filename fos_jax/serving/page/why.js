@@ -1,6 +1,7 @@
 // Why a pattern or a foreground came: what the place says of each attribute, what spoke for it, what would have to differ.
 
 import { bar, el } from "/page/shared/dom.js";
+import { say } from "./notice.js";
 import { thumbnail } from "./pictures.js";
 import { counted, describe, heading, percent, phrase, plain, title } from "./words.js";
 
@@ -32,6 +33,7 @@ export class Why {
       this.api.get("/api/foregrounds", { category, pattern, limit: MOST_MEMBERS }, { signal }).catch(() => null),
     ]);
     const own = found.patterns.find(({ id }) => id === pattern) ?? found.patterns[0] ?? null;
+    say(found.text);
     this.root.replaceChildren(
       ...[
         this.head(own, category, subject, found, members),
@@ -132,19 +134,24 @@ export class Why {
   }
 
   async readEvidence(record, asked, place, button) {
+    const told = "Covering the photograph part by part…";
     button.disabled = true;
-    place.replaceChildren(el("p", { class: "note", role: "status" }, "Covering the photograph part by part…"));
+    say(told);
+    place.replaceChildren(el("p", { class: "note" }, told));
     try {
       const response = await this.api.ask("/api/evidence", record, { ...asked, max_side: 800 }, { signal: this.asking.signal });
       const bitmap = await createImageBitmap(await response.blob());
-      const canvas = el("canvas", { role: "img", "aria-label": `The photograph, red where it speaks for this ${plain(asked.category)}, blue where against it` });
+      const canvas = el("canvas", { role: "img", tabindex: "-1", "aria-label": `The photograph, red where it speaks for this ${plain(asked.category)}, blue where against it` });
       Object.assign(canvas, { width: bitmap.width, height: bitmap.height });
       canvas.getContext("2d").drawImage(bitmap, 0, 0);
       place.replaceChildren(canvas, el("p", { class: "note" }, el("i", { class: "key for" }), "speaks for it ", el("i", { class: "key against" }), "speaks against it"));
+      const had = document.activeElement === button || document.activeElement === document.body;
       button.hidden = true;
+      if (had) canvas.focus({ preventScroll: true });
     } catch (error) {
       if (this.asking.signal.aborted) return;
       place.replaceChildren(el("p", { class: "note" }, error.message));
+      say(error.message, "alarm");
       button.disabled = false;
     }
   }
