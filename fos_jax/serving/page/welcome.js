@@ -34,5 +34,5 @@ export const exampleAddress = ({ id }) => `/api/examples/${encodeURIComponent(id
 export const STEPS = [
   ["Open a photograph", "A file, a drop, a paste, or an example."],
   ["Draw a rectangle", "Where something is to stand."],
-  ["Choose", `What the pointer is on is shown in place; a ${clickWord} keeps it.`],
+  ["Choose", clickWord === "tap" ? "Tap a result: it stands in the photograph." : "Point at a result to see it in place, click to keep it."],
 ];
