@@ -59,6 +59,19 @@ def test_what_was_promised_is_there(data_dir):
             assert len(q["relevant_foregrounds"]) == 0
 
 
+def test_the_demo_renders_the_same_foregrounds_again(data_dir):
+    """At the data set's size they are its own pictures, so at another they are the same objects."""
+    from fos_jax.gallery.sources import DatasetCutouts
+    from fos_jax.launch.demo_gallery import RenderedCutouts
+
+    stored = DatasetCutouts(data_dir / "fos_synthetic" / "mini_foregrounds" / VERSION, "test")
+    rendered = RenderedCutouts(stored, split="test", side_px=module.FOREGROUND_PX)
+    assert len(rendered) == 6
+    for mine, other in zip(rendered, stored, strict=True):
+        assert (mine.id, mine.pattern, mine.licence) == (other.id, other.pattern, other.licence)
+        np.testing.assert_array_equal(mine.rgba, other.rgba)
+
+
 def test_splits_share_no_object(data_dir):
     for kind in ("foregrounds", "queries"):
         rows = [r for part in records(data_dir, kind).values() for r in part]

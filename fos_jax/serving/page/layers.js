@@ -49,7 +49,7 @@ export function layerList(layers, selected, on) {
 // on: {mirror(key), strength(key, name, value), remove(key), done()}
 export function layerBar(layer, on) {
   const slider = (label, name) => {
-    const out = el("output", {}, `${Math.round(100 * layer[name])}`);
+    const out = el("b", { "aria-hidden": "true" }, `${Math.round(100 * layer[name])}`); // the slider itself tells its value
     const input = el("input", { type: "range", min: "0", max: "100", step: "5", name, "aria-label": label, oninput: () => ((out.textContent = input.value), on.strength(layer.key, name, Number(input.value) / 100)) });
     input.value = String(Math.round(100 * layer[name]));
     return el("label", { class: "slider" }, el("span", {}, label), input, out);

@@ -136,7 +136,7 @@ export class Results {
           el(
             "div",
             { class: "row-facts" },
-            isPattern ? [el("span", { class: "share" }, bar(group.probability), percent(group.probability)), el("button", { class: "quiet", "aria-label": `Why: ${label}`, onclick: () => this.on.why({ pattern: group.id }) }, "Why")] : null,
+            isPattern ? [el("span", { class: "share" }, bar(group.probability), percent(group.probability), el("span", { class: "unseen" }, " probable")), el("button", { class: "quiet", "aria-label": `Why: ${label}`, onclick: () => this.on.why({ pattern: group.id }) }, "Why")] : null,
             group.size > group.hits.length
               ? el("button", { class: "quiet all", "aria-label": `All ${group.size}: ${label}`, onclick: (event) => this.on.all(group, list, event.currentTarget) }, `All ${group.size}`)
               : el("small", {}, counted(group.size, "foreground")),

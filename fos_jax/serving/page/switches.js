@@ -15,7 +15,7 @@ export function quickSwitches({ values, wanted, best, change }) {
     const next = isWanted ? without(wanted, name) : { ...wanted, [name]: other.value };
     return [el("button", { class: "switch", "aria-pressed": String(isWanted), "data-attribute": name, onclick: () => change(next) }, other.label)];
   });
-  return switches.length ? el("div", { class: "switches", role: "group", "aria-label": "Rather" }, switches) : null;
+  return switches.length ? el("div", { class: "switches", role: "group", "aria-label": "Quick changes" }, switches) : null;
 }
 
 function quickLabel(name, value, best, all) {
