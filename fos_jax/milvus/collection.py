@@ -94,10 +94,10 @@ class Collection:
         except (KeyError, ValueError):
             raise InputError(f"{self.where}: no gallery's manifest in it; the same fos gallery push goes on") from None
 
-    def describe(self) -> tuple[str, str]:
+    def describe(self, entities: Entities) -> tuple[str, str]:
         """Consistency level and index."""
         level = self.connection.call("describe_collection", self.name).get("consistency_level", 0)
-        index = self.connection.call("describe_index", self.name, "vector").get("index_type", "FLAT")
+        index = self.connection.call("describe_index", self.name, entities.vector_fields[0]).get("index_type", "FLAT")
         return CONSISTENCY_LEVELS[level] if level in range(4) else str(level), index
 
     def check(self, entities: Entities) -> None:

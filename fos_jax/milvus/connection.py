@@ -41,8 +41,16 @@ class Connection:
 
     @property
     def is_lite(self) -> bool:
-        """Whether this is Milvus Lite."""
-        return "lite" in self.version
+        """Whether this is Milvus Lite; servers that are embedded in Python call their version "lite" too."""
+        return self._is_file
+
+    @property
+    def is_before_2_4(self) -> bool:
+        """Whether this is a server whose collections hold one field of vectors, and that loses rows by partition keys.
+
+        2.3.5 takes the partition of an upserted row from a wrong field, and then does not find the row by its key.
+        """
+        return not self.is_lite and re.match(r"v?2\.[0-3]\.", self.version) is not None
 
     @property
     def client(self) -> Any:

@@ -1,7 +1,9 @@
 """Foregrounds as entities of Milvus: fields, and the way there and back.
 
 Vectors for the ranking by posterior are of different sizes in different categories; they are filled up with zeros,
-which changes no inner product. Pictures are cut into pieces, since a string of Milvus holds 65,535 bytes.
+which changes no inner product. In servers before 2.4 all vectors of a foreground lie side by side in one field, and
+queries are zero elsewhere: the same inner products. Pictures are cut into pieces, since a string of Milvus holds 65,535
+bytes.
 """
 
 import base64
@@ -20,6 +22,7 @@ from fos_jax.milvus.conditions import key_of, packed
 Entity = dict[str, Any]
 TEXT_BYTES, NAME_BYTES, KEY_BYTES, MOST_TAGS = 65_535, 2_048, 32, 1_000
 _PIECE_BYTES = TEXT_BYTES // 4 * 3  # as base64 it fits into a string
+_JOINED = "vectors"
 _TEXTS = ("id", "licence", "source_id", "tags")
 # Of files: a picture of a foreground, or of the gallery (manifest, pattern table), in pieces.
 FILE_FIELDS: dict[str, dict[str, Any]] = {
@@ -37,32 +40,32 @@ FILE_FIELDS: dict[str, dict[str, Any]] = {
 class Entities:
     """How a gallery's foregrounds look in Milvus."""
 
-    def __init__(self, layout: Layout, *, has_mirrored: bool):
-        """Takes the layout of the vectors, and whether cut-outs are held mirrored too."""
-        self.layout, self.has_mirrored = layout, has_mirrored
+    def __init__(self, layout: Layout, *, has_mirrored: bool, is_before_2_4: bool = False):
+        """Takes the layout of the vectors, whether cut-outs are held mirrored too, and whether the server is old."""
+        self.layout, self.has_mirrored, self.is_before_2_4 = layout, has_mirrored, is_before_2_4
         largest = max(map(layout.vector_size, ("", *layout.table.categories)))
-        self._sizes = {"embedding": max(2, layout.embedding_size), "vector": max(2, largest)}  # Milvus wants 2 at least
+        sizes = {"embedding": max(2, layout.embedding_size), "vector": max(2, largest)}  # Milvus wants 2 at least
+        prefixes = ("", "mirrored_")[: 1 + has_mirrored]
+        self._sizes = {f"{prefix}{name}": size for prefix in prefixes for name, size in sizes.items()}
         text, real = {"datatype": "VARCHAR", "max_length": NAME_BYTES}, {"datatype": "DOUBLE"}
         self.fields: dict[str, dict[str, Any]] = {
             "key": {"datatype": "VARCHAR", "is_primary": True, "max_length": KEY_BYTES},
-            "category": text | {"is_partition_key": True},
+            "category": text if is_before_2_4 else text | {"is_partition_key": True},
             **dict.fromkeys(("id", "licence", "source_id"), text),
             "tags": text | {"datatype": "ARRAY", "element_type": "VARCHAR", "max_capacity": MOST_TAGS},
             **dict.fromkeys(("width_px", "height_px", "log_aspect", "added_s"), real),
             "version": {"datatype": "INT64"},
             "metadata": {"datatype": "VARCHAR", "max_length": TEXT_BYTES},
         }
-        for prefix in ("", "mirrored_")[: 1 + has_mirrored]:
-            self.fields |= {f"{prefix}{name}": {"datatype": "INT32"} for name in ("pattern", "sides")}
-            for name, size in self._sizes.items():
-                self.fields[f"{prefix}{name}"] = {"datatype": "FLOAT_VECTOR", "dim": size}
+        self.fields |= {
+            f"{prefix}{name}": {"datatype": "INT32"} for prefix in prefixes for name in ("pattern", "sides")
+        }
+        held = {_JOINED: sum(self._sizes.values())} if is_before_2_4 else self._sizes
+        self.fields |= {name: {"datatype": "FLOAT_VECTOR", "dim": size} for name, size in held.items()}
         if has_mirrored:
             self.fields["has_mirrored"] = {"datatype": "BOOL"}
-        self.read_fields = [f for f in self.fields if f in ("id", "category", "metadata") or self._is_vector(f)]
-        self.read_fields += ["has_mirrored"] if has_mirrored else []
-
-    def _is_vector(self, field: str) -> bool:
-        return self.fields[field]["datatype"] == "FLOAT_VECTOR"
+        self.vector_fields = list(held)
+        self.read_fields = ["id", "category", "metadata", *held, *(["has_mirrored"] if has_mirrored else [])]
 
     def encode(self, batch: Foregrounds) -> Iterator[tuple[Entity, list[Entity]]]:
         """Yields each foreground and the pieces of its pictures; `InputError` where one does not fit into Milvus."""
@@ -83,6 +86,8 @@ class Entities:
                 entity["mirrored_sides"] = packed(known["truncated"], is_mirrored=True)
                 entity["mirrored_embedding"] = self.pad(row.mirrored_embedding or b"")
                 entity["mirrored_vector"] = self.pad(vector, "vector")
+            if self.is_before_2_4:
+                entity[_JOINED] = np.concatenate([entity.pop(name) for name in self._sizes])
             _check_texts(entity)
             files = {"thumbnail": row.thumbnail, "cutout": row.cutout}
             yield entity, cut_files(entity["key"], entity["version"], files)
@@ -92,11 +97,20 @@ class Entities:
         values = np.frombuffer(vector, np.float32) if isinstance(vector, bytes) else np.asarray(vector, np.float32)
         return np.pad(values, (0, self._sizes[kind] - len(values)))
 
+    def query(self, vector: np.ndarray, name: str) -> tuple[str, np.ndarray]:
+        """The field that holds a kind of vectors, and what to search it by."""
+        if not self.is_before_2_4:
+            return name, self.pad(vector, name)
+        return _JOINED, np.concatenate([self.pad(vector if of == name else b"", of) for of in self._sizes])
+
     def decode(self, entity: Mapping[str, Any], number: int, *, files: Mapping[str, bytes] | None = None) -> RecentRow:
         """A foreground from an entity's `read_fields`, under a number, with its pictures where they are given."""
         size = {"embedding": self.layout.embedding_size, "vector": self.layout.vector_size(entity["category"])}
         vectors: dict[str, bytes | None] = {"mirrored_embedding": None, "mirrored_vector": None}
-        for name in filter(self._is_vector, self.read_fields):
+        if self.is_before_2_4:
+            parts = np.split(np.asarray(entity[_JOINED], np.float32), np.cumsum(list(self._sizes.values()))[:-1])
+            entity = {**entity, **dict(zip(self._sizes, parts, strict=True))}
+        for name in self._sizes:
             kind = name.removeprefix("mirrored_")
             if name == kind or entity["has_mirrored"]:
                 vectors[name] = np.asarray(entity[name], np.float32)[: size[kind]].tobytes()

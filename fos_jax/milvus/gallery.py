@@ -49,10 +49,10 @@ class MilvusGallery(Backend):
         self.where = self._collection.where
         self.manifest, patterns = self._collection.open()
         self.layout, has_mirrored = read_layout(self.manifest, patterns, where=self.where)
-        self._entities = Entities(self.layout, has_mirrored=has_mirrored)
+        self._entities = Entities(self.layout, has_mirrored=has_mirrored, is_before_2_4=connection.is_before_2_4)
         self._collection.check(self._entities)
         self.table, self.experts = self.layout.table, self.layout.experts
-        level, self.index = self._collection.describe()
+        level, self.index = self._collection.describe(self._entities)
         self.consistency_level = consistency or level
         self._options = {"consistency_level": self.consistency_level}
         lite = "; Milvus Lite is always Strong" if connection.is_lite else ""
@@ -106,18 +106,18 @@ class MilvusGallery(Backend):
         ordered = sorted(wishes, key=_group)
         for _, group in itertools.groupby(ordered, key=_group):
             for condition, prefix in self._conditions(category, filters, place, (same := list(group))[0].pattern):
-                keys |= dict.fromkeys(self._search(same, f"{prefix}{_FIELDS[same[0].ranking]}", condition))
+                keys |= dict.fromkeys(self._search(same, f"{prefix}{_VECTORS[same[0].ranking]}", condition))
         found = self._collection.read(self._entities, list(keys), **self._options)
         return self._state(found, is_live=True) if found else empty
 
-    def _search(self, wishes: Sequence[Wish], field: str, condition: Condition) -> list[str]:
-        kind, limit = field.removeprefix("mirrored_"), max(wish.k for wish in wishes)
+    def _search(self, wishes: Sequence[Wish], name: str, condition: Condition) -> list[str]:
+        limit, queries = max(wish.k for wish in wishes), [self._entities.query(wish.vector, name) for wish in wishes]
         params = {"HNSW": {"ef": max(64, 2 * limit)}, "IVF_FLAT": {"nprobe": 64}, "SCANN": {"nprobe": 64}}
         found = self._collection.connection.call(
             "search",
             self._collection.name,
-            data=[self._entities.pad(wish.vector, kind) for wish in wishes],
-            anns_field=field,
+            data=[vector for _, vector in queries],
+            anns_field=queries[0][0],
             limit=limit,
             filter=condition.text,
             output_fields=["key"],
@@ -303,7 +303,7 @@ class _NotingRows(CategoryRows):
         return self.gallery.count(pattern=pattern)
 
 
-_FIELDS = {"cosine": "embedding", "posterior": "vector"}
+_VECTORS = {"cosine": "embedding", "posterior": "vector"}
 
 
 def _group(wish: Wish) -> tuple[str, int]:

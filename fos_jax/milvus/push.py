@@ -58,7 +58,9 @@ def push_gallery(
 
     with contextlib.closing(Gallery.open(gallery)) as opened:
         target = Collection(connection, collection)
-        entities = Entities(opened.layout, has_mirrored=opened.manifest["mirror"])
+        entities = Entities(
+            opened.layout, has_mirrored=opened.manifest["mirror"], is_before_2_4=connection.is_before_2_4
+        )
         if target.exists():
             with contextlib.suppress(_Unfinished):
                 _check_same(opened, target)
@@ -92,7 +94,7 @@ def push_gallery(
         others = [key for key in target.all_keys() if key not in keys]
         if remove:
             target.delete(others)
-        level, built = target.describe()
+        level, built = target.describe(entities)
         removed, left = (len(others), 0) if remove else (0, len(others))
         return Pushed(num_written, num_there, removed, left, level, built)
 

@@ -1,10 +1,11 @@
-"""One suite for all backends: memory, segments on the disk, and Milvus (Milvus Lite) where it is installed."""
+"""One suite for all backends: memory, segments on the disk, and each Milvus that there is."""
 
 import math
 from collections import Counter
 
 import numpy as np
 import pytest
+from conftest import KINDS
 from small_gallery import LAYOUT, create, make, png_of, vectors_of
 
 from fos_jax.errors import InputError
@@ -14,7 +15,7 @@ from fos_jax.retrieval.rules import Filters, Place
 WHOLE = Place((0, 0, 40, 20), 40, 20)
 LICENCES, TAGS = ("CC0", "CC BY", 'all "rights" \\ r\u00e9serv\u00e9s'), (["old"], ["old", "red's"], [])
 SIDES = (None, "", "left", "left,bottom")
-BACKENDS = ("memory", "segments", "milvus")
+BACKENDS = ("memory", "segments", *KINDS)
 
 
 def lists(values, n):
@@ -48,7 +49,7 @@ def backend(request, tmp_path):
     elif request.param == "segments":
         made = Segments(path)
     else:
-        connection = request.getfixturevalue("milvus")
+        connection = request.getfixturevalue(request.param)
         from fos_jax.milvus.gallery import MilvusGallery
         from fos_jax.milvus.push import push_gallery
 
