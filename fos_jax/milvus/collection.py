@@ -165,10 +165,10 @@ class Collection:
                 rows.append(entities.decode(entity, number, files=pictures))
             yield rows
 
-    def all_keys(self) -> Iterator[str]:
-        """Keys of all foregrounds."""
-        for page in self.connection.pages(self.name, "", ["key"], 4 * _CHUNK):
-            yield from (entity["key"] for entity in page)
+    def all_versions(self) -> dict[str, int]:
+        """Key -> version of all foregrounds that are there now."""
+        pages = self.connection.pages(self.name, "", ["key", "version"], 4 * _CHUNK, **_STRONG)
+        return {entity["key"]: entity["version"] for page in pages for entity in page}
 
     def picture(self, key: str, version: int, name: str) -> bytes | None:
         """A picture of a foreground; None where it is gone."""

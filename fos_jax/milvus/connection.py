@@ -62,11 +62,13 @@ class Connection:
         with self._errors(f"{method} failed"):
             return getattr(self._client, method)(*args, timeout=self.timeout_s, **options)
 
-    def pages(self, collection: str, condition: str, fields: list[str], size: int) -> Iterator[list[dict[str, Any]]]:
+    def pages(
+        self, collection: str, condition: str, fields: list[str], size: int, **options: Any
+    ) -> Iterator[list[dict[str, Any]]]:
         """All entities that meet a condition, `size` at a time."""
         with self._errors("reading failed"):
             pages = self._client.query_iterator(
-                collection, batch_size=size, filter=condition, output_fields=fields, timeout=self.timeout_s
+                collection, batch_size=size, filter=condition, output_fields=fields, timeout=self.timeout_s, **options
             )
         try:
             while True:

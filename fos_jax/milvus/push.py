@@ -68,13 +68,13 @@ def push_gallery(
         target.create(entities, opened.manifest, patterns, index=index, consistency=consistency)
         held = MilvusGallery(connection, collection, consistency="Strong")
         state, keys, num_there = opened.snapshot(), set[str](), 0
+        there = target.all_versions()
 
         def lacks(columns: Columns, places: np.ndarray) -> np.ndarray:
             """Which foregrounds the collection holds not at all or in another version."""
             nonlocal num_there
             taken = columns.take(places)
             own = dict(zip(map(key_of, taken["id"].to_pylist()), taken["version"].to_pylist(), strict=True))
-            there = target.versions(list(own))
             keys.update(own)
             is_lacking = np.array([there.get(key) != version for key, version in own.items()])
             num_there += int((~is_lacking).sum())
@@ -91,7 +91,7 @@ def push_gallery(
             except InputError as error:
                 done = f"{num_written + num_there:,} of {len(state):,} foregrounds are there"
                 raise InputError(f"{error}; {done}, the same command goes on from there") from None
-        others = [key for key in target.all_keys() if key not in keys]
+        others = [key for key in there if key not in keys]
         if remove:
             target.delete(others)
         level, built = target.describe(entities)

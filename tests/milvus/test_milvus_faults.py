@@ -24,7 +24,7 @@ def one_line(call, message):
     return str(raised.value)
 
 
-def test_nobody_answers(milvus):
+def test_nobody_answers(milvus_lite):
     from fos_jax.milvus.connection import Connection
 
     with socket.socket() as closed:
@@ -82,11 +82,11 @@ def test_collections_of_something_else(milvus, path, tmp_path):
     one_line(lambda: MilvusGallery(milvus, "mine").check_bundle("another"), "was built with bundle none")
 
 
-def test_an_index_that_lite_does_not_build_is_refused(milvus, path):
+def test_an_index_that_lite_does_not_build_is_refused(milvus_lite, path):
     from fos_jax.milvus.push import push_gallery
 
-    one_line(lambda: push_gallery(path, milvus, "scann", index="SCANN"), "Lite accepts it and does not build it")
-    assert not milvus.call("has_collection", "scann")
+    one_line(lambda: push_gallery(path, milvus_lite, "scann", index="SCANN"), "Lite accepts it and does not build it")
+    assert not milvus_lite.call("has_collection", "scann")
 
 
 @pytest.mark.parametrize("index", ["IVF_FLAT", "HNSW"])
@@ -163,7 +163,7 @@ def test_large_pictures_and_long_texts(milvus, tmp_path):
     )
 
 
-def test_lite_serves_one_process(milvus, monkeypatch):
+def test_lite_serves_one_process(milvus_lite, monkeypatch):
     from milvus_lite.server_manager import server_manager_instance
 
     from fos_jax.milvus.connection import Connection
