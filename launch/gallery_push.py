@@ -20,7 +20,7 @@ _GALLERY = flags.DEFINE_string("gallery", None, "Folder of the gallery.", requir
 _URI = flags.DEFINE_string("uri", None, "Address of Milvus, or a file that ends with .db (Lite).", required=True)
 _COLLECTION = flags.DEFINE_string("collection", "fos_gallery", "Name of the collection in Milvus.")
 _INDEX = flags.DEFINE_enum(
-    "index", "auto", INDEXES, "Index of a new collection; auto: exact in Milvus Lite, HNSW on a server."
+    "index", "auto", INDEXES, "Index of a new collection; auto: exact in Milvus Lite, IVF_FLAT on a server."
 )
 _CONSISTENCY = flags.DEFINE_enum("consistency", "Bounded", CONSISTENCY_LEVELS, "Of searches in a new collection.")
 _REMOVE = flags.DEFINE_bool("remove", False, "Remove foregrounds that the gallery does not hold.")

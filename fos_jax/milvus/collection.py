@@ -47,7 +47,8 @@ class Collection:
         Args:
           entities: its fields.
           manifest, patterns: what `open` will give back.
-          index: of `INDEXES`; "auto" is exact search (FLAT) in Milvus Lite and HNSW on a server.
+          index: of `INDEXES`; "auto" is exact search (FLAT) in Milvus Lite and IVF_FLAT on a server: HNSW loses
+            its way among posteriors, which crowd near one-hot vectors.
           consistency: of `CONSISTENCY_LEVELS`, for searches that do not ask for another.
 
         Raises:
@@ -56,7 +57,7 @@ class Collection:
         is_lite = self.connection.is_lite
         if index == "SCANN" and is_lite:
             raise InputError("--index=SCANN: Milvus Lite accepts it and does not build it, expected FLAT or HNSW there")
-        index = ("FLAT" if is_lite else "HNSW") if index == "auto" else index
+        index = ("FLAT" if is_lite else "IVF_FLAT") if index == "auto" else index
         self._create(self.files, FILE_FIELDS, "FLAT", consistency)
         self._write_files(cut_files(_OWNER, 0, {_MANIFEST: json.dumps(manifest).encode(), _PATTERNS: patterns}))
         self._create(self.name, entities.fields, index, consistency)

@@ -112,7 +112,11 @@ class MilvusGallery(Backend):
 
     def _search(self, wishes: Sequence[Wish], name: str, condition: Condition) -> list[str]:
         limit, queries = max(wish.k for wish in wishes), [self._entities.query(wish.vector, name) for wish in wishes]
-        params = {"HNSW": {"ef": max(64, 2 * limit)}, "IVF_FLAT": {"nprobe": 64}, "SCANN": {"nprobe": 64}}
+        params = {
+            "HNSW": {"ef": max(64, 2 * limit)},
+            "IVF_FLAT": {"nprobe": 64},
+            "SCANN": {"nprobe": 64, "reorder_k": max(1000, 4 * limit)},  # by default k: its codes alone find few
+        }
         found = self._collection.connection.call(
             "search",
             self._collection.name,
@@ -124,7 +128,19 @@ class MilvusGallery(Backend):
             search_params={"metric_type": "IP", "params": params.get(self.index, {})},
             **self._options,
         )
+        shortest = min(map(len, found))
+        if self.index != "FLAT" and shortest < limit and shortest < self._count(condition) <= MOST_HITS:
+            return self._rank_all(queries, limit, condition)
         return [hit["entity"]["key"] for hits in found for hit in hits]
+
+    def _rank_all(self, queries: Sequence[tuple[str, np.ndarray]], limit: int, condition: Condition) -> list[str]:
+        """Keys of the best of all that pass; approximate indexes give up where few neighbours of a query do."""
+        field, connection = queries[0][0], self._collection.connection
+        pages = connection.pages(self._collection.name, condition.text, ["key", field], 1024, **self._options)
+        entities = [entity for page in pages for entity in page]
+        scores = np.array([entity[field] for entity in entities], np.float32) @ np.array([q for _, q in queries]).T
+        best = np.argsort(-scores, axis=0, kind="stable")[:limit]
+        return [entities[row]["key"] for row in np.unique(best)]
 
     def _conditions(
         self, category: str, filters: Filters, place: Place | None, pattern: int | None

@@ -1,14 +1,17 @@
 """Milvus that is away, slow, or holds something else; pushes that are stopped."""
 
+import contextlib
 import re
 import socket
 
+import numpy as np
 import pytest
 from small_gallery import create, make, make_layout, png_of, vectors_of
 
 from fos_jax.errors import InputError
 from fos_jax.gallery.writer import GalleryWriter
-from fos_jax.retrieval.backends import Wish, ranked
+from fos_jax.retrieval.backends import Segments, Wish, ranked
+from fos_jax.retrieval.rules import NO_FILTERS, Filters
 
 
 @pytest.fixture
@@ -98,6 +101,28 @@ def test_other_indexes_answer(milvus, path, index):
     gallery = MilvusGallery(milvus, f"with_{index}")
     found = ranked(gallery, "car", Wish(vectors_of("car3")[0], "cosine", 3))
     assert (found[0].id, round(found[0].score, 4)) == ("car3", 1.0)
+
+
+def test_what_an_approximate_index_gives_up_on_is_ranked_exactly(milvus, path, monkeypatch):
+    """Servers' HNSW and IVF_FLAT find fewer than k, or nothing, under filters that few of the neighbours pass."""
+    from fos_jax.milvus.gallery import MilvusGallery
+    from fos_jax.milvus.push import push_gallery
+
+    push_gallery(path, milvus, "gives_up", index="HNSW")
+    gallery, call = MilvusGallery(milvus, "gives_up", consistency="Strong"), milvus.call
+
+    def giving_up(method, *args, **options):
+        found = call(method, *args, **options)
+        return [hits[:1] for hits in found] if method == "search" else found
+
+    monkeypatch.setattr(milvus, "call", giving_up)
+    with contextlib.closing(Segments(path)) as local:
+        for ranking, query in zip(("cosine", "posterior"), (vectors_of("car3")[0], np.full(4, 0.5)), strict=True):
+            for filters in (NO_FILTERS, Filters(only=[f"car{i}" for i in range(0, 30, 4)])):
+                wish = Wish(np.float32(query), ranking, 5)
+                expected = [(hit.id, round(hit.score, 5)) for hit in ranked(local, "car", wish, filters)]
+                assert [(hit.id, round(hit.score, 5)) for hit in ranked(gallery, "car", wish, filters)] == expected
+                assert len(expected) == 5
 
 
 def test_a_push_that_was_stopped_goes_on_without_duplicates(milvus, path, monkeypatch):
