@@ -6,8 +6,7 @@ import secrets
 
 import pytest
 
-SERVER = os.environ.get("FOS_MILVUS_URI", "")
-KINDS = ("milvus_lite", "milvus_server")[: 2 if SERVER else 1]
+KINDS = ("milvus_lite", *["milvus_server"] * ("FOS_MILVUS_URI" in os.environ))
 
 
 @pytest.fixture(scope="session")
@@ -27,11 +26,11 @@ def milvus_server():
     """A connection to a database of its own on the server, which is dropped afterwards."""
     from fos_jax.milvus.connection import Connection
 
-    name = f"fos_test_{secrets.token_hex(6)}"
-    with contextlib.closing(Connection(SERVER, timeout_s=60)) as server:
+    uri, name = os.environ["FOS_MILVUS_URI"].rstrip("/"), f"fos_test_{secrets.token_hex(6)}"
+    with contextlib.closing(Connection(uri, timeout_s=60)) as server:
         server.call("create_database", name)
         try:
-            with contextlib.closing(Connection(f"{SERVER.rstrip('/')}/{name}", timeout_s=60)) as connection:
+            with contextlib.closing(Connection(f"{uri}/{name}", timeout_s=60)) as connection:
                 yield connection
                 for collection in connection.call("list_collections"):
                     connection.call("drop_collection", collection)

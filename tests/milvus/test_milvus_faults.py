@@ -125,6 +125,36 @@ def test_what_an_approximate_index_gives_up_on_is_ranked_exactly(milvus, path, m
                 assert len(expected) == 5
 
 
+def test_vectors_lie_in_one_field_of_servers_before_2_4(milvus_lite, tmp_path, monkeypatch):
+    from fos_jax.milvus.connection import Connection
+    from fos_jax.milvus.gallery import MilvusGallery
+    from fos_jax.milvus.push import push_gallery
+
+    server = Connection.__new__(Connection)
+    server._is_file = False
+    for server.version, is_old in (("v2.3.5-lite", True), ("2.2.16", True), ("v2.4.0", False), ("v2.10.1", False)):
+        assert server.is_before_2_4 == is_old
+    monkeypatch.setattr(Connection, "is_before_2_4", True)
+    path = create(tmp_path / "old", [make([f"car{i}" for i in range(30)], mirrored=True), make(["lamp0"], "lamp")])
+    push_gallery(path, milvus_lite, "old")
+    gallery = MilvusGallery(milvus_lite, "old")
+    vectors = [
+        field["name"] for field in milvus_lite.call("describe_collection", "old")["fields"] if "dim" in field["params"]
+    ]
+    assert vectors == ["vectors"]
+    with contextlib.closing(Segments(path)) as local:
+        for ranking, query in zip(("cosine", "posterior"), (vectors_of("car3")[0], np.full(4, 0.5)), strict=True):
+            for filters in (NO_FILTERS, Filters(mirror=True)):
+                found = [ranked(of, "car", Wish(np.float32(query), ranking, 9), filters) for of in (local, gallery)]
+                assert [hit[:1] + hit[2:] for hit in found[0]] == [hit[:1] + hit[2:] for hit in found[1]]
+                np.testing.assert_allclose(*([hit.score for hit in hits] for hits in found), rtol=1e-5)
+        rows = [
+            {i: row.tobytes() for batch in of.batches() for i, row in zip(batch.ids, batch.vectors, strict=True)}
+            for of in (local, gallery)
+        ]
+    assert rows[0] == rows[1]
+
+
 def test_a_push_that_was_stopped_goes_on_without_duplicates(milvus, path, monkeypatch):
     from fos_jax.gallery import compaction
     from fos_jax.milvus.gallery import MilvusGallery
