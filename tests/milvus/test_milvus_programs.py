@@ -38,7 +38,7 @@ def fos(*commands):
     return done.stdout, [line for line in done.stderr.splitlines() if line.startswith("error")]
 
 
-def test_a_gallery_is_pushed_and_searched(milvus, tmp_path):
+def test_a_gallery_is_pushed_and_searched(milvus_lite, tmp_path):
     records = [CutoutRecord(f"car{i}", "car", disc((250 - 25 * i, 0, 25 * i + 5))) for i in range(9)]
     (tmp_path / "b").mkdir()
     build_from(records, tmp_path / "g", FakeExperts())
