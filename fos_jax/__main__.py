@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from fos_jax.program import EXIT_INPUT_ERROR, HELP_FLAGS, run_program
+from fos_jax.program import EXIT_INPUT_ERROR, HELP_FLAGS, end_unread, run_program
 
 # Group -> its commands; "gallery build" is launch/gallery_build.py.
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -64,7 +64,7 @@ def main() -> None:
     """Runs the command that `sys.argv` names, or lists the commands."""
     words = sys.argv[1:]
     if not words or words[0] in HELP_FLAGS:
-        print(overview())
+        _show(overview())
         return
     for length in (2, 1):
         command = " ".join(words[:length])
@@ -74,7 +74,7 @@ def main() -> None:
             return
     is_first_of_two = any(command.startswith(f"{words[0]} ") for command in COMMANDS)
     if is_first_of_two and (not words[1:] or words[1].startswith("-")):
-        print(overview(words[0]))
+        _show(overview(words[0]))
         return
     unknown = " ".join(words[:2]) if is_first_of_two else words[0]
     from difflib import get_close_matches
@@ -84,6 +84,13 @@ def main() -> None:
     hint = f", did you mean {near[0]!r}?" if near else ""
     print(f"error: unknown command {unknown!r}{hint} (fos --help lists all)", file=sys.stderr)
     sys.exit(EXIT_INPUT_ERROR)
+
+
+def _show(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        end_unread()
 
 
 if __name__ == "__main__":

@@ -115,15 +115,20 @@ def _guarded(main: Callable[..., int | None], argv: Sequence[str]) -> int | None
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at its end: let that go nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_BROKEN_PIPE)
+        end_unread()
     except (InputError, flags.Error, app.UsageError) as error:
         _fail(str(error), EXIT_INPUT_ERROR)
     except OSError as error:
         if error.errno not in _MENDABLE:
             raise
         _fail(f"{error.filename or 'output'}: {error.strerror}", EXIT_INPUT_ERROR)
+
+
+def end_unread() -> NoReturn:
+    """Ends the process whose output nobody reads any more."""
+    # The interpreter flushes stdout once more at its end: let that go nowhere.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(EXIT_BROKEN_PIPE)
 
 
 def _is_for_users(record: Any) -> bool:

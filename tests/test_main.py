@@ -41,6 +41,13 @@ def test_the_first_of_two_words_lists_the_seconds(words):
     ]
 
 
+def test_a_list_that_nobody_reads_ends_quietly():
+    command = [sys.executable, "-m", "fos_jax", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        child.stdout.close()
+        assert (child.stderr.read(), child.wait(timeout=60)) == ("", program.EXIT_BROKEN_PIPE)
+
+
 def test_help_of_a_search_loads_nothing_heavy():
     code = "import sys; sys.argv = ['fos', 'search', '--help']; import fos_jax.__main__ as m\n"
     code += "try: m.main()\nexcept SystemExit: print(sorted({'jax', 'numpy', 'PIL', 'rich', 'cv2'} & set(sys.modules)))"

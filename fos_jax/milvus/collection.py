@@ -65,8 +65,6 @@ class Collection:
     def _create(self, name: str, fields: dict[str, dict[str, Any]], index: str, consistency: str) -> None:
         from pymilvus import DataType
 
-        if self.connection.call("has_collection", name):
-            return self._check(name, fields)
         client = self.connection.client
         schema, indexes = client.create_schema(auto_id=False, enable_dynamic_field=False), client.prepare_index_params()
         for field, options in fields.items():
@@ -74,8 +72,13 @@ class Collection:
             schema.add_field(field, **options | kinds)
             if options["datatype"] == "FLOAT_VECTOR":
                 indexes.add_index(field, index_type=index, metric_type="IP", params=_BUILD_PARAMS.get(index, {}))
-        settings = {"schema": schema, "index_params": indexes, "consistency_level": consistency}
-        self.connection.call("create_collection", name, **settings)
+        if not self.connection.call("has_collection", name):
+            settings = {"schema": schema, "index_params": indexes, "consistency_level": consistency}
+            self.connection.call("create_collection", name, **settings)
+            return
+        self._check(name, fields)
+        if not self.connection.call("list_indexes", name):  # killed between making it and its indexes
+            self.connection.call("create_index", name, indexes)
 
     def open(self) -> tuple[dict[str, Any], bytes]:
         """Loads them and gives the gallery's manifest and pattern table.

@@ -184,6 +184,29 @@ def test_a_push_that_was_stopped_goes_on_without_duplicates(milvus, path, monkey
     assert push_gallery(path, milvus, "stopped")[:4] == (0, 31, 0, 0)
 
 
+def test_a_push_makes_indexes_that_are_missing(milvus, path, monkeypatch):
+    """A client that is killed between the two requests leaves a collection without."""
+    from fos_jax.milvus.gallery import MilvusGallery
+    from fos_jax.milvus.push import push_gallery
+
+    call = milvus.call
+
+    def without(method, *args, **options):
+        if method == "create_collection":
+            del options["index_params"]
+            call(method, *args, **options)
+            raise InputError("killed")
+        return call(method, *args, **options)
+
+    for _ in range(2):  # of pictures, and of foregrounds
+        monkeypatch.setattr(milvus, "call", without)
+        one_line(lambda: push_gallery(path, milvus, "bare"), "killed")
+        monkeypatch.setattr(milvus, "call", call)
+    assert push_gallery(path, milvus, "bare").num_written == 31
+    hits = MilvusGallery(milvus, "bare")
+    assert hits.count("car") == 30
+
+
 def test_a_push_follows_the_gallery(milvus, path):
     from fos_jax.milvus.gallery import MilvusGallery
     from fos_jax.milvus.push import push_gallery
