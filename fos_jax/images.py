@@ -198,7 +198,7 @@ def prepare_query(
         window[:] = MEAN_COLOUR
         window[max(-top, 0) :, max(-left, 0) :][: inside.shape[0], : inside.shape[1]] = inside
     box_in_window = (x0 - left, y0 - top, x1 - left, y1 - top)
-    return resize_rgb(np.ascontiguousarray(window), size, size), box_xyxy_px_to_yxyx_norm(box_in_window, side, side)
+    return resize_rgb(window, size, size), box_xyxy_px_to_yxyx_norm(box_in_window, side, side)
 
 
 def query_window(box_xyxy_px: Sequence[int], width: int, height: int) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ import concurrent.futures
 import hashlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +44,7 @@ class BatchingBundle:
         self._bundle, self._remembered, self._tell = bundle, remembered, tell
         self._waiting: queue.SimpleQueue[tuple[tuple[np.ndarray, ...], bytes, Any] | None] = queue.SimpleQueue()
         self._known: collections.OrderedDict[bytes, Rows] = collections.OrderedDict()
+        self._inputs: dict[tuple[float, ...], tuple[np.ndarray, tuple[np.ndarray, ...]]] = {}
         self._lock = threading.Lock()
         self._sizes = set(FIRST_SIZES)
         self._thread = threading.Thread(target=self._collect, name="fos-encoder", daemon=True)
@@ -56,6 +57,17 @@ class BatchingBundle:
         """Ends the thread once what waits is encoded."""
         self._waiting.put(None)
         self._thread.join()
+
+    def query_inputs(self, photo: np.ndarray, box_xyxy_px: Sequence[float]) -> tuple[np.ndarray, ...]:
+        """As the bundle's; the last ones are remembered for the parts of a search that ask again."""
+        key = (id(photo), *box_xyxy_px)
+        known = self._inputs.get(key)
+        if known is None:
+            known = (photo, self._bundle.query_inputs(photo, box_xyxy_px))  # while it is held its id is not another's
+            self._inputs[key] = known
+            while len(self._inputs) > MOST:
+                self._inputs.pop(next(iter(self._inputs)), None)
+        return known[1]
 
     def encode_queries(self, *inputs: np.ndarray, batch_size: int = 1, progress: bool = False) -> Any:
         """As the bundle's; rows of a single query or a few wait for the encoder, many go to it directly."""
