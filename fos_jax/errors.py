@@ -1,4 +1,4 @@
-"""The one exception type for what a user can put right."""
+"""The exception types for what a user can put right."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,7 @@ class InputError(ValueError):
     The message is one line that names the file or field, what came and what was expected. Programs print it
     and exit with status 2; anything else that is raised is a defect of this library.
     """
+
+
+class BusyError(InputError):
+    """Another process holds what is needed: the same may succeed a moment later."""

@@ -33,7 +33,9 @@ _ATTEMPTS = 10  # at opening a state whose segments are compacted away meanwhile
 
 
 class Gallery:
-    """An opened gallery, for any number of threads; changes by others are seen, a rebuild in its place is not.
+    """An opened gallery, for any number of threads; changes by others are seen.
+
+    A rebuild in its place is not (`is_replaced`).
 
     Each search takes one `snapshot`, which never changes.
     """
@@ -207,6 +209,11 @@ class Gallery:
             if own is not None and segment.columns.value("version", own) == version:
                 return segment.picture(own, blob)
         raise InputError(f"{identifier}: was removed from {self.path} and its picture is gone")
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether a rebuild has taken its folder's place: open it again."""
+        return self._store.is_replaced()
 
     def check_bundle(self, fingerprint: str) -> None:
         """`InputError` where another bundle built this gallery: the two latent spaces have nothing in common."""

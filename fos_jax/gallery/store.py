@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fos_jax.errors import InputError
+from fos_jax.errors import BusyError, InputError
 from fos_jax.gallery.foregrounds import SCHEMA, Foregrounds
 
 DATABASE = "gallery.db"
@@ -155,7 +155,7 @@ class Store:
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 waited = f" for {self._wait_s:g} s" if self._wait_s else ""
-                raise InputError(f"{self.path}: another process is writing to this gallery{waited}") from None
+                raise BusyError(f"{self.path}: another process is writing to this gallery{waited}") from None
             raise InputError(f"{self.path}: refused ({error}); the gallery is as it was") from None
         except (sqlite3.DatabaseError, OSError) as error:
             raise InputError(f"{self.path}: damaged ({error}); fos gallery verify lists all that is") from None
@@ -175,19 +175,24 @@ class Store:
         """A transaction of the only writer: all of the block, on the disk when it ends, or nothing of it.
 
         Raises:
-          InputError: another writer for too long, a disk that refuses, or the gallery was built again meanwhile.
+          BusyError: another writer for too long, or the gallery was built again meanwhile.
+          InputError: a disk that refuses.
         """
         with self._errors():
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                if not self.path.exists() or self.path.stat().st_ino != self._inode:
-                    raise InputError(f"{self.path.parent}: was replaced by another build, open it again")
+                if self.is_replaced():
+                    raise BusyError(f"{self.path.parent}: was replaced by another build, open it again")
                 yield self._db
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+    def is_replaced(self) -> bool:
+        """Whether another file, or none, is in the place of the one that is open."""
+        return not self.path.exists() or self.path.stat().st_ino != self._inode
 
     def data_version(self) -> int:
         """A number that differs once another connection has changed anything."""

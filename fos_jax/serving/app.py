@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from fos_jax.errors import InputError
+from fos_jax.errors import BusyError, InputError
 from fos_jax.serving import atlas, changes, composing, explaining, foregrounds, jobs, pictures, searching, sessions
 from fos_jax.serving.admission import Admission
 from fos_jax.serving.documents import describe, without_422
@@ -104,7 +104,7 @@ def _add_states(app: FastAPI, service: Service) -> None:
         """Whether searches are answered at once: the encoder has run."""
         if not service.is_ready:
             raise HTTPException(503, "starting: the encoder is being prepared", headers={"Retry-After": "1"})
-        return {"status": "ready"}
+        return {"status": "ready"} | ({"gallery": service.renewal.problem} if service.renewal.problem else {})
 
     @app.get("/metrics", tags=["states"], response_class=PlainTextResponse)
     async def metrics() -> Response:
@@ -112,6 +112,7 @@ def _add_states(app: FastAPI, service: Service) -> None:
         state = service.gallery.snapshot()
         service.metrics.foregrounds.set(len(state))
         service.metrics.version.set(state.sequence)
+        service.metrics.unusable.set(bool(service.renewal.problem))
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
@@ -127,7 +128,8 @@ def _add_errors(app: FastAPI, service: Service) -> None:
 
     @app.exception_handler(InputError)
     async def unusable(request: Request, error: InputError) -> Response:
-        return answer(request, 400, str(error))
+        is_busy = isinstance(error, BusyError)
+        return answer(request, 503 if is_busy else 400, str(error), {"Retry-After": "1"} if is_busy else None)
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:

@@ -43,6 +43,8 @@ class Metrics:
         self.refused = Counter("fos_refused", "Calls that were turned away.", ["queue"], **own)
         self.batches = Counter("fos_encoded_batches", "Batches of queries.", ["size"], **own)
         self.foregrounds = Gauge("fos_foregrounds", "In the gallery.", multiprocess_mode="livemax", **own)
+        told = "1 where a gallery was built in this one's place that cannot be taken up."
+        self.unusable = Gauge("fos_gallery_unusable", told, multiprocess_mode="livemax", **own)
         self.version = Gauge("fos_gallery_version", "Its last change.", multiprocess_mode="livemax", **own)
 
     def text(self) -> bytes:

@@ -45,7 +45,7 @@ class Service:
     """One process of the service.
 
     Attributes:
-      settings, pictures, jobs, metrics: see there.
+      settings, pictures, jobs, renewal, metrics: see there.
       gallery, bundle, table: what is searched; the bundle encodes in batches.
       searching, decoding, composing, reading, slow, changing: the queues; see `Gate`.
       examples: see `read_examples`.
@@ -64,6 +64,7 @@ class Service:
         """
         from fos_jax.serving.jobs import Jobs
         from fos_jax.serving.pictures import Pictures
+        from fos_jax.serving.renewal import Renewal
 
         self.settings, limits = settings, settings.limits
         opened = ForegroundSearch.open(settings.gallery, bundle or settings.bundle)
@@ -82,24 +83,26 @@ class Service:
             return Gate(name, working=working, waiting=waiting, limit_s=limit_s, metrics=self.metrics)
 
         self.searching = gate("search", limits.working, limits.waiting)
-        self.decoding = gate("pictures", 2, 6)
+        self.decoding = gate("pictures", 1, 7)
         self.composing = gate("composites", 2, 6)
         self.reading = gate("foregrounds", 2, 256)
         self.slow = gate("explanations", 1, 3, limits.slow_s)
         self.changing = gate("changes", 1, 8, limits.slow_s)
         self._gates = (self.searching, self.decoding, self.composing, self.reading, self.slow, self.changing)
         self.examples = read_examples(settings.examples)
-        self.jobs = Jobs(self)
+        self.jobs, self.renewal = Jobs(self), Renewal(self)
         self.is_ready = False
 
     def start(self) -> None:
         """Runs the encoder once in a thread, so that the first search need not wait for its compilation."""
         self.jobs.start()
+        self.renewal.start()
         threading.Thread(target=self._warm_up, name="fos-warm-up", daemon=True).start()
 
     def stop(self) -> None:
         """Finishes what runs and closes the gallery."""
         self.jobs.close()
+        self.renewal.close()
         for gate in self._gates:
             gate.close()
         self.bundle.close()
@@ -116,15 +119,21 @@ class Service:
     def _warm_up(self) -> None:
         for size in FIRST_SIZES:
             self.bundle.compile(size)
-        state = self.gallery.snapshot()
-        for category in state.categories:
-            state.category(category).is_live  # noqa: B018 opens what searches use
+        state = touched(self.gallery)
         self.is_ready = True
         logging.info("%d foregrounds, ready", len(state))
         for size in MORE_SIZES:
             self.bundle.compile(size)
         gc.collect()
         gc.freeze()  # what stays: each look through it would stop all requests for 0.1 s
+
+
+def touched(gallery: Gallery) -> Snapshot:
+    """A gallery's state whose categories are opened as searches use them."""
+    state = gallery.snapshot()
+    for category in state.categories:
+        state.category(category).is_live  # noqa: B018
+    return state
 
 
 def row_of(state: Any, identifier: str) -> int:

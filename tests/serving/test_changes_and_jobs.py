@@ -1,15 +1,20 @@
 """Changes are found at once and drop no request; jobs go on in the background and say how far they are."""
 
+import contextlib
+import functools
 import json
+import sqlite3
 import threading
 import time
 
 import pytest
-from fake_bundle import FakeBundle, disc
-from served import BOX, client_of, png, running
+from fake_bundle import FakeBundle, build_from, disc
+from served import BOX, client_of, png, records, running
 
 from fos_jax.errors import InputError
 from fos_jax.gallery.compaction import compact
+from fos_jax.gallery.store import DATABASE
+from fos_jax.gallery.writer import GalleryWriter
 from fos_jax.serving.settings import Settings
 
 
@@ -66,6 +71,54 @@ def test_a_new_version_is_taken_up_without_a_dropped_request(changing, red):
     for answer in answers:  # each is of one version: as many hits as there were then
         found = answer.json()
         assert 6 <= len(found["hits"]) <= 9
+
+
+def test_a_rebuild_in_place_is_taken_up_without_a_dropped_request(changing, red):
+    client, done = client_of(changing), threading.Event()
+    path, answers = changing.app.service.settings.gallery, []
+    body = {"photo": client.hand_in(red), "box": BOX, "category": "car", "k": 50}
+
+    def found():
+        answers.append(changing.post("/api/search/instances", json=body))
+        return len(answers[-1].json()["hits"])
+
+    def ask():
+        while not done.is_set():
+            found()
+
+    def wait_for(condition):
+        deadline = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    build_from(list(records())[2:], path, FakeBundle())
+    wait_for(lambda: found() == 4)
+    client.remove("car/2.png")
+    wait_for(lambda: found() == 3)
+    build_from(list(records()), path, FakeBundle("another"))
+    wait_for(lambda: "another" in changing.get("/ready").json().get("gallery", ""))
+    assert "fos_gallery_unusable 1.0" in changing.get("/metrics").text
+    assert found() == 3  # answers come from the gallery before
+    build_from(list(records()), path, FakeBundle())
+    wait_for(lambda: found() == 6)
+    assert changing.get("/ready").json() == {"status": "ready"}
+    done.set()
+    thread.join()
+    assert {answer.status_code for answer in answers} == {200}
+
+
+def test_a_change_while_another_process_writes_is_to_be_tried_again(changing, monkeypatch):
+    monkeypatch.setattr("fos_jax.serving.changes.GalleryWriter", functools.partial(GalleryWriter, wait_s=0))
+    path = changing.app.service.settings.gallery / DATABASE
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        answer = changing.delete("/api/foregrounds/car/0.png")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["error"] == "the gallery/gallery.db: another process is writing to this gallery"
+    assert changing.delete("/api/foregrounds/car/0.png").status_code == 200
 
 
 def finished(http, job):
