@@ -7,8 +7,8 @@ alone is encoded at once: nobody waits for company.
 import collections
 import concurrent.futures
 import hashlib
-import queue
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -28,13 +28,13 @@ class Rows(NamedTuple):
 
 
 class BatchingBundle:
-    """A model bundle whose single queries are encoded in batches by one thread; otherwise the bundle itself.
+    """A model bundle whose single queries are encoded in batches, one at a time; otherwise the bundle itself.
 
     Encodings of the last queries are remembered: one rectangle is searched by pattern, by instance and explained.
     """
 
     def __init__(self, bundle: Any, *, remembered: int = 512, tell: Callable[[int], None] = lambda size: None):
-        """Starts the thread.
+        """Wraps it.
 
         Args:
           bundle: the bundle.
@@ -42,32 +42,21 @@ class BatchingBundle:
           tell: called with the number of queries of each batch.
         """
         self._bundle, self._remembered, self._tell = bundle, remembered, tell
-        self._waiting: queue.SimpleQueue[tuple[tuple[np.ndarray, ...], bytes, Any] | None] = queue.SimpleQueue()
+        self._waiting: collections.deque[tuple[tuple[np.ndarray, ...], bytes, Any]] = collections.deque()
         self._known: collections.OrderedDict[bytes, Rows] = collections.OrderedDict()
-        self._inputs: dict[tuple[float, ...], tuple[np.ndarray, tuple[np.ndarray, ...]]] = {}
-        self._lock = threading.Lock()
+        self._last = threading.local()
+        self._lock, self._encoding = threading.Lock(), threading.Lock()
         self._sizes = set(FIRST_SIZES)
-        self._thread = threading.Thread(target=self._collect, name="fos-encoder", daemon=True)
-        self._thread.start()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._bundle, name)
 
-    def close(self) -> None:
-        """Ends the thread once what waits is encoded."""
-        self._waiting.put(None)
-        self._thread.join()
-
     def query_inputs(self, photo: np.ndarray, box_xyxy_px: Sequence[float]) -> tuple[np.ndarray, ...]:
-        """As the bundle's; the last ones are remembered for the parts of a search that ask again."""
-        key = (id(photo), *box_xyxy_px)
-        known = self._inputs.get(key)
-        if known is None:
-            known = (photo, self._bundle.query_inputs(photo, box_xyxy_px))  # while it is held its id is not another's
-            self._inputs[key] = known
-            while len(self._inputs) > MOST:
-                self._inputs.pop(next(iter(self._inputs)), None)
-        return known[1]
+        """As the bundle's; a thread's last ones are remembered for the parts of a search that ask again."""
+        last, box = getattr(self._last, "inputs", None), tuple(box_xyxy_px)
+        if last is None or last[0]() is not photo or last[1] != box:
+            last = self._last.inputs = (weakref.ref(photo), box, self._bundle.query_inputs(photo, box_xyxy_px))
+        return last[2]
 
     def encode_queries(self, *inputs: np.ndarray, batch_size: int = 1, progress: bool = False) -> Any:
         """As the bundle's; rows of a single query or a few wait for the encoder, many go to it directly."""
@@ -75,6 +64,9 @@ class BatchingBundle:
         if num_rows > MOST:
             return self._bundle.encode_queries(*inputs, batch_size=batch_size, progress=progress)
         futures = [self._submit(tuple(column[i] for column in inputs)) for i in range(num_rows)]
+        while not all(future.done() for future in futures):
+            with self._encoding:  # whoever comes first encodes for all that came meanwhile
+                self._encode([self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))])
         return _stacked([future.result() for future in futures])
 
     def _submit(self, row: tuple[np.ndarray, ...]) -> "concurrent.futures.Future[Rows]":
@@ -89,24 +81,12 @@ class BatchingBundle:
         if known is not None:
             future.set_result(known)
         else:
-            self._waiting.put((row, key, future))
+            self._waiting.append((row, key, future))
         return future
 
-    def _collect(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            batch, is_last = [first], False
-            while len(batch) < MOST and not is_last:
-                try:
-                    following = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-                is_last = following is None
-                batch += [following] if following is not None else []
-            self._encode(batch)
-            if is_last:
-                return
-
     def _encode(self, batch: list[tuple[tuple[np.ndarray, ...], bytes, Any]]) -> None:
+        if not batch:
+            return
         try:
             rows = self.encode_padded([row for row, _, _ in batch])
         except BaseException as error:  # each caller gets it

@@ -105,7 +105,6 @@ class Service:
         self.renewal.close()
         for gate in self._gates:
             gate.close()
-        self.bundle.close()
         self.gallery.close()
 
     def hidden(self, message: str) -> str:

@@ -30,10 +30,7 @@ class Counting(FakeBundle):
 
 @pytest.fixture
 def bundle():
-    inner = Counting()
-    batching = BatchingBundle(inner)
-    yield batching
-    batching.close()
+    return BatchingBundle(Counting())
 
 
 def encoded(bundle, red):
@@ -54,7 +51,7 @@ def test_queries_that_wait_share_a_batch_and_get_their_own_answers(bundle):
         first = threads.submit(encoded, bundle, 0)
         bundle.is_busy.wait()
         rest = [threads.submit(encoded, bundle, 10 * n) for n in range(1, 12)]
-        while bundle._waiting.qsize() < 11:
+        while len(bundle._waiting) < 11:
             pass
         bundle.may_go.set()
         answers = [first.result(), *(future.result() for future in rest)]
