@@ -23,19 +23,30 @@ class Gate:
       admitted: calls that run or wait.
     """
 
-    def __init__(self, name: str, *, working: int, waiting: int, limit_s: float, metrics: "Metrics | None" = None):
+    def __init__(
+        self,
+        name: str,
+        *,
+        working: int,
+        waiting: int,
+        limit_s: float,
+        calm_s: float = 0.0,
+        metrics: "Metrics | None" = None,
+    ):
         """A gate.
 
         Args:
           name: for threads and metrics.
           working: calls at a time. waiting: calls that may wait behind them.
+          calm_s: seconds after a refusal in which nobody may wait: the queue is for bursts, and where it is always full
+            it only makes all answers late.
           limit_s: seconds after which a caller is told that it took too long.
           metrics: where calls are counted.
         """
         self.name, self._limit_s = name, limit_s
-        self._working, self._most = working, working + waiting
+        self._working, self._most, self._calm_s = working, working + waiting, calm_s
         self._threads = concurrent.futures.ThreadPoolExecutor(working, thread_name_prefix=f"fos-{name}")
-        self.admitted, self._mean_s = 0, 0.05
+        self.admitted, self._mean_s, self._refused_s = 0, 0.05, -math.inf
         self._count = metrics.admitted.labels(name) if metrics else None
         self._count_refused = metrics.refused.labels(name) if metrics else None
 
@@ -71,7 +82,9 @@ class Gate:
 
     def check(self) -> None:
         """`HTTPException` 429 where too many wait."""
-        if self.admitted >= self._most:
+        now_s = time.monotonic()
+        if self.admitted >= (self._working if now_s - self._refused_s < self._calm_s else self._most):
+            self._refused_s = now_s
             if self._count_refused:
                 self._count_refused.inc()
             retry_s = max(1, math.ceil(self.admitted * self._mean_s / self._working))

@@ -79,10 +79,12 @@ class Service:
             decoded_bytes=limits.decoded_bytes,
         )
 
-        def gate(name: str, working: int, waiting: int, limit_s: float = limits.request_s) -> Gate:
-            return Gate(name, working=working, waiting=waiting, limit_s=limit_s, metrics=self.metrics)
+        def gate(
+            name: str, working: int, waiting: int, limit_s: float = limits.request_s, *, calm_s: float = 0.0
+        ) -> Gate:
+            return Gate(name, working=working, waiting=waiting, limit_s=limit_s, calm_s=calm_s, metrics=self.metrics)
 
-        self.searching = gate("search", limits.working, limits.waiting)
+        self.searching = gate("search", limits.working, limits.waiting, calm_s=1.0)
         self.decoding = gate("pictures", 1, 7)
         self.composing = gate("composites", 2, 6)
         self.reading = gate("foregrounds", 2, 256)
