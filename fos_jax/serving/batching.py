@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Batches are padded to one of these, so that only as many programs are compiled; the first ones are needed to begin.
-FIRST_SIZES, MORE_SIZES = (1, 8), (2, 4)
-MOST = max(FIRST_SIZES)
+# Batches are padded to one of these, so that only as many programs are compiled; the first is needed to begin.
+SIZES = (1, 8, 2, 4)
+MOST = max(SIZES)
 
 
 class Rows(NamedTuple):
@@ -46,7 +46,7 @@ class BatchingBundle:
         self._known: collections.OrderedDict[bytes, Rows] = collections.OrderedDict()
         self._last = threading.local()
         self._lock, self._encoding = threading.Lock(), threading.Lock()
-        self._sizes = set(FIRST_SIZES)
+        self._sizes = frozenset(SIZES[:1])  # that are compiled
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._bundle, name)
@@ -66,7 +66,7 @@ class BatchingBundle:
         futures = [self._submit(tuple(column[i] for column in inputs)) for i in range(num_rows)]
         while not all(future.done() for future in futures):
             with self._encoding:  # whoever comes first encodes for all that came meanwhile
-                self._encode([self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))])
+                self._encode([self._waiting.popleft() for _ in range(min(max(self._sizes), len(self._waiting)))])
         return _stacked([future.result() for future in futures])
 
     def _submit(self, row: tuple[np.ndarray, ...]) -> "concurrent.futures.Future[Rows]":
@@ -106,7 +106,7 @@ class BatchingBundle:
         photo = np.full((64, 64, 3), 128, np.uint8)
         row = (*self._bundle.query_inputs(photo, (16, 16, 48, 48)), np.int32(0))
         self._bundle.encode_queries(*(np.stack([column] * size) for column in row), batch_size=size)
-        self._sizes.add(size)
+        self._sizes |= {size}
 
     def encode_padded(self, rows: list[tuple[np.ndarray, ...]]) -> list[Rows]:
         """Encodes at most 8 queries, each given as its inputs and its category."""

@@ -13,7 +13,7 @@ from fos_jax.errors import InputError
 from fos_jax.gallery.gallery import Gallery
 from fos_jax.gallery.snapshot import CategoryRows, Snapshot
 from fos_jax.retrieval.search import ForegroundSearch
-from fos_jax.serving.batching import FIRST_SIZES, MORE_SIZES, BatchingBundle
+from fos_jax.serving.batching import SIZES, BatchingBundle
 from fos_jax.serving.gates import Gate
 from fos_jax.serving.observing import Metrics
 from fos_jax.serving.settings import Settings
@@ -118,12 +118,11 @@ class Service:
         return ForegroundSearch(Pinned(self.gallery), self.bundle)  # type: ignore[arg-type]
 
     def _warm_up(self) -> None:
-        for size in FIRST_SIZES:
-            self.bundle.compile(size)
+        self.bundle.compile(SIZES[0])
         state = touched(self.gallery)
         self.is_ready = True
         logging.info("%d foregrounds, ready", len(state))
-        for size in MORE_SIZES:
+        for size in SIZES[1:]:
             self.bundle.compile(size)
         gc.collect()
         gc.freeze()  # what stays: each look through it would stop all requests for 0.1 s

@@ -30,7 +30,11 @@ class Counting(FakeBundle):
 
 @pytest.fixture
 def bundle():
-    return BatchingBundle(Counting())
+    batching = BatchingBundle(Counting())
+    batching.compile(8)
+    batching.sizes.clear()
+    batching.is_busy.clear()
+    return batching
 
 
 def encoded(bundle, red):
