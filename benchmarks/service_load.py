@@ -3,8 +3,8 @@
   python benchmarks/service_load.py --gallery=runs/demo/gallery --workers=1,2 --seconds=120
 
 Starts `fos serve` on the loopback address over a copy of the gallery and asks it with Locust, which shares the
-machine's cores with it. A request is a search for patterns with a rectangle that was not asked for before, in one of
-eight made-up photographs; one in twenty uploads another photograph instead.
+machine's cores with it (`locust_cpu`: how many it kept busy). A request is a search for patterns with a rectangle that
+was not asked for before, in one of eight made-up photographs; one in twenty uploads another photograph instead.
 
 - capacity: per number of workers and of users who ask without a pause, answers per second and their latencies;
 - overload: with the first number of workers, requests of many users at twice its best rate, at random moments:
@@ -40,7 +40,7 @@ from reporting import Report, machine, make_parser
 
 UPLOAD_SHARE = 0.05
 SIDES = (1280, 960)  # of photographs, pixels
-REQUESTS_PER_USER_S = 0.25  # of the open loop: so many users that waiting for answers hardly slows the rate
+REQUESTS_PER_USER_S = 0.5  # of the open loop: so many users that waiting for answers hardly slows the rate
 
 
 class Server:
@@ -150,13 +150,17 @@ class Answers:
     """Statuses and milliseconds of what Locust asked."""
 
     def __init__(self) -> None:
-        self.statuses, self.took_ms, self.without_retry = Counter[str](), list[float](), 0
+        self.statuses, self.without_retry = Counter[str](), 0
+        self.took_ms, self.refused_ms = list[float](), list[float]()
+        self.locust_cpu = 0.0  # cores that it kept busy
 
     def listen(self, name: str, response_time: float, response: Any, **_: Any) -> None:
         status = getattr(response, "status_code", 0) or 0
         self.statuses[str(status or "no answer")] += 1
         if status == 200 and name == "search":
             self.took_ms.append(response_time)
+        if status == 429:
+            self.refused_ms.append(response_time)
         if status in (429, 503) and not response.headers.get("retry-after"):
             self.without_retry += 1
 
@@ -192,10 +196,11 @@ def ask(address: str, queries: Queries, seconds: float, users: int, *, per_s: fl
 
     environment, answers = Environment(user_classes=[User]), Answers()
     environment.events.request.add_listener(answers.listen)
-    runner = environment.create_local_runner()
+    runner, before_s = environment.create_local_runner(), time.process_time()
     runner.start(users, spawn_rate=min(users, 100))
     gevent.sleep(seconds)
     runner.quit()
+    answers.locust_cpu = round((time.process_time() - before_s) / seconds, 2)
     return answers
 
 
@@ -246,6 +251,7 @@ def overload(gallery: Path, workers: int, per_s: float, seconds: float, *flags: 
         after_s = min(10.0, seconds)
         time.sleep(after_s)
         figures = answers.figures(seconds)
+        refused_p50, refused_p99 = np.percentile(answers.refused_ms or [np.nan], (50, 99)).round(1).tolist()
         half = len(memory) // 2
         return {
             "workers": workers,
@@ -255,6 +261,9 @@ def overload(gallery: Path, workers: int, per_s: float, seconds: float, *flags: 
             "alone_p50_ms": alone["p50_ms"],
             "alone_p99_ms": alone["p99_ms"],
             "p99_ratio": round(figures["p99_ms"] / alone["p99_ms"], 2),
+            "refused_p50_ms": refused_p50,
+            "refused_p99_ms": refused_p99,
+            "locust_cpu": answers.locust_cpu,
             "refusals_without_retry_after": answers.without_retry,
             "rss_mb": {
                 "before": before,

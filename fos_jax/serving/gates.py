@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from fos_jax.serving.observing import Metrics
 
 T = TypeVar("T")
-_SMOOTHING = 0.1  # of the mean duration, per call
+_FORGOTTEN_S = 1.0  # without a call, after which earlier refusals mean nothing
+_SMOOTHING = 0.03  # of the mean duration and the share of refusals, per call
 
 
 class Gate:
@@ -30,7 +31,7 @@ class Gate:
         working: int,
         waiting: int,
         limit_s: float,
-        calm_s: float = 0.0,
+        calm: float = 1.0,
         metrics: "Metrics | None" = None,
     ):
         """A gate.
@@ -38,15 +39,16 @@ class Gate:
         Args:
           name: for threads and metrics.
           working: calls at a time. waiting: calls that may wait behind them.
-          calm_s: seconds after a refusal in which nobody may wait: the queue is for bursts, and where it is always full
-            it only makes all answers late.
+          calm: share of calls that are refused above which nobody may wait: the queue is for bursts, and where it is
+            always full it only makes all answers late.
           limit_s: seconds after which a caller is told that it took too long.
           metrics: where calls are counted.
         """
         self.name, self._limit_s = name, limit_s
-        self._working, self._most, self._calm_s = working, working + waiting, calm_s
+        self._working, self._most, self._calm = working, working + waiting, calm
         self._threads = concurrent.futures.ThreadPoolExecutor(working, thread_name_prefix=f"fos-{name}")
-        self.admitted, self._mean_s, self._refused_s = 0, 0.05, -math.inf
+        self.admitted, self._mean_s, self._refused = 0, 0.05, 0.0
+        self._checked_s = 0.0
         self._count = metrics.admitted.labels(name) if metrics else None
         self._count_refused = metrics.refused.labels(name) if metrics else None
 
@@ -83,8 +85,12 @@ class Gate:
     def check(self) -> None:
         """`HTTPException` 429 where too many wait."""
         now_s = time.monotonic()
-        if self.admitted >= (self._working if now_s - self._refused_s < self._calm_s else self._most):
-            self._refused_s = now_s
+        if now_s - self._checked_s > _FORGOTTEN_S:
+            self._refused = 0.0
+        self._checked_s = now_s
+        is_full = self.admitted >= (self._working if self._refused > self._calm else self._most)
+        self._refused += _SMOOTHING * (is_full - self._refused)
+        if is_full:
             if self._count_refused:
                 self._count_refused.inc()
             retry_s = max(1, math.ceil(self.admitted * self._mean_s / self._working))

@@ -80,11 +80,11 @@ class Service:
         )
 
         def gate(
-            name: str, working: int, waiting: int, limit_s: float = limits.request_s, *, calm_s: float = 0.0
+            name: str, working: int, waiting: int, limit_s: float = limits.request_s, *, calm: float = 1.0
         ) -> Gate:
-            return Gate(name, working=working, waiting=waiting, limit_s=limit_s, calm_s=calm_s, metrics=self.metrics)
+            return Gate(name, working=working, waiting=waiting, limit_s=limit_s, calm=calm, metrics=self.metrics)
 
-        self.searching = gate("search", limits.working, limits.waiting, calm_s=1.0)
+        self.searching = gate("search", limits.working, limits.waiting, calm=0.25)
         self.decoding = gate("pictures", 1, 7)
         self.composing = gate("composites", 2, 6)
         self.reading = gate("foregrounds", 2, 256)

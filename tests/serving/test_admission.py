@@ -91,6 +91,36 @@ def test_a_gate_lets_so_many_wait_and_refuses_the_rest():
     asyncio.run(ask())
 
 
+def test_while_most_calls_are_refused_none_waits():
+    async def ask():
+        release = threading.Event()
+        gate = Gate("search", working=1, waiting=1, limit_s=5, calm=0.25)
+        calls = [asyncio.create_task(gate.run(release.wait)) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert gate.admitted == 2  # one waits
+        for _ in range(20):
+            with pytest.raises(HTTPException):
+                gate.check()
+        release.set()
+        assert await asyncio.gather(*calls) == [True, True]
+        await asyncio.sleep(0)
+        release.clear()
+        running = asyncio.create_task(gate.run(release.wait))
+        await asyncio.sleep(0)
+        with pytest.raises(HTTPException, match="too many requests"):
+            gate.check()
+        release.set()
+        assert await running is True
+        await asyncio.sleep(0)
+        for _ in range(50):  # the load is over
+            gate.check()
+        calls = [asyncio.create_task(gate.run(release.wait)) for _ in range(2)]
+        assert await asyncio.gather(*calls) == [True, True]
+        gate.close()
+
+    asyncio.run(ask())
+
+
 def test_a_call_that_takes_too_long_is_told_and_keeps_its_place():
     async def ask():
         release = threading.Event()
