@@ -307,6 +307,7 @@ def kills(gallery: Path, workers: int, times: int) -> dict[str, Any]:
                 acknowledged[name] = True
                 if number % 3 == 0:
                     gone = changes.choice([key for key, is_there in acknowledged.items() if is_there])
+                    del acknowledged[gone]  # either way is right until it is answered
                     status, answer = request(f"{server.address}/api/foregrounds/{gone}", method="DELETE")
                     assert status in (200, 204), answer
                     acknowledged[gone] = False

@@ -6,7 +6,7 @@
 
 Errors are {"error": one line, "request": id}: 400 for what means nothing, 401 and 403 for keys, hosts and other sites,
 404 for what does not exist, 408 for a body that does not come, 413 for one that is too large, 429 with Retry-After if
-too much is asked at a time, 503 where an answer takes too long.
+too much is asked at a time, 503 with Retry-After where an answer takes too long or another process writes.
 """
 
 import contextlib
