@@ -56,13 +56,21 @@ def address(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def downloads(tmp_path_factory):
+def downloads_of_all(tmp_path_factory):
     return tmp_path_factory.mktemp("downloads")
 
 
+@pytest.fixture
+def downloads(downloads_of_all):
+    """Folder of what the browser saves, empty at first."""
+    for path in downloads_of_all.iterdir():
+        path.unlink()
+    return downloads_of_all
+
+
 @pytest.fixture(scope="session")
-def browser(address, downloads):
-    browser = Page(address, downloads=downloads)
+def browser(address, downloads_of_all):
+    browser = Page(address, downloads=downloads_of_all)
     yield browser
     browser.close()
 

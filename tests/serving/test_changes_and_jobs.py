@@ -153,7 +153,8 @@ def test_a_job_of_additions_is_whole_or_not_at_all(changing):
     names = [client.hand_in(png(disc((250, 0, 5), 20 + n, 20))) for n in range(3)]
     added = [{"picture": name, "id": f"bulk/{n}", "category": "car"} for n, name in enumerate(names)]
     job = changing.post("/api/jobs", json={"kind": "add", "foregrounds": added}).json()["job"]
-    assert finished(changing, job)["state"] == "done"
+    told = finished(changing, job)
+    assert told["state"] == "done", told["error"]
     assert len(list(client.foregrounds("car"))) == 9
     again = [{**added[0], "id": "bulk/9"}, added[1]]
     job = changing.post("/api/jobs", json={"kind": "add", "foregrounds": again}).json()["job"]
