@@ -169,7 +169,7 @@ class ScannIndex:
         least, most = math.inf, 0.0
         for (a, b), weight in zip(self._parts, self._weights, strict=True):
             part = queries[:, a:b]
-            squares = np.einsum("qd,qd->q", part, part).tolist()
+            squares = [float(part[0] @ part[0])] if len(part) == 1 else np.einsum("qd,qd->q", part, part).tolist()
             least, most = min(least, min(squares) / weight**2), max(most, max(squares) / weight**2)
         return math.sqrt(least), math.sqrt(most)
 
@@ -196,9 +196,15 @@ class ScannIndex:
                     scores[part] = np.matmul(self.vectors.take(rows[part], axis=0), queries[part, :, None])[..., 0]
             if is_padding.any():
                 scores[is_padding], rows[is_padding] = -np.inf, -1
-            if has_codes or (scores[:, 1:] >= scores[:, :-1]).any():  # ScaNN does not order ties
+            if has_codes:
                 order = np.lexsort((rows, -scores))[:, :k]
                 scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
+            elif len(
+                tied := np.flatnonzero((scores[:, 1:] >= scores[:, :-1]).any(axis=1))
+            ):  # ScaNN does not order these
+                order = np.lexsort((rows[tied], -scores[tied]))
+                scores[tied] = np.take_along_axis(scores[tied], order, 1)
+                rows[tied] = np.take_along_axis(rows[tied], order, 1)
         if rows.shape[1] < k:
             missing = ((0, 0), (0, k - rows.shape[1]))
             return np.pad(scores, missing, constant_values=-np.inf), np.pad(rows, missing, constant_values=-1)
