@@ -309,7 +309,7 @@ def plot(lines: list[dict[str, Any]], path: str) -> None:
         own = [line for line in lines if "setting" in line and (line["data"], line["rows"], line["ranking"]) == panel]
         for name in dict.fromkeys(line["method"] for line in own):
             points = sorted((line["recall"], line["batch_per_s"]) for line in own if line["method"] == name)
-            style = "*" if name in OURS else ".-" if len(points) < 9 else "."
+            style = "*" if name in OURS else ".-" if len(points) < 10 else "."
             size = 12 if name in OURS else 5
             axis.plot(*zip(*points, strict=True), style, label=name, markersize=size, color=colours[name])
         axis.set(title=f"{panel[0]}, {panel[1]:,} rows, {panel[2]}", xlabel="recall@20", yscale="log")

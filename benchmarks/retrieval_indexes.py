@@ -161,8 +161,8 @@ def _search_numpy(index: np.ndarray, setting: None, queries: np.ndarray) -> np.n
 
 _LEAVES = (2, 4, 8, 12, 18, 27, 40, 60, 100, 200, 316)
 _CODES = [(leaves, rows) for leaves in _LEAVES for rows in (100, 200, 400, 800, 1500)]
-_REFINED = [(leaves, factor) for leaves in _LEAVES for factor in (20, 80, 320)]  # of K rows
-_GRAPH = [20, 40, 80, 120, 200, 400, 800]
+_REFINED = [(leaves, factor) for leaves in _LEAVES for factor in (20, 80, 320, 1280)]  # of K rows
+_GRAPH = [20, 40, 80, 120, 200, 400, 800, 1600, 3200]
 METHODS = {
     "ours": Method("scann", functools.partial(_ours, is_told=True), _load_ours, ["as built"], _search),
     "ours_untold": Method("scann", _ours, _load_ours, ["as built"], _search),

@@ -171,8 +171,9 @@ def made_queries(
            long, which need not fit the posterior: more partitions have to be visited.
     flat   as mixed, with the mean posterior of three rows, and of ten where experts then choose.
 
-    With 100,000 rows and a target of .99, 1,000 encoded photographs found of the best 20 rendered foregrounds .994 to .996
-    by embedding, 1.0 by posterior and .998 to .999 by both (three seeds); with half the margin .985 to .993 by embedding.
+    With 100,000 rows and a target of .99, 1,000 encoded photographs found of the best 20 rendered foregrounds .994 to
+    .996 by embedding, 1.0 by posterior and .998 to .999 by both (three seeds); with half the margin .985 to .993 by
+    embedding.
     """
     vectors = vectors[np.sort(rng.choice(len(vectors), min(_SAMPLE, len(vectors)), replace=False))]
     vectors = vectors * setup.scale(vectors.shape[1])
