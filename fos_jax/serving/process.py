@@ -68,7 +68,7 @@ def prepare(settings: Settings, *, has_log: bool) -> "ServiceApp":
     """The application of this process."""
     keep_compiled_programs()
     sys.setswitchinterval(_SWITCH_S)
-    cv2.setNumThreads(1)  # a search keeps one core busy; helpers that spin take the time of others
+    cv2.setNumThreads(1)  # a search keeps one core busy; further threads spin and take the time of others
     tempfile.tempdir = str(settings.folder / "spool")  # where large uploads wait until they have come
     from fos_jax.serving.app import ServiceApp
     from fos_jax.serving.observing import log_requests
