@@ -2,6 +2,7 @@
 
 import json
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,32 +20,36 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="ScaNN is publis
 
 
 @pytest.fixture
-def path(tmp_path, monkeypatch):
+def made(monkeypatch):
+    """Counts how often queries are made of foregrounds."""
+    made = mock.Mock(wraps=build.made_queries)
+    monkeypatch.setattr(build, "made_queries", made)
+    return made
+
+
+@pytest.fixture
+def path(tmp_path, made):
     """A gallery of 300 cars and 300 chairs; queries are given for cars."""
-    made = monkeypatch.setattr
-    asked = []
-    original = build.made_queries
-    made(build, "made_queries", lambda vectors, *rest: (asked.append(vectors), original(vectors, *rest))[1])
     cars = make([f"car{i}" for i in range(300)])
     queries = {"car": {"cosine": cars.embeddings[:60], "posterior": cars.vectors[:60]}}
     chairs = make([f"chair{i}" for i in range(300)], "chair")
     path = create(tmp_path / "g", [cars, chairs], indexing=Indexing(300, 0.9, queries))
-    assert len(asked) == 2  # for the two indexes of chairs
-    yield path
-    assert len(asked) in (2, 4)
+    assert made.call_count == 2  # for the two indexes of chairs
+    return path
 
 
 def indexes(path):
     return [json.loads(file.read_bytes()) for file in sorted(path.glob("segments/*/*/index_*/index.json"))]
 
 
-def test_queries_and_target_outlast_a_compaction(path):
+def test_queries_and_target_outlast_a_compaction(path, made):
     before = indexes(path)
     assert [of["target_recall"] for of in before] == [0.9] * 4
     with GalleryWriter(path) as writer:
         writer.remove(["chair0"])
         writer.add([make(["chair300"], "chair")])
     compact(path)
+    assert made.call_count == 4
     after = indexes(path)
     assert [of["target_recall"] for of in after] == [0.9] * 4
     recalls = [[point["recall"] for point in of["curve"][:3]] for of in (before[0], after[0])]
