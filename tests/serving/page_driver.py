@@ -220,6 +220,7 @@ class Page:
 
 def write_pictures(address: str, output: Path) -> None:
     """Two pictures of the page on a served gallery with examples: results with placed foregrounds, and the reasons."""
+    output.mkdir(parents=True, exist_ok=True)
     page = Page(address)
     try:
         page.resize(1200, 740)
