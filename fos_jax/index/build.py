@@ -1,5 +1,6 @@
 """Build an index whose settings reach a recall target, and open it."""
 
+import functools
 import hashlib
 import itertools
 import json
@@ -276,6 +277,8 @@ def _tune(
     num_kinds, queries = len(queries), queries.reshape(-1, queries.shape[2])
     kth = ExactIndex(index.vectors, is_checked=True).search(queries, wanted)[0][:, -1:] - 1e-6
 
+    speeds = dict[tuple[int, int], float]()
+
     def measure(leaves: int, reordered: int) -> tuple[float, float]:
         effort, seconds, recall = Effort(wanted, leaves, reordered), math.inf, 1.0
         for _ in range(2):
@@ -285,7 +288,7 @@ def _tune(
             recall = float((scores >= kth).reshape(num_kinds, -1).mean(axis=1).min())
             if recall < target:  # its speed does not matter
                 break
-        speed = len(queries) / seconds
+        speed = speeds[leaves, reordered] = len(queries) / seconds
         curve.append({**labels, "wanted": wanted, "leaves": leaves, "reordered": reordered})
         curve[-1] |= {"recall": round(recall, 5), "queries_per_core_s": round(speed)}
         return recall, speed
@@ -300,6 +303,9 @@ def _tune(
     else:
         return None
 
+    def reaches(leaves: int, reordered: int) -> bool:
+        return measure(leaves, reordered)[0] >= target
+
     def least(grid: Iterable[int], reaches: Callable[[int], bool], otherwise: int) -> int:
         """The first number of a grid that reaches the target, or one between it and the number before that does too."""
         too_few = 0
@@ -313,20 +319,15 @@ def _tune(
         return otherwise
 
     leaves_grid = _geometric(2, index.setup.num_leaves)  # one alone loses what lies across its border
-    fewest = least(leaves_grid, lambda number: measure(number, (1 + has_codes) * enough)[0] >= target, many)
+    fewest = least(leaves_grid, lambda number: reaches(number, (1 + has_codes) * enough), many)
     if not has_codes:
         return Effort(wanted, fewest, wanted)
     found = [(measure(many, enough)[1], Effort(wanted, many, enough))]
     for leaves in (fewest, *itertools.islice(leaves_grid, 2)):  # more partitions may do with fewer rows
-        speeds = dict[int, float]()
-
-        def reaches(rows: int, leaves: int = leaves, speeds: dict[int, float] = speeds) -> bool:
-            recall, speeds[rows] = measure(leaves, rows)
-            return recall >= target
-
-        rows = least([*(rows for rows in rows_grid if rows < 2 * enough), 2 * enough], reaches, 0)
+        grid = [*(rows for rows in rows_grid if rows < 2 * enough), 2 * enough]
+        rows = least(grid, functools.partial(reaches, leaves), 0)
         if rows:
-            found.append((speeds[rows], Effort(wanted, leaves, rows)))
+            found.append((speeds[leaves, rows], Effort(wanted, leaves, rows)))
     return max(found)[1]
 
 

@@ -199,9 +199,8 @@ class ScannIndex:
             if has_codes:
                 order = np.lexsort((rows, -scores))[:, :k]
                 scores, rows = np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
-            elif len(
-                tied := np.flatnonzero((scores[:, 1:] >= scores[:, :-1]).any(axis=1))
-            ):  # ScaNN does not order these
+            else:  # ScaNN does not order ties
+                tied = np.flatnonzero((scores[:, 1:] >= scores[:, :-1]).any(axis=1))
                 order = np.lexsort((rows[tied], -scores[tied]))
                 scores[tied] = np.take_along_axis(scores[tied], order, 1)
                 rows[tied] = np.take_along_axis(rows[tied], order, 1)

@@ -1,4 +1,4 @@
-"""What a screen reader gets of the page: the focused node as the accessibility tree has it, and live regions."""
+"""The page as a screen reader gets it: the focused node as the accessibility tree has it, and live regions."""
 
 from typing import Any
 
